@@ -1,0 +1,33 @@
+# ResoMap: which model, at which resolution? The whole grid, from images to the map.
+# (The logger plugin knows this project's Snakefile by the first word of this file.)
+from snakemake.utils import min_version
+
+from resomap.planner import Planner
+
+min_version("9.27")
+
+
+# All keys, with meaning, unit and default: config/README.md
+configfile: workflow.source_path("config/config.yaml")
+
+
+PLAN = Planner(workflow, config)
+RESOMAP = f"{PLAN.python} -m resomap"  # the environment that runs this workflow, whatever PATH says
+STUDY = PLAN.path  # what the jobs read in place of this configuration
+
+
+wildcard_constraints:
+    model="[^/]+",
+    resolution="[^/.]+",
+    suffix=r"(\.seed[0-9]+)?",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/map.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/summary.csv",

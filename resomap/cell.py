@@ -1,0 +1,44 @@
+"""One square of the map: a model at a resolution with a seed, and where everything of it lies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """(model, resolution, seed), plus what its paths need. The only place where a cell's path is put together.
+
+    `family` is the folder of its checkpoints; `suffix` is empty for the first seed of the configuration and
+    `.seed<k>` for another.
+    """
+
+    model: str
+    resolution: int  # pixels, images are square
+    seed: int
+    family: str
+    suffix: str = ""
+
+    @property
+    def name(self) -> str:
+        """`vgg11@320`, or `vgg11@320.seed1`: what people type and read."""
+        return f"{self.model}@{self.resolution}{self.suffix}"
+
+    @property
+    def map_position(self) -> str:
+        """`vgg11@320`: the key of its overrides, the same for all seeds."""
+        return f"{self.model}@{self.resolution}"
+
+    def beside_marker(self, extension: str) -> Path:
+        """`results/vgg11/320.<extension>`: files of the cell share the marker's stem."""
+        return Path("results", self.model, f"{self.resolution}{self.suffix}.{extension}")
+
+    @property
+    def marker(self) -> Path:
+        """The done marker, which is Snakemake's target."""
+        return self.beside_marker("done")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of last.pt, best.pt and final.pt."""
+        directory = Path("checkpoints", self.family, self.model, str(self.resolution))
+        return directory / self.suffix.lstrip(".") if self.suffix else directory

@@ -1,0 +1,23 @@
+"""What can go wrong, as one clear sentence each, and the exit code that tells the caller what to do about it.
+
+The codes follow sysexits.h where it has a fitting one; Snakemake only sees "not 0", people and the
+cluster see which.
+"""
+
+
+class ResomapError(Exception):
+    """A mistake that the user can mend. The message is one sentence that names the way out."""
+
+    exit_code = 2
+
+
+class PermanentFailure(ResomapError):
+    """A cell's failure that trying again cannot mend (bad data, divergence): it is not retried."""
+
+    exit_code = 65  # EX_DATAERR
+
+
+class Interrupted(ResomapError):
+    """A training stopped by a signal after it saved its checkpoint: the same command goes on from there."""
+
+    exit_code = 75  # EX_TEMPFAIL

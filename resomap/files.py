@@ -1,0 +1,77 @@
+"""Small files written so that a reader sees the old content or the new one, never a half: JSON and text."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+
+def replace_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write a file through a temporary neighbour: write, fsync, rename, fsync the directory.
+
+    Raises OSError (disk full, no permission) with the old file untouched and the temporary one removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o666 & ~_umask())
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename in this directory survive a power loss (POSIX: the directory has its own fsync)."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically."""
+    replace_atomically(path, lambda stream: stream.write(text.encode()) and None)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON atomically: NaN and Infinity, which JSON does not know, become null."""
+    write_text(path, strict_json(value) + "\n")
+
+
+def strict_json(value: Any, indent: int | None = 2) -> str:
+    """JSON text without NaN and Infinity, which become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or None where there is none or it is not JSON (a torn disk, another tool)."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+        return None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,34 @@
+"""From stored pixels to what a model sees: scaling to 0..1, normalisation, three channels, memory layout."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per-channel mean and standard deviation in 0..1: one value each for greyscale statistics, or three."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images [N, 1 or 3, H, W] in 0..1 become normalised [N, 3, H, W]; greyscale is repeated."""
+        if images.shape[1] == 1 and len(self.mean) == 3:
+            images = images.expand(-1, 3, -1, -1)
+        mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
+        # A constant channel has no spread to divide by.
+        images = (images - mean) / std.clamp(min=1e-3)
+        return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def to_unit_range(pixels: Tensor, device: torch.device) -> Tensor:
+    """Stored pixels uint8 [N, H, W, C] become float32 [N, C, H, W] in 0..1 on the device, channels last in memory."""
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+
+
+def in_layout(images: Tensor, channels_last: bool) -> Tensor:
+    """The memory layout that the model was put into."""
+    return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

@@ -1,0 +1,113 @@
+"""Random changes of a batch of training images, on the device, each image with its own draws.
+
+A draw table row holds COLUMNS numbers in [0, 1) for one image (see draws.py), so what happens to an image in an
+epoch depends on nothing else: not on the batch, not on workers, not on an interruption.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from resomap.config.schema import Augment
+
+# One column for each decision; switching one change on or off leaves the draws of the others as they were.
+(
+    HFLIP,
+    VFLIP,
+    TURN,
+    AREA,
+    ASPECT,
+    X,
+    Y,
+    ANGLE,
+    BRIGHTNESS,
+    CONTRAST,
+    ERASE,
+    ERASE_AREA,
+    ERASE_ASPECT,
+    ERASE_X,
+    ERASE_Y,
+) = range(15)
+COLUMNS = 15
+
+
+def augment(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
+    """Change images [N, C, H, W] in 0..1 by draws [N, COLUMNS]; same shape, float32."""
+    images = _exact_flips(images, draws, settings)
+    if settings.scale < 1 or settings.degrees > 0:
+        images = _crop_and_rotate(images, draws, settings)
+    if settings.contrast > 0:
+        factor = 1 + settings.contrast * (2 * draws[:, CONTRAST] - 1)
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        images = mean + (images - mean) * factor.view(-1, 1, 1, 1)
+    if settings.brightness > 0:
+        factor = 1 + settings.brightness * (2 * draws[:, BRIGHTNESS] - 1)
+        images = images * factor.view(-1, 1, 1, 1)
+    if settings.contrast > 0 or settings.brightness > 0:
+        images = images.clamp(0, 1)
+    if settings.erase > 0:
+        images = _erase(images, draws, settings.erase)
+    return images
+
+
+def mix(images: Tensor, labels: Tensor, classes: int, alpha: float, share: float) -> tuple[Tensor, Tensor]:
+    """Mixup (Zhang et al. 2018): each image with its mirror partner in the batch.
+
+    `share` is the batch's draw from Beta(alpha, alpha), in 0..1. Returns images [N, C, H, W] and targets [N, classes].
+    """
+    targets = F.one_hot(labels, classes).to(images.dtype)
+    if alpha == 0:
+        return images, targets
+    return share * images + (1 - share) * images.flip(0), share * targets + (1 - share) * targets.flip(0)
+
+
+def _exact_flips(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
+    """Flips and quarter turns move pixels and interpolate nothing."""
+    if settings.hflip > 0:
+        images = _where(draws[:, HFLIP] < settings.hflip, images.flip(3), images)
+    if settings.vflip > 0:
+        images = _where(draws[:, VFLIP] < settings.vflip, images.flip(2), images)
+    if settings.rotate90:
+        turns = (draws[:, TURN] * 4).long()
+        images = _where(turns % 2 == 1, images.transpose(2, 3), images)
+        images = _where(turns >= 2, images.flip(2, 3), images)
+    return images
+
+
+def _crop_and_rotate(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
+    """A random crop scaled back to full size (Szegedy et al. 2015), and a rotation, in one resampling."""
+    area = 1 - (1 - settings.scale) * draws[:, AREA]
+    # Aspect ratio up to 4:3 either way, as is usual; less where the crop would leave the image.
+    limit = torch.minimum(-area.log(), torch.full_like(area, math.log(4 / 3)))
+    stretch = ((2 * draws[:, ASPECT] - 1) * limit / 2).exp()
+    width, height = area.sqrt() * stretch, area.sqrt() / stretch
+    angle = math.radians(settings.degrees) * (2 * draws[:, ANGLE] - 1)
+    cos, sin = angle.cos(), angle.sin()
+    x = (2 * draws[:, X] - 1) * (1 - width)
+    y = (2 * draws[:, Y] - 1) * (1 - height)
+    first = torch.stack([width * cos, -height * sin, x], dim=1)
+    second = torch.stack([width * sin, height * cos, y], dim=1)
+    grid = F.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _erase(images: Tensor, draws: Tensor, probability: float) -> Tensor:
+    """Random erasing (Zhong et al. 2020): a rectangle of 2 to 20 % of the area becomes the image's mean."""
+    _, _, rows, columns = images.shape
+    area = 0.02 + 0.18 * draws[:, ERASE_AREA]
+    stretch = ((2 * draws[:, ERASE_ASPECT] - 1) * math.log(2) / 2).exp()
+    width, height = area.sqrt() * stretch, area.sqrt() / stretch
+    left, top = draws[:, ERASE_X] * (1 - width), draws[:, ERASE_Y] * (1 - height)
+    x = (torch.arange(columns, device=images.device) + 0.5) / columns
+    y = (torch.arange(rows, device=images.device) + 0.5) / rows
+    inside_x = (x >= left[:, None]) & (x < (left + width)[:, None])
+    inside_y = (y >= top[:, None]) & (y < (top + height)[:, None])
+    hit = inside_y[:, None, :, None] & inside_x[:, None, None, :]
+    hit = hit & (draws[:, ERASE] < probability).view(-1, 1, 1, 1)
+    return torch.where(hit, images.mean(dim=(2, 3), keepdim=True), images)
+
+
+def _where(condition: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
+    return torch.where(condition.view(-1, 1, 1, 1), changed, unchanged)

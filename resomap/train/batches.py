@@ -1,0 +1,64 @@
+"""Training batches, gathered from the prepared store one step ahead of the device."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resomap.config import Training
+from resomap.data.store import Images
+from resomap.train import augment, draws
+
+AHEAD = 2  # batches in preparation: one being gathered, one waiting
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one optimizer step learns from."""
+
+    pixels: Tensor  # uint8 [N, H, W, C]
+    labels: Tensor  # int64 [N]
+    draws: Tensor  # float32 [N, augment.COLUMNS] in 0..1
+    share: float  # mixup's share of each image against its partner
+
+
+class TrainingBatches:
+    """The batches of any epoch from any step on: a pure function of (seed, epoch, step)."""
+
+    def __init__(self, images: Images, recipe: Training, seed: int, pinned: bool) -> None:
+        self._images = images
+        self._recipe = recipe
+        self._seed = seed
+        self._pinned = pinned
+        self.batch_size = min(recipe.batch_size, len(images.labels))
+        self.steps = draws.steps_per_epoch(len(images.labels), recipe.batch_size)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch (counted from 0), without those before `first_step`."""
+        count = len(self._images.labels)
+        order = draws.order(count, self._seed, epoch)
+        table = draws.uniforms(count, augment.COLUMNS, self._seed, epoch).astype(np.float32)
+        alpha = self._recipe.augment.mixup
+        mixing = draws.generator(self._seed, epoch, "mixup")
+        shares = mixing.beta(alpha, alpha, self.steps) if alpha > 0 else np.ones(self.steps)
+
+        def gather(step: int) -> Batch:
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            pixels = torch.from_numpy(self._images.pixels[rows])
+            labels = torch.from_numpy(self._images.labels[rows])
+            if self._pinned:
+                pixels, labels = pixels.pin_memory(), labels.pin_memory()
+            return Batch(pixels, labels, torch.from_numpy(table[rows]), float(shares[step]))
+
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            waiting: deque[Future[Batch]] = deque()
+            for step in range(first_step, self.steps):
+                waiting.append(pool.submit(gather, step))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()

@@ -1,0 +1,163 @@
+"""Checkpoint files: written atomically with their own checksum, verified on loading, with one to fall back to.
+
+A file is torch's zip format followed by a fixed-length seal, `resomap-sha256:<hex>\n`, over all bytes before it.
+torch.load ignores what follows the archive, so a sealed file is an ordinary checkpoint to every other tool.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from resomap.files import replace_atomically
+
+SEAL = b"resomap-sha256:"
+SEAL_LENGTH = len(SEAL) + 64 + 1
+FORMAT = 1
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint file that is torn, altered, or no checkpoint at all."""
+
+
+class _Sealing:
+    """A stream that hashes what passes through; torch.save writes front to back, so one pass is enough."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._digest.update(data)
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def seal(self) -> None:
+        self._stream.write(SEAL + self._digest.hexdigest().encode() + b"\n")
+
+
+def save_sealed(path: Path, content: Mapping[str, Any], keep_previous: bool = False) -> None:
+    """Write a checkpoint; with `keep_previous` the file it replaces stays beside it as previous.pt.
+
+    Raises OSError (disk full, no permission); the old file then stands and no temporary file is left.
+    """
+
+    def write(stream: IO[bytes]) -> None:
+        sealing = _Sealing(stream)
+        torch.save(dict(content), sealing)  # type: ignore[arg-type]
+        sealing.seal()
+
+    if keep_previous and path.exists():
+        # A link, not a rename: at no moment is there no last.pt.
+        link = path.with_name(f".previous.{os.getpid()}.tmp")
+        link.unlink(missing_ok=True)
+        os.link(path, link)
+        os.replace(link, path.with_name("previous.pt"))
+    replace_atomically(path, write)
+
+
+def load_sealed(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Verify and load a checkpoint with weights_only=True.
+
+    Raises FileNotFoundError, or DamagedCheckpoint for whatever is not exactly what was once written.
+    """
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size <= SEAL_LENGTH:
+            raise DamagedCheckpoint(f"{path} is torn ({size} bytes)")
+        digest, left = hashlib.sha256(), size - SEAL_LENGTH
+        while left > 0 and (block := stream.read(min(left, 1 << 22))):
+            digest.update(block)
+            left -= len(block)
+        if stream.read() != SEAL + digest.hexdigest().encode() + b"\n":
+            raise DamagedCheckpoint(f"{path} is torn or altered (its checksum does not fit)")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is no plain checkpoint
+        raise DamagedCheckpoint(f"{path} cannot be loaded ({type(error).__name__})") from None
+    if not isinstance(content, dict):
+        raise DamagedCheckpoint(f"{path} holds no checkpoint")
+    return content
+
+
+def load_last(directory: Path, fits: Callable[[Mapping[str, Any]], bool], say: Callable[[str], None]) -> Any:
+    """The content of last.pt, of previous.pt where that is damaged, or None where neither can be used.
+
+    `fits` tells whether a content belongs to this training and version. Every file that is passed over gets its
+    sentence; a damaged one is renamed, never deleted.
+    """
+    for name in ("last.pt", "previous.pt"):
+        path = directory / name
+        try:
+            content = load_sealed(path)
+        except FileNotFoundError:
+            continue
+        except DamagedCheckpoint as error:
+            aside = path.with_name(f"damaged-{name}")
+            os.replace(path, aside)
+            say(f"{error}; it is set aside as {aside.name}")
+            continue
+        if content.get("format") == FORMAT and fits(content):
+            if name != "last.pt":
+                say(f"going on from {path}")
+            return content
+        aside = path.with_name(f"foreign-{name}")
+        os.replace(path, aside)
+        say(f"{path} is of another training or version of ResoMap; it is set aside as {aside.name}")
+    return None
+
+
+def on_cpu(value: Any) -> Any:
+    """A copy of nested state with all tensors in main memory: what a save may write while training goes on."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {name: on_cpu(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [on_cpu(item) for item in value]
+    return value
+
+
+class BackgroundSaver:
+    """Writes last.pt beside the training, one save at a time."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self._path = path
+        self._say = say
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def save(self, content: Mapping[str, Any]) -> None:
+        """Begin to write `content`, which must not change any more; waits for a save that is under way."""
+        self.wait()
+        self._thread = threading.Thread(target=self._write, args=(content,), name="checkpoint", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Return when nothing is being written, or after the given time; True where all is written."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return not self.is_busy
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        # A daemon thread: a process whose grace is over must not be held up by a save that cannot end in time.
+        try:
+            save_sealed(self._path, content, keep_previous=True)
+        except OSError as error:
+            self._say(f"{self._path} could not be saved ({error.strerror}); training goes on, the one before stands")
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Delete temporary files of saves that were killed half-way. The caller holds the cell's lock."""
+    for path in directory.glob(".*.tmp"):
+        path.unlink(missing_ok=True)

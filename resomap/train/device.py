@@ -1,0 +1,91 @@
+"""Where a training computes: device, mixed precision, threads, determinism."""
+
+import os
+import platform
+import resource
+from dataclasses import dataclass
+
+import torch
+
+from resomap.errors import ResomapError
+
+# Values of CUDA_VISIBLE_DEVICES by which a scheduler says "no GPU".
+NO_GPU = ("", "-1", "NoDevFiles", "void")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device with the name that markers and reports carry."""
+
+    torch: torch.device
+    name: str
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.torch.type == "cuda"
+
+    def peak_memory_bytes(self) -> int:
+        """Highest memory of the training so far: allocated on the GPU, or resident in this process on a CPU."""
+        if self.is_cuda:
+            return torch.cuda.max_memory_allocated(self.torch)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def choose_device(wanted: str) -> Device:
+    """The device for `auto`, `cpu` or `cuda`.
+
+    Raises ResomapError where a GPU was asked for or given to this job, and torch finds none: training on the CPU
+    in its place would take a hundred times as long and look like a hang.
+    """
+    given = _given_gpu()
+    if wanted == "cpu":
+        return Device(torch.device("cpu"), cpu_name())
+    if torch.cuda.is_available():
+        return Device(torch.device("cuda", 0), torch.cuda.get_device_name(0))
+    if wanted == "cuda" or given:
+        why = f"this job was given a GPU ({given})" if given else "the configuration says device: cuda"
+        raise ResomapError(
+            f"{why}, but torch {torch.__version__} finds no CUDA device; check the driver with nvidia-smi and that "
+            "torch is a CUDA build, or train on the CPU with --config device=cpu"
+        )
+    return Device(torch.device("cpu"), cpu_name())
+
+
+def _given_gpu() -> str | None:
+    for variable in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS"):
+        value = os.environ.get(variable, "").strip()
+        if value not in NO_GPU:
+            return f"{variable}={value}"
+    return None
+
+
+def cpu_name() -> str:
+    """The processor's model name, or its architecture where the system does not tell."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def precision(amp: str, device: Device) -> torch.dtype | None:
+    """The dtype of mixed precision for `auto`, `bf16`, `fp16` or `off`; None means plain float32."""
+    if amp == "auto":
+        supported = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.is_cuda
+            else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        )
+        return torch.bfloat16 if supported else None
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[amp]
+
+
+def prepare_backend(device: Device, deterministic: bool, threads: int) -> None:
+    """Set threads and determinism for this process. The thread count changes the order of sums, so it is recorded."""
+    torch.set_num_threads(threads)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = device.is_cuda and not deterministic
+    torch.set_float32_matmul_precision("highest" if deterministic else "high")

@@ -1,0 +1,189 @@
+"""The epochs of one training: steps, validation, choice of the best epoch, stopping.
+
+The loop knows nothing of files, trackers or signals; what happens around a step is an observer's business.
+"""
+
+import math
+import time
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from resomap.config import Training
+from resomap.data.store import Images
+from resomap.errors import PermanentFailure
+from resomap.evaluate import Predictor, autocast, predict
+from resomap.inputs import Normalisation, in_layout, to_unit_range
+from resomap.metrics import measure
+from resomap.models.build import logits
+from resomap.train import draws
+from resomap.train.augment import augment, mix
+from resomap.train.batches import Batch, TrainingBatches
+from resomap.train.device import Device
+from resomap.train.objective import Objective
+from resomap.train.schedule import learning_rate
+from resomap.train.state import RunningSums, TrainingState
+
+
+class Observer(Protocol):
+    """What wants to know of the loop's progress; each may end the training by raising."""
+
+    def needs_checked_state(self) -> bool: ...
+
+    def after_step(self, state: TrainingState) -> None: ...
+
+    def during_validation(self) -> None: ...
+
+    def after_epoch(self, state: TrainingState) -> None: ...
+
+
+class Loop:
+    """Trains a state to its end, from wherever it stands."""
+
+    def __init__(
+        self,
+        *,
+        state: TrainingState,
+        recipe: Training,
+        seed: int,
+        classes: int,
+        batches: TrainingBatches,
+        validation: Images,
+        normalisation: Normalisation,
+        objective: Objective,
+        device: Device,
+        precision: torch.dtype | None,
+        observer: Observer,
+    ) -> None:
+        self._state = state
+        self._recipe = recipe
+        self._seed = seed
+        self._classes = classes
+        self._batches = batches
+        self._validation = validation
+        self._normalisation = normalisation
+        self._objective = objective
+        self._device = device.torch
+        self._precision = precision
+        self._observer = observer
+        # The loss of the step before, still on its way from the device: looked at one step later, so that the
+        # device never waits for the host.
+        self._unchecked: tuple[int, int, Tensor] | None = None
+
+    def run(self) -> None:
+        """Train until the last epoch or until early stopping.
+
+        Raises PermanentFailure where the loss stops being finite; whatever the observer raises passes through.
+        """
+        state = self._state
+        while not self._is_over():
+            self._train_epoch()
+            metrics = self._validate()
+            state.epoch, state.step = state.epoch + 1, 0
+            state.history.append(self._row(metrics))
+            state.sums = RunningSums.zero(self._device)
+            if state.best.offer(state.epoch, metrics[self._recipe.monitor], self._recipe.early_stopping.min_delta):
+                state.keep_best(metrics)
+            self._observer.after_epoch(state)
+
+    def _is_over(self) -> bool:
+        state, recipe = self._state, self._recipe
+        return state.epoch >= recipe.epochs or state.best.is_exhausted(state.epoch, recipe.early_stopping)
+
+    def _train_epoch(self) -> None:
+        state = self._state
+        state.model.train()
+        before = time.monotonic()
+        for batch in self._batches.epoch(state.epoch, state.step):
+            loss = self._step(batch)
+            self._check_finite()
+            self._unchecked = (state.epoch + 1, state.step + 1, loss)
+            state.step += 1
+            state.images_seen += len(batch.labels)
+            now = time.monotonic()
+            state.seconds, before = state.seconds + now - before, now
+            if self._observer.needs_checked_state():
+                self._check_finite()  # no checkpoint holds a step whose loss was not finite
+            self._observer.after_step(state)
+        self._check_finite()
+
+    def _step(self, batch: Batch) -> Tensor:
+        """One optimizer step on a batch, in microbatches; returns the batch's mean loss, on the device."""
+        state, recipe = self._state, self._recipe
+        number = state.epoch * self._batches.steps + state.step
+        torch.manual_seed(draws.step_seed(self._seed, number))
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(number, self._batches.steps, recipe) * group.get("lr_scale", 1.0)
+
+        images, targets = self._inputs(batch)
+        size = recipe.microbatch or len(images)
+        total = torch.zeros((), device=self._device)
+        for part, target in zip(images.split(size), targets.split(size), strict=True):
+            with autocast(self._device, self._precision):
+                output = logits(state.model(in_layout(part, recipe.channels_last)))
+            loss = self._objective(output, target) * (len(part) / len(images))
+            state.scaler.scale(loss).backward()
+            total += loss.detach()
+            state.sums.hits += (output.detach().argmax(1) == target.argmax(1)).sum()
+        if recipe.gradient_clip is not None:
+            state.scaler.unscale_(state.optimizer)
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_clip)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.optimizer.zero_grad(set_to_none=True)
+        if state.ema is not None:
+            state.ema.update(state.model, step=number + 1)
+        state.sums.loss += total * len(images)
+        state.sums.images += len(images)
+        return total
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Augmented, normalised images [N, 3, H, W] and target shares [N, classes] on the device."""
+        table = batch.draws.to(self._device, non_blocking=True)
+        labels = batch.labels.to(self._device, non_blocking=True)
+        images = augment(to_unit_range(batch.pixels, self._device), table, self._recipe.augment)
+        images, targets = mix(images, labels, self._classes, self._recipe.augment.mixup, batch.share)
+        return self._normalisation(images), targets
+
+    def _check_finite(self) -> None:
+        if self._unchecked is None:
+            return
+        epoch, step, loss = self._unchecked
+        self._unchecked = None
+        if not math.isfinite(value := loss.item()):
+            raise PermanentFailure(
+                f"diverged at epoch {epoch}, step {step} (the loss is {value}); "
+                "lower training.learning_rate or set training.gradient_clip for this model in `overrides`"
+            )
+
+    def _validate(self) -> dict[str, float | None]:
+        predictor = Predictor(
+            self._state.evaluated_model(),
+            self._normalisation,
+            self._device,
+            self._precision,
+            self._recipe.channels_last,
+        )
+        probabilities = predict(
+            predictor, self._validation, evaluation_batch(self._recipe), self._observer.during_validation
+        )
+        return measure(probabilities, self._validation.labels)
+
+    def _row(self, metrics: dict[str, float | None]) -> dict[str, float | int | None]:
+        """An epoch of the history: only figures that a resumed training reproduces, so no times."""
+        state = self._state
+        images = max(1, state.sums.images)
+        last = state.epoch * self._batches.steps - 1
+        return {
+            "epoch": state.epoch,
+            "learning_rate": learning_rate(last, self._batches.steps, self._recipe),
+            "train/loss": state.sums.loss.item() / images,
+            "train/accuracy": state.sums.hits.item() / images,
+            **{f"val/{name}": value for name, value in metrics.items()},
+        }
+
+
+def evaluation_batch(recipe: Training) -> int:
+    """Images a forward pass in evaluation: without gradients twice as many fit."""
+    return 2 * (recipe.microbatch or recipe.batch_size)

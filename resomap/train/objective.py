@@ -1,0 +1,48 @@
+"""What is minimised and by what: loss with class weights and smoothing, and timm's optimizers."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+
+from resomap.config import Training
+from resomap.errors import ResomapError
+
+
+class Objective:
+    """Cross-entropy against soft targets, weighed by class and smoothed as the recipe says."""
+
+    def __init__(self, recipe: Training, labels: np.ndarray, classes: int, device: torch.device) -> None:
+        self._smoothing = recipe.label_smoothing
+        self._weights: Tensor | None = None
+        if recipe.class_weights == "balanced":
+            counts = np.bincount(labels, minlength=classes)
+            # n / (classes * count), as scikit-learn's class_weight="balanced" (King and Zeng 2001)
+            weights = len(labels) / (classes * np.maximum(counts, 1))
+            self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of logits [N, classes] against target shares [N, classes]; a scalar in float32."""
+        return F.cross_entropy(logits.float(), targets.float(), weight=self._weights, label_smoothing=self._smoothing)
+
+
+def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
+    """The recipe's optimizer by timm's factory; biases and normalisation layers without weight decay.
+
+    Raises ResomapError for a name the factory does not know.
+    """
+    try:
+        return create_optimizer_v2(
+            model,
+            opt=recipe.optimizer,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum,
+            filter_bias_and_bn=True,
+        )
+    except (ValueError, AssertionError, KeyError, ModuleNotFoundError) as error:
+        raise ResomapError(
+            f"timm cannot make the optimizer '{recipe.optimizer}' ({error}); "
+            "common ones are adamw, sgd, nadamw, lamb, rmsprop"
+        ) from None

@@ -1,0 +1,24 @@
+"""Learning rate as a pure function of the step: no scheduler state that a resume could lose."""
+
+import math
+
+from resomap.config import Training
+
+
+def learning_rate(step: int, steps_per_epoch: int, recipe: Training) -> float:
+    """Learning rate at an optimizer step (counted from 0 over the whole training).
+
+    Rises linearly from 0 during warm-up (Goyal et al. 2017), then follows the schedule down to
+    `min_learning_rate` at the last step; cosine as in Loshchilov and Hutter 2017 (SGDR, without restarts).
+    """
+    total = recipe.epochs * steps_per_epoch
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
+    highest, lowest = recipe.learning_rate, min(recipe.min_learning_rate, recipe.learning_rate)
+    if step < warmup:
+        return highest * (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, total - 1 - warmup)
+    if recipe.schedule == "cosine":
+        return lowest + (highest - lowest) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+    if recipe.schedule == "linear":
+        return highest + (lowest - highest) * min(1.0, progress)
+    return highest

@@ -1,0 +1,35 @@
+"""Signals ask a training to stop at the next step boundary; a second kind of signal ends it at once."""
+
+import os
+import signal
+from types import FrameType
+
+WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class SignalWatch:
+    """Context in which SIGTERM, SIGINT and SIGUSR1/2 are remembered in place of acted on.
+
+    Slurm delivers SIGTERM twice, so a repetition changes nothing. A different second signal, or a repeated SIGINT
+    (a person pressing Ctrl-C again), exits at once with the shell's code for that signal.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "SignalWatch":
+        for number in WATCHED:
+            self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        arrived = signal.Signals(number)
+        if self.received is None:
+            self.received = arrived
+        elif arrived is not self.received or arrived is signal.SIGINT:
+            os._exit(128 + number)

@@ -1,0 +1,100 @@
+"""Everything that a training carries from step to step, and its form in last.pt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from resomap.train.checkpoint import FORMAT, on_cpu
+from resomap.train.stopping import BestSoFar
+
+
+@dataclass
+class RunningSums:
+    """Training loss and hits of the epoch under way, kept on the device so that no step waits for a copy."""
+
+    loss: Tensor  # float64, sum over images
+    hits: Tensor  # int64
+    images: int = 0
+
+    @classmethod
+    def zero(cls, device: torch.device) -> "RunningSums":
+        return cls(
+            torch.zeros((), dtype=torch.float64, device=device),
+            torch.zeros((), dtype=torch.int64, device=device),
+        )
+
+
+@dataclass
+class TrainingState:
+    """Model, optimizer and position; what can be recomputed from (seed, epoch, step) is not here."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: ModelEmaV3 | None
+    best: BestSoFar
+    sums: RunningSums
+    epoch: int = 0  # epochs completed
+    step: int = 0  # optimizer steps done in the epoch under way
+    seconds: float = 0.0  # time spent in training so far, over all attempts
+    images_seen: int = 0  # training images so far, over all attempts
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # in main memory
+    best_metrics: dict[str, float | None] = field(default_factory=dict)
+    history: list[dict[str, float | int | None]] = field(default_factory=list)
+
+    def evaluated_model(self) -> nn.Module:
+        """The weights that validation sees: the moving average where there is one."""
+        return self.ema.module if self.ema is not None else self.model
+
+    def keep_best(self, metrics: Mapping[str, float | None]) -> None:
+        """Remember the present weights as the best so far."""
+        self.best_weights = on_cpu(self.evaluated_model().state_dict())
+        self.best_metrics = dict(metrics)
+
+    def content(self, fixed: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of the state for last.pt, beside what does not change during the training."""
+        return {
+            "format": FORMAT,
+            **fixed,
+            "model": on_cpu(self.model.state_dict()),
+            "optimizer": on_cpu(self.optimizer.state_dict()),
+            "scaler": self.scaler.state_dict(),
+            "ema": on_cpu(self.ema.module.state_dict()) if self.ema is not None else None,
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "images_seen": self.images_seen,
+            "sums": {
+                "loss": self.sums.loss.item(),
+                "hits": self.sums.hits.item(),
+                "images": self.sums.images,
+            },
+            "best": self.best.state(),
+            "best_weights": self.best_weights,  # replaced as a whole, never changed in place: no copy needed
+            "best_metrics": dict(self.best_metrics),
+            "history": [dict(row) for row in self.history],
+        }
+
+    def restore(self, content: Mapping[str, Any], device: torch.device) -> None:
+        """Take over the content of last.pt."""
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scaler.load_state_dict(content["scaler"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(content["ema"])
+        self.epoch, self.step = content["epoch"], content["step"]
+        self.seconds, self.images_seen = content["seconds"], content["images_seen"]
+        sums = content["sums"]
+        self.sums = RunningSums(
+            torch.tensor(sums["loss"], dtype=torch.float64, device=device),
+            torch.tensor(sums["hits"], dtype=torch.int64, device=device),
+            sums["images"],
+        )
+        self.best = BestSoFar(**content["best"])
+        self.best_weights = content["best_weights"]
+        self.best_metrics = content["best_metrics"]
+        self.history = content["history"]

@@ -1,0 +1,31 @@
+# Images: checked once, then decoded and resized once per resolution for all models and seeds.
+
+
+# List, check and split the images; the report in results/data/check.md stays when this fails.
+rule data:
+    output:
+        "results/data/manifest.json",
+    params:
+        identity=PLAN.study.data_identity,
+    threads: workflow.cores or 4
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "{RESOMAP} data --study {STUDY} --workers {threads}"
+
+
+# Decode and resize every image to one resolution (store.json is written last, beside the arrays).
+rule images:
+    input:
+        ancient("results/data/manifest.json"),
+    output:
+        "results/data/{resolution}/store.json",
+    params:
+        identity=PLAN.study.data_identity,
+    threads: workflow.cores or 4
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "{RESOMAP} images {wildcards.resolution} --study {STUDY} --workers {threads}"

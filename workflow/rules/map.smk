@@ -1,0 +1,23 @@
+# From done markers to what a person reads.
+
+
+# One model at all resolutions of the configuration: `snakemake results/vgg11/all`
+rule model:
+    input:
+        PLAN.markers,
+    output:
+        touch("results/{model}/all"),
+    localrule: True
+
+
+# The grid as a table: quality and cost of every cell.
+rule summary:
+    input:
+        PLAN.markers,
+    output:
+        "results/summary.csv",
+    params:
+        grid=PLAN.grid,
+    localrule: True
+    shell:
+        "{RESOMAP} summary --study {STUDY} --output {output}"

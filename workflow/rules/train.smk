@@ -1,0 +1,20 @@
+# Train one cell to its done marker. Checkpoints are no outputs: Snakemake deletes outputs before a job starts.
+
+
+rule train:
+    input:
+        ancient(PLAN.store),
+    output:
+        "results/{model}/{resolution}{suffix}.done",
+    params:
+        fingerprint=PLAN.fingerprint,
+    threads: PLAN.threads
+    retries: PLAN.config.retries
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=24 * 60,
+        attempt=lambda wildcards, attempt: attempt,
+    shell:
+        "{RESOMAP} train {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --study {STUDY}"
+        " --fingerprint {params.fingerprint} --threads {threads} --attempt {resources.attempt}"

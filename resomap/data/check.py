@@ -1,0 +1,121 @@
+"""The written report on the images: check.md to read, check.json to compute with."""
+
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from resomap.data.selection import SPLITS, Chosen, Problem, Selection
+from resomap.errors import PermanentFailure
+from resomap.files import write_json, write_text
+
+_NAMED_IN_SENTENCE = 3
+
+
+def short_sides(chosen: list[Chosen]) -> dict[str, int]:
+    """Median, smallest and largest short side, in pixels, as the files hold them; zeros without an image."""
+    sides = [min(image.seen.width, image.seen.height) for image in chosen] or [0]
+    return {"median": round(median(sides)), "min": min(sides), "max": max(sides)}
+
+
+def counts(selection: Selection) -> dict[str, dict[str, int]]:
+    """{split: {class: images}}."""
+    found = Counter((image.split, image.item.label) for image in selection.chosen)
+    return {split: {label: found[split, label] for label in selection.classes} for split in SPLITS}
+
+
+def write_report(directory: Path, source: str, policy: str, selection: Selection) -> Path:
+    """Write check.md and check.json into the directory; the path of the first."""
+    report = directory / "check.md"
+    write_json(directory / "check.json", _as_json(source, policy, selection))
+    text = "\n".join(_lines(source, policy, selection)) + "\n"
+    write_text(report, text.encode(errors="backslashreplace").decode())  # names need not be valid UTF-8
+    return report
+
+
+def stop_on_problems(policy: str, selection: Selection, report: Path) -> None:
+    """Raises PermanentFailure: problems under `error`; too few classes or an empty split under any policy."""
+    if policy == "error" and selection.problems:
+        by_kind = Counter(problem.kind for problem in selection.problems)
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in by_kind.items())
+        names = ", ".join(problem.name for problem in selection.problems[:_NAMED_IN_SENTENCE])
+        more = ", ..." if len(selection.problems) > _NAMED_IN_SENTENCE else ""
+        raise PermanentFailure(
+            f"the images have problems ({kinds}): {names}{more}; {report} names all; mend them, or leave "
+            "them out with --config 'data={problems: skip}'"
+        )
+    if len(selection.classes) < 2:
+        found = f"only {selection.classes[0]!r}" if selection.classes else "none"
+        raise PermanentFailure(
+            f"a classifier needs two classes, and the training split has {found}; see {report} and give "
+            "`data.source` a folder for each class"
+        )
+    filled = {image.split for image in selection.chosen}
+    for split in SPLITS:
+        if split not in filled:
+            raise PermanentFailure(
+                f"the {split} split has no usable image; see {report}, and add images or change `data.split`"
+            )
+
+
+def _as_json(source: str, policy: str, selection: Selection) -> dict[str, Any]:
+    return {
+        "source": source,
+        "policy": policy,
+        "images": len(selection.chosen),
+        "classes": selection.classes,
+        "counts": counts(selection),
+        "short_side": short_sides(selection.chosen),
+        "modes": Counter(image.seen.mode for image in selection.chosen),
+        "problems": [vars(problem) for problem in selection.problems],
+        "notes": [vars(note) for note in selection.notes],
+    }
+
+
+def _lines(source: str, policy: str, selection: Selection) -> list[str]:
+    sides = short_sides(selection.chosen)
+    modes = Counter(image.seen.mode for image in selection.chosen)
+    return [
+        f"# Images of `{source}`",
+        "",
+        f"{len(selection.chosen):,} usable images in {len(selection.classes)} classes. "
+        f"Short side {sides['median']} pixels (median), from {sides['min']} to {sides['max']}. "
+        f"Modes: {', '.join(f'{mode} {count:,}' for mode, count in modes.most_common())}.",
+        "",
+        *_table(selection),
+        "",
+        *_problem_lines(policy, selection.problems),
+        *_note_lines(selection),
+    ]
+
+
+def _table(selection: Selection) -> list[str]:
+    number = counts(selection)
+    rows = [(label, [number[split][label] for split in SPLITS]) for label in selection.classes]
+    rows.append(("**all**", [sum(number[split].values()) for split in SPLITS]))
+    total = max(1, sum(rows[-1][1]))
+    lines = [f"| class | {' | '.join(SPLITS)} | all | share |", "|---|" + "---:|" * 5]
+    for label, row in rows:
+        cells = " | ".join(f"{value:,}" for value in (*row, sum(row)))
+        lines.append(f"| {label} | {cells} | {sum(row) / total:.1%} |")
+    return lines
+
+
+def _problem_lines(policy: str, problems: list[Problem]) -> list[str]:
+    if not problems:
+        return ["## Problems", "", "None.", ""]
+    done = "left out" if policy == "skip" else "`data.problems: error` stops here"
+    lines = [f"## Problems: {len(problems):,} ({done})", ""]
+    for kind, count in Counter(problem.kind for problem in problems).items():
+        lines += [f"### {kind[0].upper()}{kind[1:]}: {count:,}", ""]
+        lines += [f"- `{problem.name}`: {problem.detail}" for problem in problems if problem.kind == kind]
+        lines.append("")
+    return lines
+
+
+def _note_lines(selection: Selection) -> list[str]:
+    lines = ["## Notes", ""] if selection.notes else []
+    for note in selection.notes:
+        lines.append(f"- {note.text}" + (f": {len(note.names):,}" if note.names else ""))
+        lines += [f"    - `{name}`" for name in note.names]
+    return lines

@@ -1,0 +1,51 @@
+"""Whether this is still the same data, told in a fraction of a second. Light: no image is opened.
+
+It goes into every fingerprint, so it holds all that decides the prepared pixels and their split, and nothing
+else: not the path of the folder, not the number of workers. Contents are hashed when the images are prepared.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from resomap.config.schema import Data
+from resomap.data.elpv import elpv_identity
+from resomap.data.folder import Scan, scan, source_root
+from resomap.errors import ResomapError
+
+SPLITS = ("train", "val", "test")
+
+
+def data_identity(data: Data) -> str:
+    """64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
+
+    Seed and shares of the split count only where the source is split here: with three folders of its own they
+    change nothing, and must not retrain anything. Raises ResomapError: no package, no folder, nothing in it.
+    """
+    found: Scan | None = None
+    facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit, "groups": _groups_digest(data)}
+    if data.source == "elpv":
+        facts["elpv"] = elpv_identity()
+        split_here: tuple[str, ...] = SPLITS
+    else:
+        found = scan(source_root(data.source))
+        split_here = found.split_here
+    if split_here:
+        facts["split"] = {name: getattr(data.split, name) for name in split_here}
+        facts["split_seed"] = data.split_seed
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    if found:
+        digest.update(b"".join(b"\n%d %s" % (file.size, os.fsencode(file.name)) for file in found.files))
+    return digest.hexdigest()
+
+
+def _groups_digest(data: Data) -> str | None:
+    if data.groups is None:
+        return None
+    path = Path(data.groups).expanduser().absolute()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ResomapError(f"the groups file {path} cannot be read: {error.strerror}; mend `data.groups`") from None

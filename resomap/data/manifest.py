@@ -1,0 +1,119 @@
+"""The list of the images that a study uses, with digest, label and split of each: manifest.json."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resomap.config.schema import Data
+from resomap.data.check import counts, short_sides, stop_on_problems, write_report
+from resomap.data.identity import data_identity
+from resomap.data.inspection import inspect_all
+from resomap.data.selection import Chosen, Selection, select
+from resomap.data.source import read_source
+from resomap.errors import ResomapError
+from resomap.files import read_json, write_json
+
+FILE = "manifest.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of the study."""
+
+    name: str  # relative to the source's root
+    sha256: str  # of the file
+    label: int  # index into the manifest's classes
+    split: str  # train, val or test
+    width: int  # pixels, upright
+    height: int
+    mode: str  # Pillow's name of how the file stores its pixels
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that the later steps need to know of the source, so that they need not walk it again."""
+
+    identity: str  # as data_identity gave it when the images were checked
+    source: str  # `data.source` as configured
+    fit: str
+    classes: list[str]
+    channels: int  # 1 where all images are grey, else 3
+    content_digest: str
+    native_size: dict[str, int]  # short side in pixels: median, min, max
+    counts: dict[str, dict[str, int]]  # {split: {class: images}}
+    licence: str | None
+    entries: list[Entry]  # sorted by name
+
+    def save(self, directory: Path) -> None:
+        """Write manifest.json atomically."""
+        write_json(directory / FILE, {"schema": SCHEMA, **asdict(self)})
+
+    @classmethod
+    def load(cls, directory: Path) -> "Manifest":
+        """Raises ResomapError where there is no manifest, or one that another version of ResoMap wrote."""
+        values: Any = read_json(directory / FILE)
+        try:
+            if values.pop("schema") != SCHEMA:
+                raise ValueError
+            entries = [Entry(**entry) for entry in values.pop("entries")]
+            return cls(**values, entries=entries)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ResomapError(
+                f"{directory / FILE} is missing or damaged; remove it and run the same snakemake command "
+                "again, which checks the images anew"
+            ) from None
+
+
+def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
+    """Check every image and write check.md, check.json and, where nothing stops it, manifest.json.
+
+    Raises ResomapError as `read_source` does; PermanentFailure, after the report is written, for problems
+    under `data.problems: error`, fewer than two classes or an empty split.
+    """
+    (directory / FILE).unlink(missing_ok=True)  # one that is left after a failure would speak of other images
+    identity = data_identity(data)
+    source = read_source(data)
+    print(f"checking {len(source.items):,} images of {data.source}", flush=True)
+    selection = select(source, inspect_all(source.items, workers), data)
+    report = write_report(directory, data.source, data.problems, selection)
+    stop_on_problems(data.problems, selection, report)
+    manifest = Manifest(
+        identity=identity,
+        source=data.source,
+        fit=data.fit,
+        classes=selection.classes,
+        channels=max(image.seen.channels for image in selection.chosen),
+        content_digest=_content_digest(selection.chosen),
+        native_size=short_sides(selection.chosen),
+        counts=counts(selection),
+        licence=source.licence,
+        entries=_entries(selection),
+    )
+    manifest.save(directory)
+    return manifest
+
+
+def _entries(selection: Selection) -> list[Entry]:
+    index = {label: number for number, label in enumerate(selection.classes)}
+    return [
+        Entry(
+            name=image.item.name,
+            sha256=image.seen.sha256,
+            label=index[image.item.label],
+            split=image.split,
+            width=image.seen.width,
+            height=image.seen.height,
+            mode=image.seen.mode,
+        )
+        for image in selection.chosen
+    ]
+
+
+def _content_digest(chosen: Iterable[Chosen]) -> str:
+    """64 hex digits over (name, file digest, class, split) of all images: what "the same data" means."""
+    rows = sorted("\0".join((image.item.name, image.seen.sha256, image.item.label, image.split)) for image in chosen)
+    return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest()

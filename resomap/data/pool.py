@@ -1,0 +1,48 @@
+"""Work spread over processes, with the results in the order of the tasks whatever the number of processes."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from resomap.errors import ResomapError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_SAY_EVERY = 10.0  # seconds
+_CHUNK = 64  # tasks handed over at a time
+
+
+def in_order(function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, what: str) -> Iterator[Result]:
+    """`map` over processes; `what` is the verb of the progress line (`checked 300 of 42,000 images`).
+
+    One worker means this process. New processes are spawned, not forked: a fork copies the locks of threads
+    it does not copy. Raises what the function raises, and ResomapError where a process was killed.
+    """
+    workers = max(1, min(workers, len(tasks)))
+    if workers == 1:
+        yield from _told(map(function, tasks), len(tasks), what)
+        return
+    chunk = max(1, min(_CHUNK, len(tasks) // (4 * workers)))
+    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from _told(executor.map(function, tasks, chunksize=chunk), len(tasks), what)
+    except BrokenProcessPool:
+        raise ResomapError(
+            "a process that decodes images was killed, most likely for want of memory; run again with fewer: "
+            "--config 'data={workers: 1}'"
+        ) from None
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _told(results: Iterator[Result], total: int, what: str) -> Iterator[Result]:
+    said = time.monotonic()
+    for done, result in enumerate(results, start=1):
+        yield result
+        if time.monotonic() - said > _SAY_EVERY:
+            said = time.monotonic()
+            print(f"{what} {done:,} of {total:,} images", flush=True)

@@ -1,0 +1,177 @@
+"""Which images are used and in which split, and every reason why another is not."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from resomap.config.schema import Data
+from resomap.data.inspection import Seen
+from resomap.data.source import Item, Source
+from resomap.data.split import Member, assign, blocks
+
+SPLITS = ("train", "val", "test")
+
+WRONG_TYPE = "files of another type"
+ACROSS_SPLITS = "images whose content is in another split too"
+GROUP_ACROSS_SPLITS = "images whose group is in another split too"
+EMPTY_CLASS = "classes without a usable image"
+NOT_IN_TRAIN = "classes that the training split lacks"
+NOT_EVERYWHERE = "classes that the validation or test split lacks"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that `data.problems: error` stops at. `name` is a file's, or a class's."""
+
+    kind: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth knowing that stops nothing."""
+
+    text: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An image that is used."""
+
+    item: Item
+    seen: Seen
+    split: str
+
+
+@dataclass
+class Selection:
+    """The images that are used, sorted by name, and what was found on the way."""
+
+    classes: list[str] = field(default_factory=list)
+    chosen: list[Chosen] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
+    """What `data.problems: skip` uses; with `error` the same, for the report, and the problems stop it.
+
+    Out are: damaged files and files of another type; of content or groups that straddle given splits, the
+    images in train, then in val (the test split stays what it was); classes that train lacks.
+    """
+    selection = Selection(notes=_notes_on_source(source))
+    problems = selection.problems
+    problems += [Problem(WRONG_TYPE, name, "not an image by its suffix") for name in source.wrong_type]
+    problems += [Problem(s.damage, s.name, s.detail) for s in seen.values() if s.damage]
+    items = [item for item in source.items if not seen[item.name].damage]
+    items = _without_straddling(items, lambda item: seen[item.name].content, ACROSS_SPLITS, problems)
+    items = _without_straddling(items, lambda item: item.group, GROUP_ACROSS_SPLITS, problems)
+    split_of = _splits(source, items, seen, data)
+    selection.classes = _classes_in_train(source, items, split_of, problems)
+    selection.chosen = [
+        Chosen(item, seen[item.name], split_of[item.name]) for item in items if item.label in selection.classes
+    ]
+    selection.notes += _notes_on_images(selection.chosen)
+    return selection
+
+
+def _without_straddling(
+    items: list[Item], key_of: Callable[[Item], str | None], kind: str, problems: list[Problem]
+) -> list[Item]:
+    """Of items with one key in several given splits, only those in the split that counts most."""
+    keeper: dict[str, Item] = {}
+    for item in items:
+        key = key_of(item)
+        if item.split and key is not None:
+            held = keeper.setdefault(key, item)
+            if SPLITS.index(item.split) > SPLITS.index(held.split or "train"):
+                keeper[key] = item
+    kept = []
+    for item in items:
+        key = key_of(item)
+        other = keeper.get(key, item) if key is not None else item
+        if item.split == other.split:
+            kept.append(item)
+        else:
+            problems.append(Problem(kind, item.name, f"as {other.name}"))
+    return kept
+
+
+def _splits(source: Source, items: list[Item], seen: Mapping[str, Seen], data: Data) -> dict[str, str]:
+    fixed = {item.name: item.split for item in items if item.split}
+    if not source.split_here:
+        return fixed
+    movable = [item for item in items if item.split in (None, "train")]
+    block_of = blocks(
+        {
+            item.name: [
+                f"content {seen[item.name].content}",
+                *([f"group {item.group}"] if item.group else []),
+            ]
+            for item in movable
+        }
+    )
+    members = [Member(item.name, item.label, item.stratum, block_of[item.name]) for item in movable]
+    shares = {split: getattr(data.split, split) for split in source.split_here}
+    return fixed | assign(members, shares, data.split_seed)
+
+
+def _classes_in_train(
+    source: Source, items: list[Item], split_of: Mapping[str, str], problems: list[Problem]
+) -> list[str]:
+    found: dict[str, set[str]] = {label: set() for label in source.classes}
+    count: dict[str, int] = defaultdict(int)
+    for item in items:
+        found[item.label].add(split_of[item.name])
+        count[item.label] += 1
+    for label, splits in found.items():
+        few = f"; it has {count[label]} usable images" if source.split_here else ""
+        absent = [split for split in SPLITS if split not in splits]
+        if not splits:
+            problems.append(Problem(EMPTY_CLASS, label, "no usable image in any split"))
+        elif "train" in absent:
+            problems.append(Problem(NOT_IN_TRAIN, label, f"only in {' and '.join(sorted(splits))}{few}"))
+        elif absent:
+            problems.append(Problem(NOT_EVERYWHERE, label, f"missing in {' and '.join(absent)}{few}"))
+    return [label for label in source.classes if "train" in found[label]]
+
+
+def _notes_on_source(source: Source) -> list[Note]:
+    notes = []
+    if source.split_here == ("train", "val"):
+        notes.append(Note("There is no val/ folder: the validation split is taken from train/."))
+    if source.ignored:
+        notes.append(Note("Beside the class folders, and not used", tuple(source.ignored)))
+    if source.ungrouped:
+        notes.append(Note(f"{source.ungrouped:,} images are not in the groups file; each counts as its own group."))
+    if source.unused_groups:
+        notes.append(Note(f"{source.unused_groups:,} lines of the groups file name no image."))
+    return notes
+
+
+def _notes_on_images(chosen: Iterable[Chosen]) -> list[Note]:
+    same: dict[str, list[Chosen]] = defaultdict(list)
+    for image in chosen:
+        same[image.seen.content].append(image)
+    repeated = [images for images in same.values() if len(images) > 1]
+    torn = [images for images in repeated if len({image.item.label for image in images}) > 1]
+    deep = [image.seen for images in same.values() for image in images if image.seen.deep]
+    notes = []
+    if repeated:
+        notes.append(Note("Same content more than once within a split", _name_pairs(repeated)))
+    if torn:
+        notes.append(Note("Same content in different classes", _name_pairs(torn)))
+    if deep and max(seen.brightest for seen in deep) < 32:
+        notes.append(
+            Note(
+                f"The {len(deep):,} images of 16 bits use less than an eighth of their range, so little of "
+                "it is left in 8 bits; scale them up to 65535 first."
+            )
+        )
+    return notes
+
+
+def _name_pairs(groups: list[list[Chosen]]) -> tuple[str, ...]:
+    return tuple(" = ".join(image.item.name for image in images) for images in groups)

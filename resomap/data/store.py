@@ -1,0 +1,102 @@
+"""The prepared images of one resolution, as a training reads them: three mapped arrays and store.json."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resomap.errors import ResomapError
+from resomap.files import read_json
+
+FILE = "store.json"
+SCHEMA = 1
+SPLITS = ("train", "val", "test")
+
+
+def store_directory(directory: Path, resolution: int) -> Path:
+    """Where the images of a resolution lie under the data directory."""
+    return directory / str(resolution)
+
+
+def array_file(place: Path, split: str) -> Path:
+    """The array of one split."""
+    return place / f"{split}.npy"
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split. Image i has pixels[i], labels[i] and names[i]."""
+
+    pixels: np.ndarray  # memory-mapped, read-only, uint8 [N, H, W, C]
+    labels: np.ndarray  # int64 [N]
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The prepared images of one resolution. `mean` and `std` are those of train, per channel, in 0..1."""
+
+    place: Path
+    resolution: int  # pixels
+    classes: list[str]
+    channels: int  # 1 or 3
+    mean: list[float]
+    std: list[float]
+    content_digest: str
+    native_size: int  # pixels: median short side of the image files
+    fit: str
+    _splits: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS) -> "Store":
+        """Open and check headers and sizes, not each byte (`verify` does).
+
+        `splits` are those that must be there. Raises ResomapError: not prepared, half written, damaged.
+        """
+        place = store_directory(directory, resolution)
+        values: Any = read_json(place / FILE)
+        if values is None:
+            unfinished = any(array_file(place, split).exists() for split in SPLITS)
+            raise _unusable(place, "is unfinished" if unfinished else "holds no prepared images")
+        try:
+            if values.pop("schema") != SCHEMA or values["resolution"] != resolution:
+                raise ValueError
+            store = cls(place=place, _splits=values.pop("splits"), **values)
+            for split in splits:
+                store._map(split)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise _unusable(place, f"has a damaged {FILE}") from None
+        return store
+
+    def split(self, name: str) -> Images:
+        """The images of `train`, `val` or `test`, in the order of their names."""
+        listed = self._splits[name]
+        return Images(self._map(name), np.array(listed["labels"], dtype=np.int64), list(listed["names"]))
+
+    def verify(self) -> None:
+        """Read every byte and compare digests. Raises ResomapError where one differs."""
+        for split in self._splits:
+            rows = (hashlib.sha256(row.tobytes()).hexdigest() for row in self._map(split))
+            if hashlib.sha256("".join(rows).encode()).hexdigest() != self._splits[split]["digest"]:
+                raise _unusable(self.place, f"has a damaged {split}.npy (its content is not what was written)")
+
+    def _map(self, split: str) -> np.ndarray:
+        path = array_file(self.place, split)
+        shape = tuple(self._splits[split]["shape"])
+        try:
+            pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise _unusable(self.place, f"lacks {path.name}") from None
+        except (ValueError, OSError, EOFError):
+            raise _unusable(self.place, f"has a damaged {path.name}") from None
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            raise _unusable(self.place, f"has a {path.name} of another shape than its {FILE} says")
+        return pixels
+
+
+def _unusable(place: Path, what: str) -> ResomapError:
+    return ResomapError(
+        f"{place} {what}; remove that folder and run the same snakemake command again, which prepares it anew"
+    )

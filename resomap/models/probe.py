@@ -1,0 +1,82 @@
+"""Tries models at resolutions, most of them without computing anything.
+
+`python -m resomap.models.probe` reads [[model, resolution], ...] as JSON from its standard input and prints
+{"model@resolution": null or the reason why it does not work}.
+"""
+
+import json
+import sys
+import warnings
+
+import torch
+
+from resomap.models.build import construct, first_line, logits
+from resomap.models.index import ModelEntry
+from resomap.models.survey import entry_of
+
+CLASSES = 2
+NO_CLASSIFIER = "it is no classifier"
+MOST_SUGGESTIONS_TRIED = 12
+
+
+def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, str | None]:
+    """None for each "model@resolution" that works, else a sentence that names one that does."""
+    answers: dict[str, str | None] = {}
+    for name, resolution in pairs:
+        entry = entry_of(name)
+        reason = why_not(entry, resolution)
+        if reason is not None:
+            other = None if reason.startswith(NO_CLASSIFIER) else _nearest_that_works(entry, resolution)
+            instead = f"use {other} px or another model" if other else "use another model"
+            reason = f"{name} cannot take {resolution} px images: {reason}; {instead}"
+        answers[f"{name}@{resolution}"] = reason
+    return answers
+
+
+def why_not(entry: ModelEntry, resolution: int) -> str | None:
+    """The library's reason against this resolution, or None where two images go through.
+
+    The meta device knows shapes and allocates nothing. Networks that look at values while they are built fail
+    on it for that reason alone, so a failure counts only where the CPU agrees or the library said so itself.
+    """
+    try:
+        return _try_on("meta", entry, resolution)
+    except Exception as error:  # whatever it is, it is looked at here and, where in doubt, below
+        about_sizes = isinstance(error, AssertionError | ValueError) or "size" in str(error)
+        if about_sizes and "meta" not in str(error):
+            return first_line(error)
+    try:
+        return _try_on("cpu", entry, resolution)
+    except Exception as error:  # any failure here is the answer
+        # A machine too small for the largest networks says nothing about the resolution.
+        return None if "not enough memory" in str(error) else first_line(error)
+
+
+def _try_on(device: str, entry: ModelEntry, resolution: int) -> str | None:
+    # In training mode: a batch norm over a single pixel fails only there.
+    with torch.device(device), torch.no_grad():
+        model = construct(entry, resolution, CLASSES).train()
+        scores = logits(model(torch.zeros(2, 3, resolution, resolution)))
+    if scores.shape != (2, CLASSES):
+        return f"{NO_CLASSIFIER} (its output for 2 images is {list(scores.shape)})"
+    return None
+
+
+def _nearest_that_works(entry: ModelEntry, resolution: int) -> int | None:
+    """The nearest resolution that works among multiples of the usual patch and window sizes."""
+    steps = (14, 16, 32, 56)
+    sizes = {step * (resolution // step + shift) for step in steps for shift in (0, 1)} | {
+        32,
+        64,
+        96,
+        128,
+        224,
+        256,
+    }
+    nearest = sorted((size for size in sizes - {0, resolution}), key=lambda size: (abs(size - resolution), size))
+    return next((size for size in nearest[:MOST_SUGGESTIONS_TRIED] if why_not(entry, size) is None), None)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print(json.dumps(try_pairs([(str(name), int(size)) for name, size in json.load(sys.stdin)])))

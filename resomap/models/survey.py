@@ -1,0 +1,58 @@
+"""Asks torchvision and timm for their classifiers; `python -m resomap.models.survey` prints them as JSON."""
+
+import functools
+import json
+
+import timm
+import torchvision
+from timm.models import get_pretrained_cfg
+from timm.models._registry import _model_to_module, split_model_name_tag
+
+from resomap.models.index import ModelEntry, ModelIndex
+
+FAMILIES = ("vgg", "resnet", "mobilenet", "efficientnet", "convnext")
+# torchvision's networks with a table of positions or windows of one size.
+FIXED_INPUT_MODULES = ("vision_transformer", "maxvit")
+
+
+def family_of(name: str, module: str) -> str:
+    """One of FAMILIES by the start of the model's name or of its module's, else the module's name.
+
+    `tf_efficientnet_lite0` is an efficientnet; `wide_resnet50_2`, which lies in `resnet.py`, is a resnet.
+    """
+    for candidate in (name.removeprefix("tf_"), module):
+        for family in FAMILIES:
+            if candidate.startswith(family):
+                return family
+    return module
+
+
+@functools.cache
+def installed_models() -> ModelIndex:
+    """The index, from the libraries themselves: for processes that have imported them anyway."""
+    return ModelIndex(survey())
+
+
+def survey() -> dict[str, tuple[str, str, bool]]:
+    """name -> (library, family, fixed_input) of every classifier, torchvision's first."""
+    rows: dict[str, tuple[str, str, bool]] = {}
+    for name in torchvision.models.list_models(module=torchvision.models):
+        module = torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
+        rows[name] = ("torchvision", family_of(name, module), module in FIXED_INPUT_MODULES)
+    for name in (*timm.list_models(), *timm.list_models(pretrained=True)):
+        if name in rows:
+            continue
+        architecture = split_model_name_tag(name)[0]
+        module = _model_to_module[architecture]
+        cfg = get_pretrained_cfg(name)
+        rows[name] = ("timm", family_of(architecture, module), bool(cfg and cfg.fixed_input_size))
+    return rows
+
+
+def entry_of(name: str) -> ModelEntry:
+    """The entry of a name, from the libraries themselves. Raises ResomapError for an unknown one."""
+    return installed_models().entry(name)
+
+
+if __name__ == "__main__":
+    print(json.dumps(survey()))

@@ -8,7 +8,7 @@ min_version("9.27")
 
 
 # All keys, with meaning, unit and default: config/README.md
-configfile: workflow.source_path("config/config.yaml")
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 PLAN = Planner(workflow, config)
@@ -30,4 +30,5 @@ include: "workflow/rules/map.smk"
 rule all:
     default_target: True
     input:
+        PLAN.markers,  # named themselves: Snakemake would not miss one behind a summary that is up to date
         "results/summary.csv",

@@ -73,8 +73,8 @@ class Planner:
             cells = [cell for cell in self.study.cells() if model in (None, cell.model)]
             if not cells:
                 resolutions = self.config.resolutions
-                require_supported((model, resolution) for resolution in resolutions)
-                cells = [self.study.cell(model, resolution) for resolution in resolutions]
+                cells = [self.study.cell(str(model), resolution) for resolution in resolutions]
+                require_supported((cell.model, cell.resolution) for cell in cells)
             self._settle(cells)
             return [str(cell.marker) for cell in cells]
 

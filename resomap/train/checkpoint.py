@@ -31,10 +31,15 @@ class _Sealing:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self._digest.update(data)
-        return self._stream.write(data)
+        try:
+            return self._stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self._stream.flush()
@@ -51,7 +56,12 @@ def save_sealed(path: Path, content: Mapping[str, Any], keep_previous: bool = Fa
 
     def write(stream: IO[bytes]) -> None:
         sealing = _Sealing(stream)
-        torch.save(dict(content), sealing)  # type: ignore[arg-type]
+        try:
+            torch.save(dict(content), sealing)  # type: ignore[arg-type]
+        except RuntimeError:
+            if sealing.error is not None:  # torch's writer hides it behind an error of its own
+                raise sealing.error from None
+            raise
         sealing.seal()
 
     if keep_previous and path.exists():

@@ -1,0 +1,134 @@
+"""Shared by all tests: small real images, a study on them, and the commands run as a person runs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from resomap.data import DATA_DIRECTORY
+from resomap.data.manifest import make_manifest
+from resomap.data.prepare import prepare_images
+from resomap.study import CURRENT, Study
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = "test_resnet"  # timm's tiny network for tests: 0.5 million parameters
+RESOLUTION = 32
+
+
+def draw_images(folder: Path, count: int, size: int = 40, seed: int = 0) -> None:
+    """Two classes that a small network can tell apart: stripes that run across or down, in noise."""
+    random = np.random.default_rng(seed)
+    for label, axis in (("across", 0), ("down", 1)):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            wave = np.sin(np.arange(size) * random.uniform(0.5, 1.0) + random.uniform(0, 6))
+            stripes = np.broadcast_to(wave[:, None] if axis == 0 else wave[None, :], (size, size))
+            pixels = 128 + 60 * stripes + random.normal(0, 30, (size, size))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / label / f"{number:03}.png")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 greyscale PNG files in two class folders, to be split."""
+    folder = tmp_path_factory.mktemp("images")
+    draw_images(folder, 60)
+    return folder
+
+
+def small_config(images: Path, **changes: Any) -> dict[str, Any]:
+    """A grid of one cell that trains in a second or two."""
+    config: dict[str, Any] = {
+        "models": [MODEL],
+        "resolutions": [RESOLUTION],
+        "device": "cpu",
+        "data": {"source": str(images)},
+        "training": {"epochs": 3, "batch_size": 8, "warmup_epochs": 0, "amp": "off"},
+        "tracking": {"drain_seconds": 0},
+    }
+    for name, value in changes.items():
+        config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
+    return config
+
+
+@pytest.fixture
+def study_in(
+    images: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Study]:
+    """Makes a study in a fresh working directory, which it enters: images prepared, study.json written."""
+
+    def make(directory: Path | None = None, **changes: Any) -> Study:
+        directory = directory or tmp_path_factory.mktemp("study")
+        directory.mkdir(exist_ok=True)
+        monkeypatch.chdir(directory)
+        study = Study.open(small_config(images, **changes))
+        study.save(CURRENT)
+        make_manifest(study.config.data, DATA_DIRECTORY, 1)
+        for resolution in study.config.resolutions:
+            prepare_images(DATA_DIRECTORY, resolution, 1)
+        return study
+
+    return make
+
+
+def command(
+    *words: str | Path, cwd: Path, timeout: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment to its end; stdout and stderr as text."""
+    return subprocess.run(
+        [tool(str(words[0])), *map(str, words[1:])],
+        cwd=cwd,
+        env=environment_with(**environment),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def tool(name: str) -> str:
+    """A command beside this Python, whether or not the environment is activated."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or name
+
+
+def environment_with(**changes: str) -> dict[str, str]:
+    """This process's environment, without what would make a child see a GPU or a tracker of this machine."""
+    unwanted = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS")
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in unwanted and not name.startswith(("MLFLOW_", "DAGSHUB_"))
+    }
+    return {**inherited, **changes}
+
+
+def trainer(cell: str, cwd: Path, *options: str) -> "subprocess.Popen[str]":
+    """A training as a process of its own, to be killed."""
+    words: Sequence[str] = (sys.executable, "-m", "resomap", "train", cell, "--threads", "1", *options)
+    return subprocess.Popen(
+        words, cwd=cwd, env=environment_with(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def snakemake(
+    *words: str,
+    directory: Path,
+    config: dict[str, Any] | None = None,
+    timeout: float = 300,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """`snakemake ...` in the repository, working in `directory` with `config` as its --configfile."""
+    options = ["--directory", str(directory)]
+    if config is not None:
+        path = directory / "study.yaml"
+        path.write_text(yaml.safe_dump(config))
+        options += ["--configfile", str(path)]
+    return command("snakemake", *words, *options, cwd=ROOT, timeout=timeout, **environment)

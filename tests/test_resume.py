@@ -1,0 +1,183 @@
+"""A training that was interrupted ends with the same bits as one that was not. Real processes, real signals."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import MODEL, RESOLUTION, command, trainer
+
+from resomap.files import read_json
+from resomap.study import Study
+from resomap.train.checkpoint import load_sealed
+
+CELL = f"{MODEL}@{RESOLUTION}"
+TRAINING = {"epochs": 4, "batch_size": 8, "dropout": 0.2, "augment": {"scale": 0.6}, "ema_decay": 0.9}
+SLOW = {**TRAINING, "epochs": 60, "early_stopping": {"enabled": False}}
+
+
+@dataclass
+class End:
+    """All of a finished training that must not depend on how it got there."""
+
+    weights: dict[str, torch.Tensor]
+    best: dict[str, torch.Tensor]
+    metrics: dict[str, Any]
+    history: bytes
+    marker: dict[str, Any]
+
+    @classmethod
+    def of(cls, directory: Path) -> "End":
+        checkpoints = directory / "checkpoints" / "resnet" / MODEL / str(RESOLUTION)
+        marker = read_json(directory / "results" / MODEL / f"{RESOLUTION}.done")
+        return cls(
+            load_sealed(checkpoints / "final.pt")["model"],
+            load_sealed(checkpoints / "best.pt")["model"],
+            marker["metrics"],
+            (directory / "results" / MODEL / f"{RESOLUTION}.history.csv").read_bytes(),
+            marker,
+        )
+
+
+def assert_same_bits(one: End, other: End) -> None:
+    for mine, theirs in ((one.weights, other.weights), (one.best, other.best)):
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert one.metrics == other.metrics
+    assert one.history == other.history
+    assert one.marker["best_epoch"] == other.marker["best_epoch"]
+    assert one.marker["uid"] != other.marker["uid"]  # two trainings, not one read twice
+
+
+@pytest.fixture
+def uninterrupted(study_in: Callable[..., Study], tmp_path: Path) -> End:
+    directory = tmp_path / "whole"
+    study_in(directory, training=TRAINING)
+    assert trainer(CELL, directory).wait(timeout=120) == 0
+    return End.of(directory)
+
+
+def last(directory: Path) -> Path:
+    return directory / "checkpoints" / "resnet" / MODEL / str(RESOLUTION) / "last.pt"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_kill_9_at_random_moments(uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path) -> None:
+    directory, chance = tmp_path / "killed", random.Random(7)
+    study_in(directory, training=TRAINING, checkpoints={"every_minutes": 0})
+    for _ in range(4):
+        process = trainer(CELL, directory)
+        started = time.time()
+        wait_for(lambda since=started: last(directory).exists() and last(directory).stat().st_mtime > since)
+        time.sleep(chance.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:  # it was faster than the kill
+            break
+    else:
+        assert trainer(CELL, directory, "--threads", "2").wait(timeout=120) == 0
+    end = End.of(directory)
+    assert_same_bits(uninterrupted, end)
+    assert end.marker["exact"] is True
+    assert "going on at epoch" in (directory / "results" / MODEL / f"{RESOLUTION}.log").read_text()
+    assert not list(last(directory).parent.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_signal_saves_and_the_same_command_goes_on(
+    number: signal.Signals, uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    directory = tmp_path / "signalled"
+    study_in(directory, training=TRAINING)
+    process = trainer(CELL, directory)
+    progress = directory / "results" / MODEL / f"{RESOLUTION}.progress.json"
+    wait_for(lambda: (read_json(progress) or {}).get("step", 0) > 0 or (read_json(progress) or {}).get("epoch", 0) > 0)
+    process.send_signal(number)
+    code = process.wait(timeout=60)
+    assert code == 75
+    assert f"{number.name} at epoch" in process.stderr.read()  # type: ignore[union-attr]
+    assert last(directory).exists()
+    assert trainer(CELL, directory).wait(timeout=120) == 0
+    assert_same_bits(uninterrupted, End.of(directory))
+
+
+def test_a_second_kind_of_signal_ends_at_once(study_in: Callable[..., Study], tmp_path: Path) -> None:
+    directory = tmp_path / "impatient"
+    study_in(directory, training=SLOW)
+    process = trainer(CELL, directory)
+    wait_for((directory / "results" / MODEL / f"{RESOLUTION}.progress.json").exists)
+    process.send_signal(signal.SIGSTOP)  # both signals arrive before the next step
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGUSR1)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(timeout=60) in (128 + signal.SIGTERM, 128 + signal.SIGUSR1)
+
+
+def test_a_second_trainer_waits_and_sees_the_cell_as_done(study_in: Callable[..., Study], tmp_path: Path) -> None:
+    directory = tmp_path / "two"
+    study_in(directory, training=SLOW)
+    first = trainer(CELL, directory)
+    wait_for((directory / "results" / MODEL / f"{RESOLUTION}.progress.json").exists)
+    second = trainer(CELL, directory)
+    assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0)
+    log = (directory / "results" / MODEL / f"{RESOLUTION}.log").read_text()
+    assert f"is being trained by process {first.pid}" in log
+    assert f"{CELL} is done already" in log
+    assert log.count("epoch 60/60") == 1
+
+
+def test_a_lost_marker_comes_back_without_training(study_in: Callable[..., Study], tmp_path: Path) -> None:
+    directory = tmp_path / "lost"
+    study_in(directory, training=TRAINING)
+    assert trainer(CELL, directory).wait(timeout=120) == 0
+    marker = directory / "results" / MODEL / f"{RESOLUTION}.done"
+    before = marker.read_bytes()
+    marker.unlink()
+    assert trainer(CELL, directory).wait(timeout=60) == 0
+    assert marker.read_bytes() == before
+
+
+def test_other_settings_set_the_checkpoint_aside_and_find_it_again(
+    study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    directory = tmp_path / "changed"
+    log = directory / "results" / MODEL / f"{RESOLUTION}.log"
+
+    def train(**training: Any) -> str:
+        study = study_in(directory, training={**TRAINING, **training})
+        assert trainer(CELL, directory).wait(timeout=120) == 0
+        return study.fingerprint(study.cells()[0])
+
+    first = train()
+    weights = End.of(directory).weights
+    second = train(learning_rate=0.01)
+    assert first != second
+    assert f"the training {first} is set aside" in log.read_text()
+    epochs = log.read_text().count("epoch 4/4")
+    assert train() == first
+    assert log.read_text().count("epoch 4/4") == epochs  # nothing was trained
+    assert read_json(directory / "results" / MODEL / f"{RESOLUTION}.done")["fingerprint"] == first
+    assert weights  # of the first training, still to be found below set-aside or in place
+    places = list(last(directory).parent.rglob("final.pt"))
+    assert len(places) == 2
+
+
+def test_a_gpu_that_was_given_but_is_not_there_is_an_error(study_in: Callable[..., Study], tmp_path: Path) -> None:
+    directory = tmp_path / "no-gpu"
+    study_in(directory, device="auto")
+    done = command("resomap", "train", CELL, cwd=directory, CUDA_VISIBLE_DEVICES="0")
+    assert done.returncode == 2
+    assert "was given a GPU (CUDA_VISIBLE_DEVICES=0), but torch" in done.stderr
+    assert "Traceback" not in done.stderr
+    failure = read_json(directory / "results" / MODEL / f"{RESOLUTION}.failed.json")
+    assert failure["resume"].startswith("snakemake --rerun-incomplete results/")

@@ -1,0 +1,238 @@
+"""The commands of the README, as a person types them, on small real images."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MODEL, ROOT, command, draw_images, small_config, snakemake
+
+from resomap.files import read_json
+
+OTHER = "test_efficientnet"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    draw_images(folder, 30)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done_grid(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A grid of 2 x 2 cells and two seeds, trained once by the plain command."""
+    directory = tmp_path_factory.mktemp("grid")
+    config = small_config(images, models=[MODEL, OTHER], resolutions=[32, 48], seeds=[0, 1], training={"epochs": 1})
+    config["tracking"] = {"drain_seconds": 60}
+    finished = snakemake(directory=directory, config=config)
+    assert finished.returncode == 0, finished.stderr
+    return directory, config
+
+
+def trainings(output: str) -> int:
+    return len(re.findall(r"^rule train:", output, re.MULTILINE))
+
+
+def markers(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory / "results")) for path in directory.glob("results/*/*.done")}
+
+
+def test_default_grid_lists_exactly_40_trainings(tmp_path: Path) -> None:
+    listed = snakemake("-n", directory=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert trainings(listed.stdout + listed.stderr) == 40
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_line_on_which_snakemakes_own_parser_crashes(images: Path, tmp_path: Path) -> None:
+    config = small_config(images, training={"epochs": 1})
+    words = ("--cores", "1", "--resources", "gpu=1", f"results/{MODEL}/32.done")
+    finished = snakemake(*words, directory=tmp_path, config=config)
+    assert finished.returncode == 0, finished.stderr
+    marker = read_json(tmp_path / "results" / MODEL / "32.done")
+    assert marker["origin"] == "local"
+    assert 0 <= marker["metrics"]["test/accuracy"] <= 1
+    assert marker["cost"]["params"] > 0
+    assert markers(tmp_path) == {f"{MODEL}/32.done"}
+    # A valid model and resolution outside the configuration's lists is a target too.
+    beside = snakemake(f"results/{OTHER}/40.done", directory=tmp_path, config=config)
+    assert beside.returncode == 0, beside.stderr
+    assert markers(tmp_path) == {f"{MODEL}/32.done", f"{OTHER}/40.done"}
+
+
+def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[str, Any]]) -> None:
+    directory, config = done_grid
+    stems = {f"{model}/{res}{seed}.done" for model in (MODEL, OTHER) for res in (32, 48) for seed in ("", ".seed1")}
+    assert markers(directory) == stems
+    with (directory / "results" / "summary.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 8
+    assert {row["model"] for row in rows} == {MODEL, OTHER}
+    assert "True" in {row["within_margin"] for row in rows}
+    again = snakemake("-n", directory=directory, config=config)
+    assert trainings(again.stdout + again.stderr) == 0
+    status = command("resomap", "status", "--json", cwd=directory)
+    assert status.returncode == 0, status.stderr
+    assert json.dumps(json.loads(status.stdout)).count('"done"') >= 8
+
+
+def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -> None:
+    from mlflow import MlflowClient
+
+    directory, _ = done_grid
+    client = MlflowClient(tracking_uri=f"sqlite:///{directory / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("ResoMap")
+    runs = client.search_runs([experiment.experiment_id], "tags.`resomap.complete` = '1'")
+    assert len(runs) == 8
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    marker = read_json(directory / "results" / MODEL / "32.done")
+    run = next(run for run in runs if run.info.run_id == marker["run_id"])
+    assert run.data.tags["resomap.uid"] == marker["uid"]
+    assert run.data.tags["resomap.fingerprint"] == marker["fingerprint"]
+    assert run.data.params["model"] == MODEL
+    assert run.data.params["early_stopping.patience"] == "8"
+    assert run.data.metrics["test/accuracy"] == pytest.approx(marker["metrics"]["test/accuracy"])
+    assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 1
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"32.history.csv", "32.predictions.npz"}
+
+
+def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) -> None:
+    from mlflow import MlflowClient
+
+    directory, _ = done_grid
+    receipt = directory / "results" / MODEL / "32.journal.sent.json"
+    receipt.unlink()
+    first = command("resomap", "sync", cwd=directory)
+    assert (first.returncode, first.stdout.count("sent ")) == (0, 1), first.stderr
+    assert "nothing to send" in command("resomap", "sync", cwd=directory).stdout
+    client = MlflowClient(tracking_uri=f"sqlite:///{directory / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("ResoMap")
+    assert len(client.search_runs([experiment.experiment_id])) == 8
+    run_id = read_json(receipt)["run_id"]
+    assert len(client.get_metric_history(run_id, "val/loss")) == 1
+
+
+def test_changed_settings_train_anew_and_going_back_trains_nothing(
+    done_grid: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    directory, config = done_grid
+    changed = {**config, "overrides": {f"{OTHER}@48": {"learning_rate": 0.002}}}
+    listed = snakemake("-n", directory=directory, config=changed)
+    assert trainings(listed.stdout + listed.stderr) == 2  # both seeds of that map position
+    assert f"{OTHER}@48: the marker is of other settings" in listed.stderr
+    assert read_json(directory / "results" / OTHER / "48.done") is not None
+    back = snakemake("-n", directory=directory, config=config)
+    assert trainings(back.stdout + back.stderr) == 0
+
+
+def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """The hard case for Snakemake: the store has to be made anew for one cell, its neighbours are done."""
+    directory, config = done_grid
+    store, aside = directory / "results" / "data", tmp_path / "data"
+    marker, kept = directory / "results" / MODEL / "32.done", tmp_path / "32.done"
+    checkpoints = directory / "checkpoints" / "resnet" / MODEL / "32"
+    store.rename(aside)
+    marker.rename(kept)
+    checkpoints.rename(tmp_path / "checkpoints")
+    try:
+        listed = snakemake("-n", directory=directory, config=config)
+        assert trainings(listed.stdout + listed.stderr) == 1
+    finally:
+        aside.rename(store)
+        kept.rename(marker)
+        (tmp_path / "checkpoints").rename(checkpoints)
+
+
+def test_sub_grid_and_one_model_from_the_command_line(images: Path, tmp_path: Path) -> None:
+    config = small_config(images)
+    listed = snakemake("-n", "--config", "models=vgg11,resnet18", "resolutions=224,320", directory=tmp_path)
+    assert trainings(listed.stdout + listed.stderr) == 4
+    listed = snakemake("-n", "results/vgg11/all", directory=tmp_path)
+    assert trainings(listed.stdout + listed.stderr) == 5
+    listed = snakemake("-n", "--config", "skip_completed=false", "training={epochs: 2}", directory=tmp_path)
+    assert trainings(listed.stdout + listed.stderr) == 40
+    listed = snakemake("-n", "results/resnet18/all", "results/vgg11/64.done", directory=tmp_path, config=config)
+    assert trainings(listed.stdout + listed.stderr) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["results/vgg99/320.done"], r"unknown model 'vgg99'; did you mean 'vgg\d\d'\?"),
+        (["results/vgg99/all"], "unknown model 'vgg99'"),
+        (["results/vgg11/huge.done"], "'huge' in results/vgg11/huge.done is no resolution"),
+        (["results/vgg11/320.seed0.done"], "0 is the first seed, whose marker has no suffix: results/vgg11/320.done"),
+        (["results/vit_tiny_patch16_224/250.done"], "vit_tiny_patch16_224 cannot take 250 px"),
+        (["--config", "modles=vgg11"], "unknown key 'modles'; did you mean 'models'?"),
+        (["--config", "models=vgg16,vgg61"], "unknown model 'vgg61'"),
+        (["--config", "resolutions=224,x"], "resolutions has 'x'"),
+        (["--config", "training={epoch: 2}"], "did you mean 'training.epochs'?"),
+        (["--config", "data={source: nowhere}"], "there is no data folder"),
+        (["--config", "overrides={vgg111: {epochs: 2}}"], "unknown model 'vgg111'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], sentence: str, tmp_path: Path) -> None:
+    refused = snakemake("-n", *words, directory=tmp_path)
+    assert refused.returncode not in (0, 1)
+    said = [line for line in refused.stderr.splitlines() if line.startswith("resomap:")]
+    assert len(said) == 1
+    assert re.search(sentence.replace("?", r"\?") if "\\" not in sentence else sentence, said[0])
+    assert "Traceback" not in refused.stdout + refused.stderr
+
+
+def test_required_tracker_that_is_away_stops_the_grid(images: Path, tmp_path: Path) -> None:
+    config = small_config(images, tracking={"uri": "http://127.0.0.1:9", "required": True})
+    refused = snakemake(directory=tmp_path, config=config)
+    assert refused.returncode == 2
+    assert "is required and cannot be used: it does not answer" in refused.stderr
+    assert not markers(tmp_path)
+
+
+def test_a_failed_cell_leaves_the_others_running(images: Path, tmp_path: Path) -> None:
+    diverging = {"optimizer": "sgd", "learning_rate": 1e12, "warmup_epochs": 0, "gradient_clip": None}
+    config = small_config(
+        images, models=[OTHER, MODEL], overrides={OTHER: diverging}, training={"epochs": 2}, retries=2
+    )
+    finished = snakemake("--cores", "1", "--resources", "gpu=1", directory=tmp_path, config=config)
+    assert finished.returncode == 1
+    assert markers(tmp_path) == {f"{MODEL}/32.done"}
+    failure = read_json(tmp_path / "results" / OTHER / "32.failed.json")
+    assert failure["permanent"] is True
+    assert (tmp_path / "results" / OTHER / "32.log").read_text().count("epoch 1/2") == 0
+    tail = "\n".join((finished.stdout + finished.stderr).splitlines()[-12:])
+    assert "diverged at epoch 1, step" in tail
+    assert f"results/{OTHER}/32.log" in tail
+    assert f"snakemake --rerun-incomplete results/{OTHER}/32.done" in tail
+    # A failure that cannot get better is tried again by nobody: the later attempts end before they train.
+    log = (tmp_path / "results" / OTHER / "32.log").read_text()
+    assert log.count("attempt 1") == 1
+    assert log.count("no GPU") <= 1
+    # The command it names goes on, once the settings are mended.
+    config["overrides"] = {}
+    (tmp_path / "study.yaml").write_text(json.dumps(config))
+    words = failure["resume"].split()
+    mended = command(*words, cwd=ROOT)
+    assert mended.returncode == 0, mended.stderr
+    assert markers(tmp_path) == {f"{MODEL}/32.done", f"{OTHER}/32.done"}
+
+
+def test_bad_images_fail_once_with_a_report(images: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    draw_images(folder, 12)
+    (folder / "down" / "torn.png").write_bytes((folder / "down" / "000.png").read_bytes()[:200])
+    (folder / "down" / "empty.jpg").touch()
+    study = tmp_path / "study"
+    study.mkdir()
+    finished = snakemake(directory=study, config=small_config(folder, training={"epochs": 1}))
+    assert finished.returncode == 1
+    report = (study / "results" / "data" / "check.md").read_text()
+    assert "torn.png" in report
+    assert "empty.jpg" in report
+    assert "check.md" in finished.stdout + finished.stderr
+    config = small_config(folder, training={"epochs": 1}, data={"problems": "skip"})
+    skipped = snakemake(directory=study, config=config)
+    assert skipped.returncode == 0, skipped.stderr
+    assert markers(study) == {f"{MODEL}/32.done"}

@@ -22,7 +22,7 @@ from resomap.marker import is_valid, read_marker
 from resomap.models.fits import require_supported
 from resomap.study import STATE_DIRECTORY, TARGET, Study
 from resomap.tracking.tracker import tracking_uri, why_unreachable
-from snakemake_logger_plugin_resomap.arguments import resume_command
+from snakemake_logger_plugin_resomap.arguments import is_local, resume_command, typed
 
 CLUSTER_THREADS = 4  # cores for the job of one GPU where the machine that plans is not the one that trains
 
@@ -41,11 +41,11 @@ class Planner:
             self.path = _study_path(config)
             if workflow.is_main_process:
                 self.study = Study.open(config)
-                self.study.command = resume_command(sys.argv, TARGET)
+                self.study.command = resume_command(typed, TARGET)
             else:
                 self.study = Study.load(self.path)
         self.config = self.study.config
-        if not _is_cluster() and "gpu" not in workflow.global_resources:
+        if is_local(sys.argv) and "gpu" not in workflow.global_resources:
             workflow.register_resource("gpu", 1)  # one training at a time, unless the command line says more
 
     def cell(self, wildcards: Any) -> Cell:
@@ -89,7 +89,7 @@ class Planner:
 
     def threads(self, *_: Any) -> int:
         """CPU cores of one training: all of them on a CPU, so that no two trainings fight for the same ones."""
-        if _is_cluster():
+        if not is_local(sys.argv):
             return CLUSTER_THREADS
         cores = int(self._workflow.cores or 1)
         trainings = int(self._workflow.global_resources.get("gpu", 1)) if self._trains_on_gpu() else 1
@@ -185,15 +185,3 @@ def _study_path(config: Mapping[str, Any]) -> Path:
     """Where the jobs of a configuration find their study: the same in the main process and in its children."""
     text = json.dumps(parse_config(config).model_dump(), sort_keys=True)
     return STATE_DIRECTORY / f"study-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-
-
-def _is_cluster() -> bool:
-    """Whether this call hands its jobs to another machine; the executor is not known yet while parsing."""
-    given = sys.argv[1:]
-    names = ("--executor", "-e", "--profile", "--workflow-profile")
-    for position, word in enumerate(given):
-        name, _, value = word.partition("=")
-        if name in names:
-            value = value or (given[position + 1] if position + 1 < len(given) else "")
-            return value not in ("local", "dryrun", "touch")
-    return False

@@ -241,7 +241,7 @@ def _single(status: CellStatus) -> tuple[str, str]:
         signs = f"{'*' * status.is_near_best}{'t' * (status.origin == 'tracker')}{'~' * (not status.is_exact)}"
         text = "undefined" if status.value is None else f"{status.value:.3f}"
         # Values stay in line whatever follows them.
-        return f"{text}{signs:<2}", "bold green" if status.is_best else "green" if status.is_near_best else ""
+        return f"{text}{signs:<3}", "bold green" if status.is_best else "green" if status.is_near_best else ""
     if status.state == "running" and status.progress:
         return f"{status.progress.epoch}/{status.progress.epochs}", STYLES["running"]
     return {"failed": "failed", "running": "running"}.get(status.state, "."), STYLES[status.state]
@@ -267,7 +267,7 @@ def _running(status: CellStatus) -> str:
     if progress.state != "training":
         parts.append(progress.state)
     if progress.value is not None:
-        parts.append(f"val {progress.metric} {progress.value:.3f}")
+        parts.append(f"val {progress.value:.3f}")
     if progress.images_per_second is not None:
         parts.append(f"{progress.images_per_second:.0f} images/s")
     if progress.eta_seconds is not None:

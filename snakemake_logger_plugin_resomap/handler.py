@@ -1,0 +1,204 @@
+"""The log of a ResoMap run in place of Snakemake's: a line for what a person wants to know, errors in full.
+
+A dry run is Snakemake's own output, unchanged. Whatever this handler has no better line for goes through
+Snakemake's formatter too, so that nothing of importance is lost.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+if TYPE_CHECKING:
+    from snakemake_logger_plugin_resomap.sweep import Job, Sweep
+
+POLL_SECONDS = 2.0
+# Said by the plan and the lines of the jobs, or of no use to somebody who did not ask for --verbose.
+SILENT_EVENTS = {
+    *(LogEvent.WORKFLOW_STARTED, LogEvent.JOB_STARTED, LogEvent.PROGRESS, LogEvent.RESOURCES_INFO),
+    LogEvent.RULEGRAPH,
+}
+# What the summary says better.
+REPEATED = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete")
+SILENT_STARTS = (
+    *(
+        "Assuming unrestricted shared filesystem",
+        "Elapsed time",
+        "Building DAG of jobs",
+        "Using shell",
+        "Select jobs to execute",
+        "Storing output in storage",
+    ),
+    *(
+        "Shutting down, this might take some time",
+        "Complete log",
+        "Removing temporary output",
+        "Touching output",
+    ),
+)
+
+
+class LogHandler(LogHandlerBase):
+    """Writes to stderr (a dry run: to stdout), as Snakemake's own does. Runs in Snakemake's log thread."""
+
+    def __post_init__(self) -> None:
+        # Imported here, not above: Snakemake is only half loaded while it imports its plugins.
+        from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+
+        settings = self.common_settings
+        self._stream = sys.stdout if settings.stdout else sys.stderr
+        self._default = ColorizingTextHandler(nocolor=settings.nocolor, stream=self._stream)
+        self._default.setFormatter(DefaultFormatter(settings.quiet, settings.show_failed_logs))
+        self._asked = DefaultFilter(
+            *(settings.quiet, settings.debug_dag, settings.verbose, settings.dryrun, settings.printshellcmds)
+        )
+        self._sweep: Sweep | None = None
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._poller: threading.Thread | None = None
+        self._is_reader_gone = False
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """Takes the place of Snakemake's handler."""
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        """No: .snakemake/log keeps Snakemake's complete log."""
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        """Own filter: the books are kept of events that --quiet does not show."""
+        return True
+
+    @property
+    def has_formatter(self) -> bool:
+        """Own formatter."""
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        """No."""
+        return False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Book the event and show it."""
+        try:
+            if self.common_settings.dryrun:
+                self._pass_on(record)
+                return
+            line = self._book(record)
+            if line is None or self.common_settings.verbose:
+                self._pass_on(record)
+            if line and self._asked.filter(record):
+                self._write(line, is_bad=record.levelno >= logging.ERROR)
+        except Exception:
+            self.handleError(record)
+
+    def close(self) -> None:
+        """The run is over: stop looking for progress, sum up. May be called twice."""
+        if self._sweep is not None and not self._ended.is_set():
+            self._ended.set()
+            if self._poller is not None:
+                self._poller.join(timeout=POLL_SECONDS)
+            self._sweep.settle()
+            if self._is_asked("all"):
+                from snakemake_logger_plugin_resomap import arguments
+                from snakemake_logger_plugin_resomap.summary import summary
+
+                self._write("\n" + summary(self._sweep, arguments.typed))
+        super().close()
+
+    def _book(self, record: logging.LogRecord) -> str | None:
+        """What to show for an event: a line, nothing (""), or Snakemake's own words (None)."""
+        event, info = getattr(record, "event", None), record.__dict__
+        if event == LogEvent.RUN_INFO:
+            return self._plan(info.get("stats") or {})
+        if event in SILENT_EVENTS:
+            return ""
+        text = str(record.msg)
+        if event is None and record.levelno < logging.WARNING and text.startswith(SILENT_STARTS):
+            return ""
+        if self._sweep is None or (event is None and not text.startswith(REPEATED)):
+            return None
+        if text.startswith(REPEATED) or (event == LogEvent.ERROR and self._sweep.explain(text)):
+            return ""
+        if event == LogEvent.JOB_INFO:
+            job = self._sweep.start(info, record.created)
+            if info.get("rule_msg"):
+                return None
+            return f"{self._label(job)} started" if job.outputs else ""
+        if event == LogEvent.JOB_FINISHED:
+            done = self._sweep.finish(info.get("job_id", -1), record.created)
+            return None if done is None else self._finished(done, record.created)
+        if event == LogEvent.JOB_ERROR:
+            job = self._sweep.fail(info, record.created)
+            return f"{self._label(job)} failed: {job.failure.reason}" if job.failure else None
+        return None
+
+    def _plan(self, stats: dict[str, int]) -> str:
+        from snakemake_logger_plugin_resomap.sweep import Sweep
+
+        self._sweep = Sweep(Path.cwd(), {rule: count for rule, count in stats.items() if rule != "total"})
+        self._poller = threading.Thread(target=self._poll, name="resomap-progress", daemon=True)
+        self._poller.start()
+        steps = ", ".join(f"{count} {rule}" for rule, count in self._sweep.planned.items())
+        return f"Plan: {stats.get('total', 0)} jobs ({steps})"
+
+    def _label(self, job: "Job") -> str:
+        """`[7/40] vgg11@320`: the training's place among those of this run."""
+        return f"[{job.number}/{self._sweep.trainings}] {job.name}" if job.cell and self._sweep else job.name
+
+    def _finished(self, job: "Job", now: float) -> str:
+        from resomap.progress import duration
+
+        if self._sweep is None or not job.outputs:
+            return ""
+        took = f"done in {duration(max(0.0, now - job.started))}"
+        return ", ".join(filter(None, [f"{self._label(job)} {took}", self._sweep.quality(job)]))
+
+    def _poll(self) -> None:
+        """Thread: looks into the progress files of the running cells."""
+        while not self._ended.wait(POLL_SECONDS):
+            if self._sweep is not None and self._is_asked("progress"):
+                for line in self._sweep.progress_lines(time.time()):
+                    self._write(line)
+
+    def _is_asked(self, kind: str) -> bool:
+        from snakemake.logging import is_quiet_about
+
+        return not is_quiet_about(self.common_settings.quiet or (), kind)
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        if not self._is_reader_gone and self._asked.filter(record):
+            try:
+                with self._writing:
+                    self._default.emit(record)
+            except BrokenPipeError:
+                self._give_up()
+
+    def _write(self, text: str, is_bad: bool = False) -> None:
+        """The one place where this plugin's lines leave it: where bars would be drawn on a terminal."""
+        if self._is_reader_gone:
+            return
+        if is_bad and not self._default.nocolor:
+            text = f"{self._default.COLOR_SEQ % 31}{text}{self._default.RESET_SEQ}"
+        try:
+            with self._writing:
+                print(text, file=self._stream, flush=True)
+        except BrokenPipeError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """`snakemake | head`: nobody reads on. The run does go on, and Python's last flush finds an open file."""
+        self._is_reader_gone = True
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())

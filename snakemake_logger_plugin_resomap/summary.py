@@ -1,0 +1,39 @@
+"""The last lines of a run: completed, failed, remaining, and the command that resumes each failed cell."""
+
+from resomap.progress import duration
+from snakemake_logger_plugin_resomap.arguments import resume_command
+from snakemake_logger_plugin_resomap.sweep import Job, Sweep
+
+
+def summary(sweep: Sweep, argv: list[str]) -> str:
+    """The run in a few lines; `argv` is its command line, of which resuming needs the configuration."""
+    counts_cells = sweep.trainings > 0
+    planned = sweep.trainings if counts_cells else sum(sweep.planned.values())
+    done, failed = (sweep.count(state, counts_cells) for state in ("done", "failed"))
+    what = "cells" if counts_cells else "jobs"
+    lines = [
+        f"This run's {what}: {done} completed, {failed} failed, {max(0, planned - done - failed)} remaining "
+        f"({duration(max(0.0, sweep.last - sweep.began))})"
+    ]
+    for job in sweep.failed():
+        lines += _failed(job, argv)
+    return "\n".join(lines)
+
+
+def _failed(job: Job, argv: list[str]) -> list[str]:
+    lines = [f"{'cell' if job.cell else 'job'} {job.name} failed: {_reason(job)}"]
+    log = job.failure.log if job.failure else ", ".join(job.log)
+    if log:
+        lines.append(f"    log     {log}")
+    if job.failure:
+        resume = job.failure.resume
+    else:
+        target = str(job.cell.marker) if job.cell else next(iter(job.outputs), "")
+        resume = resume_command(argv, target)
+    return [*lines, f"    resume  {resume}"]
+
+
+def _reason(job: Job) -> str:
+    if job.failure:
+        return job.failure.reason
+    return f"{job.ending or 'its process ended without giving a reason'} (rule {job.rule})"

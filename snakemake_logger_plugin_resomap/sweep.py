@@ -1,0 +1,188 @@
+"""What one Snakemake run has planned, started, finished and failed, put together from its log events."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resomap.cell import Cell
+from resomap.errors import Interrupted
+from resomap.files import read_json
+from resomap.progress import Failure, Progress, duration
+
+TRAIN_RULE = "train"
+# A training whose epochs are longer than this tells of its steps in between.
+STILL_THERE_SECONDS = 60.0
+
+
+@dataclass
+class Job:
+    """One job of the run, and what was last heard of it."""
+
+    rule: str
+    wildcards: dict[str, str]
+    log: list[str]
+    outputs: list[str]
+    started: float  # Unix time of the last attempt's start
+    number: int = 0  # position among the trainings in the order of their starts
+    cell: Cell | None = None
+    state: str = "running"  # running | done | failed
+    command: str = ""
+    ending: str = ""  # how the job's process ended, in words
+    failure: Failure | None = None
+    stale_progress: Progress | None = None  # what an earlier attempt had left
+    stale_failure: Failure | None = None
+    metric: str = "balanced_accuracy"
+    shown: tuple[int, str] | None = None  # epoch and state of the last progress line
+    shown_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`vgg11@320`, or the rule with its wildcards for a job that trains no cell."""
+        return self.cell.name if self.cell else " ".join([self.rule, *self.wildcards.values()]).strip()
+
+
+@dataclass
+class Sweep:
+    """The run's books. `root` is the directory that results/ lies in."""
+
+    root: Path = field(default_factory=Path.cwd)
+    planned: dict[str, int] = field(default_factory=dict)  # jobs by rule
+    jobs: dict[int, Job] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
+    last: float = field(default_factory=time.time)  # time of the last event
+
+    @property
+    def trainings(self) -> int:
+        """Cells that this run is to train."""
+        return self.planned.get(TRAIN_RULE, 0)
+
+    def start(self, info: Mapping[str, Any], at: float) -> Job:
+        """Book a job's start (again, where it is tried once more) from the fields of Snakemake's JOB_INFO."""
+        wildcards = {name: str(value) for name, value in (info.get("wildcards") or {}).items()}
+        job = Job(str(info["rule_name"]), wildcards, list(info["log"] or []), list(info["output"] or []), at)
+        job.command = str(info.get("shellcmd") or "").strip()
+        job.cell = _cell(job)
+        if job.cell:
+            job.stale_progress = Progress.read(self._beside(job.cell, "progress.json"))
+            job.stale_failure = Failure.read(self._beside(job.cell, "failed.json"))
+            earlier = self.jobs.get(info["jobid"])
+            job.number = earlier.number if earlier else 1 + sum(1 for other in self.jobs.values() if other.cell)
+        self.jobs[info["jobid"]] = job
+        self.last = at
+        return job
+
+    def finish(self, jobid: int, at: float) -> Job | None:
+        """Book a job's success."""
+        job, self.last = self.jobs.get(jobid), at
+        if job:
+            job.state = "done"
+        return job
+
+    def fail(self, info: Mapping[str, Any], at: float) -> Job:
+        """Book a job's failure; a later `start` of the same job takes it back."""
+        job = self.jobs.get(info["jobid"]) or self.start(info, at)
+        self.last = at
+        job.state = "failed"
+        job.log = list(info["log"] or []) or job.log
+        failure = Failure.read(self._beside(job.cell, "failed.json")) if job.cell else None
+        # Left by an earlier attempt and not by this one: this one died without a word.
+        if failure and (failure.at >= job.started - 1 or failure != job.stale_failure):
+            job.failure = failure
+        return job
+
+    def explain(self, message: str) -> Job | None:
+        """Book Snakemake's `Command '...' returned non-zero exit status 3.` with the training it is about."""
+        found = re.search(r"' (?:returned non-zero exit status (\d+)|died with <Signals\.(\w+))", message)
+        for job in self.jobs.values() if found else ():
+            if found and job.cell and job.state == "running" and job.command and job.command in message:
+                job.ending = ending(found[2] or int(found[1]))
+                return job
+        return None
+
+    def settle(self) -> None:
+        """At the run's end: with --quiet Snakemake does not tell of finished jobs, but their outputs do.
+
+        It deletes a job's outputs before the job starts and after it fails, so what is there is new and whole.
+        """
+        for job in self.jobs.values():
+            target = str(job.cell.marker) if job.cell else next(iter(job.outputs), "")
+            if job.state == "running" and target and (self.root / target).exists():
+                job.state = "done"
+
+    def count(self, state: str, trainings_only: bool = True) -> int:
+        """Jobs in this state."""
+        return sum(job.state == state for job in self.jobs.values() if job.cell or not trainings_only)
+
+    def failed(self) -> list[Job]:
+        """Jobs whose last attempt failed, trainings first."""
+        failed = [job for job in self.jobs.values() if job.state == "failed"]
+        return sorted(failed, key=lambda job: (job.cell is None, job.number))
+
+    def progress_lines(self, now: float) -> Iterator[str]:
+        """A line for each running training that came further since its last one."""
+        for job in list(self.jobs.values()):
+            if job.cell is None or job.state != "running":
+                continue
+            progress = Progress.read(self._beside(job.cell, "progress.json"))
+            if progress is None or progress == job.stale_progress or progress.state == "starting":
+                continue
+            point = (progress.epoch, progress.state if progress.state == "sending" else "")
+            if point == job.shown and now - job.shown_at < STILL_THERE_SECONDS:
+                continue
+            job.metric = progress.metric
+            if job.shown is None and progress.epoch == 0 and now - job.started < STILL_THERE_SECONDS:
+                continue  # nothing is known yet that "start" did not say
+            is_new = point != job.shown
+            job.shown, job.shown_at = point, now
+            line = describe(progress, with_step=not is_new or not progress.epoch)
+            yield f"[{job.number}/{self.trainings}] {line}"
+
+    def quality(self, job: Job) -> str:
+        """`test balanced_accuracy 0.83` of a finished cell, or nothing where it is not defined."""
+        if job.cell is None:
+            return ""
+        marker = read_json(self._beside(job.cell, "done"))
+        metrics = marker.get("metrics") if isinstance(marker, dict) else None
+        value = metrics.get(f"test/{job.metric}") if isinstance(metrics, dict) else None
+        return f"test {job.metric} {value:.3f}" if isinstance(value, int | float) else ""
+
+    def _beside(self, cell: Cell, extension: str) -> Path:
+        return self.root / cell.beside_marker(extension)
+
+
+def ending(status: int | str) -> str:
+    """What an exit status (128 + n from a shell: signal n) or a signal's name says about a training's end."""
+    if isinstance(status, int) and status == Interrupted.exit_code:
+        return "it was interrupted and saved its checkpoint"
+    try:
+        name = signal.Signals(status - 128).name if isinstance(status, int) else status
+    except ValueError:
+        return f"it ended with exit status {status}"
+    hint = ", often for lack of memory" if name == "SIGKILL" else ""
+    return f"it was ended by {name}{hint}"
+
+
+def describe(progress: Progress, with_step: bool = False) -> str:
+    """`vgg11@320 epoch 12/25 val balanced_accuracy 0.83 ETA 14 min`."""
+    parts = [f"{progress.cell} epoch {progress.epoch}/{progress.epochs}"]
+    if with_step and progress.steps_per_epoch:
+        parts.append(f"step {progress.step}/{progress.steps_per_epoch}")
+    if progress.value is not None:
+        parts.append(f"val {progress.metric} {progress.value:.3f}")
+    if progress.state == "sending":
+        parts.append("sending to the tracker")
+    elif progress.eta_seconds is not None:
+        parts.append(f"ETA {duration(progress.eta_seconds)}")
+    return " ".join(parts)
+
+
+def _cell(job: Job) -> Cell | None:
+    """The cell that a training's wildcards name; its paths do not need seed and family."""
+    model, resolution = job.wildcards.get("model"), job.wildcards.get("resolution", "")
+    if job.rule != TRAIN_RULE or not model or not resolution.isdigit():
+        return None
+    return Cell(model, int(resolution), 0, "", job.wildcards.get("suffix", ""))

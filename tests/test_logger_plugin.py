@@ -1,0 +1,229 @@
+"""The lines of a running sweep and its end, from real runs of Snakemake whose jobs write the trainer's files."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from resomap.progress import Failure, Progress
+from snakemake_logger_plugin_resomap.arguments import MARKER
+from snakemake_logger_plugin_resomap.sweep import Sweep, describe, ending
+
+# Stands in for the trainer: writes its files, so that the lines can be read without waiting for a training.
+TRAINER = """
+import json, os, sys, time
+from pathlib import Path
+from resomap.progress import Failure, Progress
+name, behaviour, out = sys.argv[1:]
+stem = Path(out).with_suffix("")
+beside = lambda extension: Path(f"{stem}.{extension}")
+if behaviour == "diverges":
+    Failure(name, "0" * 12, "diverged at epoch 3, step 12", True, str(beside("log")),
+            f"snakemake --rerun-incomplete {out} --configfile q.yaml", exit_code=65).write(beside("failed.json"))
+    sys.exit(65)
+if behaviour == "dies":
+    os.kill(os.getpid(), 9)
+if behaviour == "interrupted":
+    sys.exit(75)
+if behaviour == "odd":
+    sys.exit(3)
+if behaviour == "slow":
+    for epoch in range(1, 4):
+        Progress(name, "training", epoch, 3, value=0.5 + epoch / 10, eta_seconds=840.0).write(beside("progress.json"))
+        time.sleep(1.2)
+Path(out).write_text(json.dumps({"metrics": {"test/balanced_accuracy": 0.875}}))
+"""
+
+SNAKEFILE = (
+    MARKER
+    + """: a small one for tests
+import sys
+CELLS = config.get("cells", {"vgg11": "fine"})
+wildcard_constraints:
+    model="[^/]+", resolution="[^/.]+", suffix=r"(\\.seed[0-9]+)?"
+rule all:
+    default_target: True
+    input: expand("results/{m}/320.done", m=CELLS), "results/summary.csv" if config.get("summary") else []
+rule summary:
+    output: "results/summary.csv"
+    shell: "{config[summary]} > {output}"
+rule train:
+    output: "results/{model}/{resolution}{suffix}.done"
+    log: "results/{model}/{resolution}{suffix}.log"
+    params: behaviour=lambda wildcards: CELLS[wildcards.model]
+    retries: config.get("retries", 0)
+    shell: "{sys.executable} trainer.py {wildcards.model}@{wildcards.resolution}{wildcards.suffix} "
+           "{params.behaviour} {output} > {log} 2>&1"
+"""
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    (tmp_path / "trainer.py").write_text(TRAINER)
+    return tmp_path
+
+
+def run(directory: Path, *arguments: str, rc: int = 0) -> str:
+    """Standard error of a real run that must end with exit status `rc`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == rc, done.stdout + done.stderr
+    return done.stderr
+
+
+def cells(**behaviours: str) -> tuple[str, str]:
+    return "--config", f"cells={json.dumps(behaviours)}"
+
+
+def test_a_sweep_is_told_in_lines(project: Path) -> None:
+    shown = run(project, *cells(vgg11="slow", resnet18="fine"))
+    lines = shown.splitlines()
+    assert lines[0] == "Plan: 3 jobs (2 train, 1 all)"
+    assert "\x1b" not in shown
+    for number, cell in (("1", "vgg11@320"), ("2", "resnet18@320")):
+        assert any(line.startswith("[") and line.endswith(f"/2] {cell} started") for line in lines), number
+    progress = [line for line in lines if " epoch " in line]
+    assert progress
+    assert all("/2] vgg11@320 epoch " in line and line.endswith("ETA 14 min") for line in progress)
+    assert "val balanced_accuracy 0." in progress[0]
+    assert any("vgg11@320 done in " in line and line.endswith("test balanced_accuracy 0.875") for line in lines)
+    assert lines[-1].startswith("This run's cells: 2 completed, 0 failed, 0 remaining (")
+
+
+def test_the_end_names_each_failed_cell_its_reason_log_and_resume_command(project: Path) -> None:
+    shown = run(project, *cells(a="diverges", b="dies", c="interrupted", d="fine", e="odd"), rc=1)
+    assert "a@320 failed: diverged at epoch 3, step 12" in shown
+    end = shown[shown.index("This run's cells: 1 completed, 4 failed, 0 remaining") :].splitlines()
+    assert len(end) == 13
+    texts = {end[place].split()[1]: end[place : place + 3] for place in range(1, 13, 3)}
+    assert texts["a@320"] == [
+        "cell a@320 failed: diverged at epoch 3, step 12",
+        "    log     results/a/320.log",
+        "    resume  snakemake --rerun-incomplete results/a/320.done --configfile q.yaml",
+    ]
+    assert "it was ended by SIGKILL, often for lack of memory" in texts["b@320"][0]
+    assert "it was interrupted and saved its checkpoint" in texts["c@320"][0]
+    assert "it ended with exit status 3" in texts["e@320"][0]
+    # Without a word from the trainer: what the person typed, not what was added to it.
+    resume = texts["b@320"][2]
+    assert resume.startswith("    resume  snakemake --rerun-incomplete results/b/320.done --config 'cells={")
+    assert "--cores" not in resume
+    assert "--logger" not in resume
+
+
+def test_a_retry_that_succeeds_is_no_failure(project: Path) -> None:
+    (project / "trainer.py").write_text(
+        "import sys, os\nfrom pathlib import Path\n"
+        "if not Path('tried').exists():\n    Path('tried').touch()\n    sys.exit(1)\n"
+        "Path(sys.argv[3]).write_text('{}')\n"
+    )
+    shown = run(project, *cells(vgg11="x"), "retries=1")
+    assert shown.count("[1/1] vgg11@320 started") == 2
+    assert "This run's cells: 1 completed, 0 failed, 0 remaining" in shown
+
+
+def test_an_old_failure_is_not_taken_for_this_runs(project: Path) -> None:
+    old = Failure("vgg11@320", "0" * 12, "the disk was full", False, "old.log", "old command", at=time.time() - 900)
+    old.write(project / "results/vgg11/320.failed.json")
+    shown = run(project, *cells(vgg11="dies"), rc=1)
+    assert "the disk was full" not in shown
+    assert "it was ended by SIGKILL" in shown
+
+
+def test_the_failure_of_another_rule_is_shown_in_full(project: Path) -> None:
+    shown = run(project, *cells(vgg11="fine"), "summary=nonsense-command", rc=1)
+    assert "Error in rule summary:" in shown
+    assert "nonsense-command" in shown
+    assert "job summary failed" in shown
+    assert "resume  snakemake --rerun-incomplete results/summary.csv" in shown
+    assert "This run's cells: 1 completed, 0 failed" in shown
+
+
+def test_errors_before_the_run_are_snakemakes_own(project: Path) -> None:
+    assert "MissingRuleException" in run(project, "nothing/here", rc=1)
+    (project / "Snakefile").write_text(SNAKEFILE + "\nprint('one clear sentence', file=sys.stderr)\nsys.exit(2)\n")
+    shown = run(project, rc=2)
+    assert "one clear sentence" in shown
+    assert "Traceback" not in shown
+
+
+def test_nothing_to_do_and_a_locked_directory_are_named(project: Path) -> None:
+    run(project)
+    assert "Nothing to be done" in run(project)
+    locks = project / ".snakemake" / "locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text(f"{project}/results/vgg11/320.done\nresults/vgg11/320.done\n")
+    assert "LockException" in run(project, "-F", rc=1)
+
+
+def test_quiet_and_verbose_are_heard(project: Path) -> None:
+    assert run(project, "-F", "-q", "all") == ""
+    shown = run(project, "-F", "-q")
+    assert "started" not in shown
+    assert "This run's cells: 1 completed" in shown
+    assert "Provided cores" in run(project, "-F", "--verbose")
+    shown = run(project, "-F", "-p")
+    assert "rule train" not in shown
+    assert "trainer.py vgg11@320 fine" in shown
+
+
+def test_a_reader_that_leaves_stops_nothing(project: Path) -> None:
+    command = f"{sys.executable} -m snakemake -n 2>&1 | head -1; test ${{PIPESTATUS[0]}} -eq 0"
+    done = subprocess.run(["bash", "-c", command], cwd=project, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_books_show_each_epoch_once(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, {"train": 40})
+    path = tmp_path / "results/vgg11/320.seed1.progress.json"
+    stale = Progress("vgg11@320.seed1", "training", 9, 25, attempt=1)
+    stale.write(path)
+    info = {
+        "jobid": 5,
+        "rule_name": "train",
+        "wildcards": {"model": "vgg11", "resolution": "320", "suffix": ".seed1"},
+        "log": [],
+        "output": ["results/vgg11/320.seed1.done"],
+    }
+    sweep.start(info, 1000.0)
+    assert list(sweep.progress_lines(1001.0)) == []  # an earlier attempt's
+    now = Progress("vgg11@320.seed1", "training", 12, 25, value=0.83, eta_seconds=840.0)
+    now.write(path)
+    line = "[1/40] vgg11@320.seed1 epoch 12/25 val balanced_accuracy 0.830 ETA 14 min"
+    assert list(sweep.progress_lines(1002.0)) == [line]
+    assert list(sweep.progress_lines(1003.0)) == []
+    now.step, now.steps_per_epoch = 30, 60
+    now.write(path)
+    assert list(sweep.progress_lines(1063.0)) == [line.replace("12/25", "12/25 step 30/60")]
+    now.epoch, now.step = 13, 0
+    now.write(path)
+    assert [text.split()[3] for text in sweep.progress_lines(1064.0)] == ["13/25"]
+    sweep.finish(5, 1100.0)
+    assert list(sweep.progress_lines(1200.0)) == []
+
+
+def test_an_end_in_words() -> None:
+    assert "SIGKILL, often for lack of memory" in ending(137)
+    assert ending("SIGTERM") == "it was ended by SIGTERM"
+    assert ending(1) == "it ended with exit status 1"
+    assert ending(255) == "it ended with exit status 255"
+    assert describe(Progress("a@8", "sending", 3, 3)) == "a@8 epoch 3/3 sending to the tracker"
+
+
+def test_importing_the_plugin_stays_light() -> None:
+    heavy = ("numpy", "torch", "PIL", "rich", "mlflow", "yaml", "pydantic", "resomap", "snakemake.logging")
+    code = f"import sys, snakemake_logger_plugin_resomap; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
+    assert done.stdout.strip() == "[]"

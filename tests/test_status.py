@@ -1,0 +1,286 @@
+"""The status table from real markers, progress files and processes."""
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from resomap.cell import Cell
+from resomap.marker import write_marker
+from resomap.progress import Failure, Progress, duration, is_alive
+from resomap.status import collect, counts, save_svg, show, summary_line
+
+WANTED = "aaaaaaaaaaaa"
+OPTIONS: dict[str, Any] = {"metric": "balanced_accuracy", "margin": 0.01}
+
+
+@pytest.fixture(autouse=True)
+def _working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def cell(model: str, resolution: int, seed: int = 0) -> Cell:
+    return Cell(model, resolution, seed, "family", f".seed{seed}" if seed else "")
+
+
+def mark_done(of: Cell, value: float | None, fingerprint: str = WANTED, **changes: Any) -> None:
+    content = {
+        "schema": 1,
+        "model": of.model,
+        "resolution": of.resolution,
+        "seed": of.seed,
+        "fingerprint": fingerprint,
+        "base": "b",
+        "uid": "u",
+        "run_id": None,
+        "origin": "local",
+        "finished_at": 1.0,
+        "epochs": 2,
+        "metrics": {"test/balanced_accuracy": value, "test/loss": 1.0},
+        "cost": {},
+        "exact": True,
+    }
+    write_marker(of.marker, {**content, **changes})
+
+
+def grid(*cells: Cell) -> list[Any]:
+    return collect(cells, dict.fromkeys(cells, WANTED), **OPTIONS)
+
+
+def text_of(statuses: list[Any]) -> str:
+    stream = io.StringIO()
+    show(statuses, stream=stream, **OPTIONS)
+    return stream.getvalue()
+
+
+def test_each_state_is_told_apart() -> None:
+    done, running, failed, waiting, changed = (cell("vgg11", size) for size in (224, 256, 320, 384, 512))
+    mark_done(done, 0.84)
+    Progress(running.name, "training", 12, 25, images_per_second=99.6, value=0.8, eta_seconds=840.0).write(
+        running.beside_marker("progress.json")
+    )
+    Failure(failed.name, WANTED, "diverged at epoch 3, step 12", True, "some.log", "snakemake x").write(
+        failed.beside_marker("failed.json")
+    )
+    mark_done(changed, 0.99, fingerprint="bbbbbbbbbbbb")
+    statuses = grid(done, running, failed, waiting, changed)
+    assert [status.state for status in statuses] == ["done", "running", "failed", "waiting", "waiting"]
+    assert statuses[0].is_best
+    assert counts(statuses) == {"completed": 1, "failed": 1, "running": 1, "remaining": 2}
+    shown = text_of(statuses)
+    assert "0.840*" in shown
+    assert "0.99" not in shown
+    assert "vgg11@256  epoch 12/25, val 0.800, 100 images/s, ETA 14 min" in shown
+    assert socket.gethostname() in shown
+    assert "vgg11@320  diverged at epoch 3, step 12" in shown
+    assert "    log     some.log" in shown
+    assert "    resume  snakemake x" in shown
+    assert "vgg11@512  settings changed" in shown
+    assert shown.rstrip().endswith("1 completed, 1 failed, 1 running, 2 remaining")
+
+
+def test_cells_within_the_margin_are_marked() -> None:
+    cells = [cell("a", 64), cell("b", 64), cell("c", 64), cell("d", 64)]
+    for of, value in zip(cells, (0.84, 0.83, 0.8299, None), strict=True):
+        mark_done(of, value)
+    statuses = grid(*cells)
+    assert [status.is_near_best for status in statuses] == [True, True, False, False]
+    assert [status.is_best for status in statuses] == [True, False, False, False]
+    shown = text_of(statuses)
+    assert "0.830*" in shown
+    assert "undefined" in shown
+    assert "* within 0.01 of the best, a@64 with 0.840" in shown
+
+
+def test_origin_and_exactness_are_shown() -> None:
+    of = cell("a", 64)
+    mark_done(of, 0.5, origin="tracker", exact=False, exact_reasons=["the microbatch was halved"])
+    (status,) = grid(of)
+    assert (status.origin, status.is_exact, status.note) == ("tracker", False, "the microbatch was halved")
+    shown = text_of([status])
+    assert "0.500*t~" in shown
+    assert "known from the tracker" in shown
+
+
+def test_a_damaged_marker_is_not_done() -> None:
+    of = cell("a", 64)
+    mark_done(of, 0.5)
+    of.marker.write_text(of.marker.read_text()[:40])
+    (status,) = grid(of)
+    assert (status.state, status.note) == ("waiting", "marker is damaged")
+
+
+def test_a_dead_training_is_interrupted_unless_it_said_why() -> None:
+    of = cell("a", 64)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    Progress(of.name, "training", 3, 9, pid=gone.pid, started_at=100.0, heartbeat=200.0).write(
+        of.beside_marker("progress.json")
+    )
+    assert grid(of)[0].state == "waiting"
+    assert "interrupted after epoch 3/9" in grid(of)[0].note
+    failure = Failure(of.name, WANTED, "the disk is full", False, "l", "r", at=50.0)
+    failure.write(of.beside_marker("failed.json"))
+    assert grid(of)[0].state == "waiting", "a failure from before this attempt"
+    failure.at = 201.0
+    failure.write(of.beside_marker("failed.json"))
+    assert grid(of)[0].state == "failed"
+    failure.fingerprint = "bbbbbbbbbbbb"
+    failure.write(of.beside_marker("failed.json"))
+    assert grid(of)[0].state == "waiting", "a failure under other settings"
+
+
+def test_alive_means_this_very_process() -> None:
+    assert is_alive(Progress("a@64"))
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert is_alive(Progress("a@64", pid=child.pid))
+        # The number belongs to a process that is younger than the training was.
+        assert not is_alive(Progress("a@64", pid=child.pid, started_at=time.time() - 3600))
+        child.kill()
+        time.sleep(0.2)
+        assert not is_alive(Progress("a@64", pid=child.pid)), "a zombie still has its number"
+    finally:
+        child.kill()
+        child.wait()
+    assert not is_alive(Progress("a@64", pid=child.pid))
+    assert not is_alive(Progress("a@64", pid=0))
+
+
+def test_another_host_is_judged_by_its_heartbeat() -> None:
+    assert is_alive(Progress("a@64", host="elsewhere", pid=1, heartbeat=time.time() - 100))
+    assert not is_alive(Progress("a@64", host="elsewhere", pid=os.getpid(), heartbeat=time.time() - 130))
+
+
+def test_files_survive_the_round_trip_and_damage_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "320.progress.json"
+    progress = Progress("vgg11@320", "evaluating", 3, 25, 7, 60, 99.5, value=None, eta_seconds=float("nan"))
+    progress.write(path)
+    content = json.loads(path.read_text())
+    assert content["eta_seconds"] is None, "strict JSON"
+    progress.eta_seconds = None
+    assert Progress.read(path) == progress
+    path.write_text(json.dumps({**content, "a_later_version": 1}))
+    assert Progress.read(path) == progress
+    for damaged in ({**content, "epoch": "3"}, {**content, "pid": None}, {"state": "training"}, [1]):
+        path.write_text(json.dumps(damaged))
+        assert Progress.read(path) is None
+    path.write_text("{")
+    assert Progress.read(path) is None
+    assert Failure.read(tmp_path / "none.json") is None
+    failure = Failure("a@64", WANTED, "why", False, "log", "resume", 2, 3.0, 65)
+    failure.write(path)
+    assert Failure.read(path) == failure
+
+
+def test_json_is_strict_and_complete() -> None:
+    done, other = cell("a", 64), cell("a", 96, seed=1)
+    mark_done(done, 0.5)
+    Progress(other.name, "training", 1, 2, value=0.4).write(other.beside_marker("progress.json"))
+    stream = io.StringIO()
+    show(grid(done, other), as_json=True, stream=stream, **OPTIONS)
+    content = json.loads(stream.getvalue(), parse_constant=pytest.fail)
+    assert content["metric"] == "test/balanced_accuracy"
+    assert content["counts"] == {"completed": 1, "failed": 0, "running": 1, "remaining": 0}
+    first, second = content["cells"]
+    assert (first["cell"], first["state"], first["value"]) == ("a@64", "done", 0.5)
+    assert (second["cell"], second["seed"], second["progress"]["value"]) == ("a@96.seed1", 1, 0.4)
+
+
+def test_the_default_grid_fits_80_columns() -> None:
+    from resomap.config.schema import DEFAULT_MODELS
+
+    cells = [cell(model, size) for model in DEFAULT_MODELS for size in (224, 256, 320, 384, 512)]
+    for place, of in enumerate(cells):
+        if place % 3 == 0:
+            mark_done(of, 0.8 + place / 1000, exact=False, origin="tracker")
+        elif place % 3 == 1:
+            Progress(of.name, "training", 100, 125, value=0.8).write(of.beside_marker("progress.json"))
+    shown = text_of(grid(*cells))
+    matrix = shown.split("* within")[0].splitlines()
+    assert max(map(len, matrix)) <= 80
+    rows = {line.split()[0] for line in matrix if line.strip()}
+    assert rows >= set(DEFAULT_MODELS), "no name is folded or cut"
+    assert "100/125" in shown
+    assert summary_line(grid(*cells)) in shown
+
+
+def test_many_resolutions_become_several_tables() -> None:
+    cells = [cell("resnet18", size) for size in range(64, 64 + 32 * 12, 32)]
+    for of in cells:
+        mark_done(of, 0.8)
+    matrix = text_of(grid(*cells)).split("* within")[0]
+    assert max(map(len, matrix.splitlines())) <= 80
+    assert matrix.count("resnet18") == 3
+    assert matrix.count("0.800*") == 12
+
+
+def test_seeds_share_a_place_in_the_map() -> None:
+    cells = [cell("a", 64, seed) for seed in range(3)]
+    mark_done(cells[0], 0.80)
+    mark_done(cells[1], 0.90)
+    assert "0.850 2/3" in text_of(grid(*cells))
+    mark_done(cells[2], 0.91)
+    assert "0.870 " in text_of(grid(*cells))
+
+
+def test_watching_ends_when_nothing_runs() -> None:
+    of = cell("a", 64)
+    child = subprocess.Popen(["sleep", "0.5"])
+    Progress(of.name, "training", 1, 2, pid=child.pid).write(of.beside_marker("progress.json"))
+    states = []
+
+    def refresh() -> list[Any]:
+        if child.poll() is not None and not of.marker.exists():
+            mark_done(of, 0.75)
+        statuses = grid(of)
+        states.append(statuses[0].state)
+        return statuses
+
+    stream = io.StringIO()
+    show(grid(of), watch_seconds=0.2, refresh=refresh, stream=stream, **OPTIONS)
+    assert states[-1] == "done"
+    assert "0.750*" in stream.getvalue()
+
+
+def test_the_picture_is_an_svg(tmp_path: Path) -> None:
+    of = cell("resnet18", 64)
+    mark_done(of, 0.75)
+    path = tmp_path / "docs" / "status.svg"
+    save_svg(grid(of), path, "resomap status", **OPTIONS)
+    root = ElementTree.parse(path).getroot()
+    assert root.tag.endswith("svg")
+    shown = "".join(root.itertext()).replace("\xa0", " ")
+    assert "resomap status" in shown
+    assert "0.750*" in shown
+
+
+def test_forty_cells_take_less_than_a_second_and_no_heavy_import() -> None:
+    cells = [cell(f"model{row}", 32 * column) for row in range(8) for column in range(2, 7)]
+    for of in cells:
+        mark_done(of, 0.5)
+    code = (
+        "import sys; from resomap.cell import Cell; from resomap.status import collect, show\n"
+        "light = [m for m in ('numpy', 'torch', 'PIL', 'mlflow', 'rich', 'timm') if m in sys.modules]\n"
+        "cells = [Cell(f'model{r}', 32 * c, 0, 'f') for r in range(8) for c in range(2, 7)]\n"
+        f"statuses = collect(cells, dict.fromkeys(cells, {WANTED!r}), 'balanced_accuracy', 0.01)\n"
+        "show(statuses, metric='balanced_accuracy', margin=0.01)\n"
+        "assert not light and 'torch' not in sys.modules, light\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.monotonic() - began < 3, "generous, for a busy machine"
+    assert "40 completed" in done.stdout
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (89, "89 s"), (840, "14 min"), (12000, "3 h 20 min")])
+def test_durations_are_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

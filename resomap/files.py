@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def replace_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def replace_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file through a temporary neighbour: write, fsync, rename, fsync the directory.
 
     Raises OSError (disk full, no permission) with the old file untouched and the temporary one removed.
@@ -40,7 +40,7 @@ def sync_directory(directory: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
-    replace_atomically(path, lambda stream: stream.write(text.encode()) and None)
+    replace_atomically(path, lambda stream: stream.write(text.encode()))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -14,14 +14,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from resomap import shelf
+from resomap import neighbours, shelf
 from resomap.cell import Cell
 from resomap.config import parse_config
 from resomap.errors import ResomapError
-from resomap.marker import is_valid, read_marker
+from resomap.marker import is_valid, read_marker, write_marker
 from resomap.models.fits import require_supported
 from resomap.study import STATE_DIRECTORY, TARGET, Study
-from resomap.tracking.tracker import tracking_uri, why_unreachable
+from resomap.tracking.completed import completed
+from resomap.tracking.tracker import TrackerUnavailable, is_remote, tracking_uri, why_unreachable
 from snakemake_logger_plugin_resomap.arguments import is_local, resume_command, typed
 
 CLUSTER_THREADS = 4  # cores for the job of one GPU where the machine that plans is not the one that trains
@@ -35,6 +36,7 @@ class Planner:
         self._settled: set[Cell] = set()
         self._done: set[Cell] = set()
         self._announced = False
+        self._tracker_failed = False
         self.python = shlex.quote(sys.executable)
         with _one_sentence():
             # Jobs on a cluster parse the Snakefile again: they read the study that the main process wrote.
@@ -106,13 +108,24 @@ class Planner:
             self._announced = True
             self._trust_fingerprints()
             if not self._workflow.dryrun:
-                self._require_tracker()
-                self.study.save(self.path)
-            self._settle(self.study.cells())
-        for cell in cells:
-            if cell not in self._settled:
-                self._settled.add(cell)
-                self._settle_one(cell)
+                self._begin()
+            cells = [*self.study.cells(), *cells]
+        new = [cell for cell in dict.fromkeys(cells) if cell not in self._settled]
+        self._settled.update(new)
+        for cell in new:
+            self._settle_one(cell)
+        if self.config.skip_completed:
+            self._take_over({cell: self.study.fingerprint(cell) for cell in new if cell not in self._done})
+
+    def _begin(self) -> None:
+        """What only a call that is going to run jobs may do."""
+        self._require_tracker()
+        self._presence, alone = neighbours.announce()
+        if alone and (stale := neighbours.remove_stale_locks()):
+            print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)
+        if self.config.device == "auto" and is_local(sys.argv) and not self._trains_on_gpu():
+            print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)
+        self.study.save(self.path)
 
     def _trust_fingerprints(self) -> None:
         """Of Snakemake's reasons to run again keep time and params, which hold the identities of data and cells.
@@ -140,6 +153,26 @@ class Planner:
         elif cell.marker.exists():
             self._workflow.dag.forcefiles.add(str(cell.marker))
             print(f"{cell.name}: the marker is of other settings, so it trains anew", file=sys.stderr)
+
+    def _take_over(self, wanted: Mapping[Cell, str]) -> None:
+        """Write the markers of cells that the tracker knows as complete, so that they are not trained again here."""
+        tracking = self.config.tracking
+        if not wanted or not is_remote(tracking) or self._tracker_failed:
+            return
+        try:
+            found = completed(tracking, self.config.experiment, self.study.base, wanted)
+        except TrackerUnavailable as error:
+            self._tracker_failed = True
+            print(f"the tracker {tracking_uri(tracking)} is not asked: {error}; local markers count", file=sys.stderr)
+            return
+        for cell, content in found.items():
+            write_marker(cell.marker, content)
+            self._done.add(cell)
+            self._workflow.dag.forcefiles.discard(str(cell.marker))
+            self._workflow.persistence.cleanup_metadata(self._marker_file(cell))
+        if found:
+            names = ", ".join(cell.name for cell in found)
+            print(f"{len(found)} cells are complete in the tracker: {names}", file=sys.stderr)
 
     def _forget_incomplete(self, cell: Cell) -> None:
         """A kill between the marker and the job's end leaves Snakemake's incomplete flag on a verified marker."""

@@ -3,11 +3,14 @@
 import csv
 import json
 import re
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, ROOT, command, draw_images, small_config, snakemake
+from conftest import MODEL, ROOT, command, draw_images, environment_with, small_config, snakemake, tool
 
 from resomap.files import read_json
 
@@ -236,3 +239,42 @@ def test_bad_images_fail_once_with_a_report(images: Path, tmp_path: Path) -> Non
     skipped = snakemake(directory=study, config=config)
     assert skipped.returncode == 0, skipped.stderr
     assert markers(study) == {f"{MODEL}/32.done"}
+
+
+@pytest.fixture
+def in_training(images: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Path, dict[str, Any]]]:
+    """A real `snakemake` whose only cell is being trained."""
+    config = small_config(images, training={"epochs": 40, "early_stopping": {"enabled": False}})
+    path = tmp_path / "study.yaml"
+    path.write_text(json.dumps(config))
+    words = [tool("snakemake"), "--cores", "1", "--configfile", str(path), "--directory", str(tmp_path)]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(words, cwd=ROOT, env=environment_with(), stdin=quiet, stdout=quiet, stderr=quiet)
+    progress, deadline = tmp_path / "results" / MODEL / "32.progress.json", time.monotonic() + 60
+    while not progress.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield process, tmp_path, config
+    process.wait(timeout=120)
+
+
+def test_after_kill_9_of_snakemake_one_command_goes_on(in_training: Any) -> None:
+    """The training survives as an orphan; the second call removes the stale locks, waits for it and is done."""
+    first, directory, config = in_training
+    first.kill()
+    first.wait()
+    assert list((directory / ".snakemake" / "locks").iterdir())
+    second = snakemake("--rerun-incomplete", directory=directory, config=config)
+    assert second.returncode == 0, second.stderr
+    assert "lock files of a killed snakemake are removed" in second.stderr
+    assert markers(directory) == {f"{MODEL}/32.done"}
+    assert (directory / "results" / MODEL / "32.log").read_text().count("epoch 40/40") == 1
+
+
+def test_a_living_neighbours_lock_is_not_removed(in_training: Any) -> None:
+    first, directory, config = in_training
+    second = snakemake(directory=directory, config=config)
+    assert second.returncode == 1
+    assert "LockException" in second.stderr + second.stdout
+    assert first.wait(timeout=120) == 0
+    assert markers(directory) == {f"{MODEL}/32.done"}

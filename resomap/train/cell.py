@@ -13,11 +13,12 @@ from resomap import shelf
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
 from resomap.evaluate import Predictor
-from resomap.files import read_json
+from resomap.files import read_json, strict_json
 from resomap.inputs import Normalisation
 from resomap.marker import is_valid, read_marker, write_marker
 from resomap.models.build import BuiltModel, build_model
 from resomap.progress import Progress
+from resomap.tracking.completed import MARKER_TAG
 from resomap.train import checkpoint, outcome
 from resomap.train.batches import TrainingBatches
 from resomap.train.device import choose_device, precision, prepare_backend
@@ -238,7 +239,8 @@ class _Training:
         twin, marker_path = shelf.twin_path(self._cell), self._cell.marker
         write_marker(twin, marker)
         outcome.drop_unwanted(self._cell, self._config.checkpoints.keep)
-        run.close("FINISHED", {"resomap.complete": "1"})
+        # The complete tag last: a run that carries it has everything else.
+        run.close("FINISHED", {MARKER_TAG: strict_json(marker, indent=None), "resomap.complete": "1"})
         marker["run_id"] = run.wait_for_id()
         write_marker(twin, marker)
         write_marker(marker_path, marker)

@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def marker_content(
     }
 
 
-def drop_unwanted(cell: Cell, keep: list[str]) -> None:
+def drop_unwanted(cell: Cell, keep: Sequence[str]) -> None:
     """Delete the checkpoint files that `checkpoints.keep` does not name; the cell is complete without them."""
     files = {"last": ("last.pt", "previous.pt"), "best": ("best.pt",), "final": ("final.pt",)}
     for kind, names in files.items():

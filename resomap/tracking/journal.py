@@ -21,15 +21,23 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         _end_torn_line(path, self._descriptor)
+        self._known: set[tuple[int, str]] = set()  # (step, name) of the points that this training has written
 
     def start(self, uid: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """An attempt begins: the run is created, or reopened under the same uid."""
+        self._known = _points(self.path, uid)
         self._append("start", uid=uid, name=name, params=dict(params), tags=dict(tags))
 
     def metrics(self, step: int, values: Mapping[str, float | int | None]) -> None:
-        """Values at an epoch; undefined ones are left out."""
-        known = {name: value for name, value in values.items() if value is not None}
-        self._append("metrics", step=step, values=known)
+        """Values at an epoch; undefined ones are left out.
+
+        A training that was killed passes again through epochs that it has written already, with the same values:
+        they are left out too, or the tracker would show each point twice.
+        """
+        new = {name: value for name, value in values.items() if value is not None and (step, name) not in self._known}
+        if new:
+            self._known |= {(step, name) for name in new}
+            self._append("metrics", step=step, values=new)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Tags that change while the run goes on (heartbeat)."""
@@ -64,6 +72,18 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
         except ValueError:
             continue  # a line torn by a kill; the attempt that followed wrote on below it
     return events, offset + len(whole)
+
+
+def _points(path: Path, uid: str) -> set[tuple[int, str]]:
+    """(step, name) of every point that the training `uid` has in the journal; another training may precede it."""
+    found: set[tuple[int, str]] = set()
+    current = None
+    for event in read_events(path)[0]:
+        if event["kind"] == "start":
+            current = event["uid"]
+        elif event["kind"] == "metrics" and current == uid:
+            found |= {(event["step"], name) for name in event["values"]}
+    return found
 
 
 def _end_torn_line(path: Path, descriptor: int) -> None:

@@ -55,6 +55,7 @@ class Sender:
         fits = receipt.get("uri") == uri  # another tracker knows nothing of what the first one got
         self._offset: int = receipt.get("offset", 0) if fits else 0
         self._run_id: str | None = receipt.get("run_id") if fits else None
+        self._uid: str | None = receipt.get("uid") if fits else None
 
     def send(self) -> str | None:
         """Send what is not sent yet; the run's id, or None where the journal is empty.
@@ -66,7 +67,7 @@ class Sender:
             self._apply(event)
         if events:
             self._offset = offset
-            receipt = {"uri": self._uri, "offset": offset, "run_id": self._run_id}
+            receipt = {"uri": self._uri, "offset": offset, "run_id": self._run_id, "uid": self._uid}
             write_json(receipt_path(self._journal), receipt)
         return self._run_id
 
@@ -75,6 +76,8 @@ class Sender:
 
         client, kind = self._connected(), event["kind"]
         if kind == "start":
+            if event["uid"] != self._uid:  # the settings changed: another training, another run
+                self._uid, self._run_id = event["uid"], None
             self._run_id = self._run_id or self._find(event["uid"]) or self._create(event)
             client.update_run(self._run_id, status="RUNNING")
             params = [Param(name, str(value)[:PARAM_LENGTH]) for name, value in event["params"].items()]

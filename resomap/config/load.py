@@ -1,0 +1,105 @@
+"""Merges configuration files and command-line values, and checks them: every mistake is one ResomapError."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from resomap.config.mistakes import section_of, sentence
+from resomap.config.schema import Config, Training
+from resomap.errors import ResomapError
+
+T = TypeVar("T", bound=BaseModel)
+
+OVERRIDE_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*)?")
+
+
+def load_config(*paths: Path) -> Config:
+    """The configuration of several YAML files, later ones winning key by key.
+
+    Raises ResomapError: a file is missing, is not YAML, or holds an unknown key or a wrong value.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = merge(merged, _read(path))
+    return parse_config(merged)
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `change` laid over it, section by section, as Snakemake does it; neither is altered."""
+    merged = dict(base)
+    for name, value in change.items():
+        inner = merged.get(name)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        merged[name] = merge(inner, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse_config(values: Mapping[str, Any]) -> Config:
+    """Check raw values (as Snakemake hands them over) against the schema.
+
+    Raises ResomapError naming the first wrong key, what is wrong with it and the nearest valid name.
+    """
+    config = _parse(Config, values, "")
+    for target in config.overrides:
+        if not OVERRIDE_TARGET.fullmatch(target):
+            raise ResomapError(
+                f"the configuration's overrides has '{target}', and must have a model or model@resolution, "
+                "for example vgg11 or vgg11@320"
+            )
+        training_for(config, target)
+    return config
+
+
+def training_for(config: Config, target: str) -> Training:
+    """The recipe of `model` or `model@resolution` after its overrides (the model's first, then the cell's).
+
+    Raises ResomapError where an override does not fit the recipe.
+    """
+    values = config.training.model_dump()
+    model = target.partition("@")[0]
+    for name in dict.fromkeys((model, target)):
+        values = merge(values, _without_empty_sections(Training, config.overrides.get(name, {})))
+    return _parse(Training, values, f"overrides.{target}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResomapError(f"there is no configuration file {path}") from None
+    except OSError as error:
+        raise ResomapError(f"the configuration file {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ResomapError(f"{path}{line} is not valid YAML; check its indentation and colons") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ResomapError(f"{path} must hold `key: value` lines, and holds a {type(content).__name__}")
+    return content
+
+
+def _parse(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    try:
+        return kind.model_validate(_without_empty_sections(kind, values))
+    except ValidationError as error:
+        raise ResomapError(sentence(kind, error, where)) from None
+
+
+def _without_empty_sections(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A section whose keys are all commented out is None in YAML: it means "nothing said here"."""
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        field = kind.model_fields.get(name)
+        inner = section_of(field.annotation) if field else None
+        if name == "overrides" and isinstance(value, Mapping):
+            value = {target: {} if change is None else change for target, change in value.items()}
+        if value is None and (inner or name == "overrides"):
+            continue
+        kept[name] = _without_empty_sections(inner, value) if inner and isinstance(value, Mapping) else value
+    return kept

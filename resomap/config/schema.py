@@ -1,0 +1,274 @@
+"""Every configuration key: name, type, default, unit, meaning. The only place where a default stands.
+
+config/config.yaml, config/README.md and workflow/schemas/config.schema.json are generated from here
+(`resomap config`), and a test fails when they drift.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _none_from_text(value: Any) -> Any:
+    """Snakemake's --config gives 'null' and 'none' as text."""
+    return None if isinstance(value, str) and value.strip().lower() in ("null", "none", "~", "") else value
+
+
+def _list_from_text(value: Any) -> Any:
+    """`--config models=vgg11,resnet18` arrives as one string, `resolutions=224` as one number."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _without_repeats(value: list[Any]) -> list[Any]:
+    repeated = sorted({str(item) for item in value if value.count(item) > 1})
+    if repeated:
+        raise ValueError(f"names {', '.join(repeated)} more than once")
+    return value
+
+
+def _exact_int(value: Any) -> Any:
+    """A bool is an int in Python; as a count it is a mistake."""
+    if isinstance(value, bool):
+        raise ValueError(f"is {str(value).lower()}, and must be a whole number")
+    return value
+
+
+def _off_from_false(value: Any) -> Any:
+    """An unquoted `off` is false to a YAML 1.1 reader, and `on` is true."""
+    return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
+
+
+def key(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
+    """A configuration key with its documentation."""
+    return Field(default, description=meaning, json_schema_extra={"unit": unit} if unit else None, **limits)
+
+
+def section(kind: type[BaseModel], meaning: str) -> Any:
+    """A nested section with its own defaults."""
+    return Field(default_factory=kind, description=meaning)
+
+
+Count = Annotated[int, BeforeValidator(_exact_int)]
+Names = Annotated[list[str], BeforeValidator(_list_from_text)]
+Resolution = Annotated[int, Field(ge=8, le=4096), BeforeValidator(_exact_int)]
+Resolutions = Annotated[list[Resolution], BeforeValidator(_list_from_text)]
+Seed = Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(_exact_int)]
+Seeds = Annotated[list[Seed], BeforeValidator(_list_from_text)]
+OptionalText = Annotated[str | None, BeforeValidator(_none_from_text)]
+OptionalFloat = Annotated[float | None, BeforeValidator(_none_from_text)]
+PositiveCount = Annotated[int, Field(ge=1), BeforeValidator(_exact_int)]
+OptionalCount = Annotated[PositiveCount | None, BeforeValidator(_none_from_text)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change after loading."""
+
+    # Numbers become text where text is wanted: `--config experiment=2024` arrives as a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+class Split(Section):
+    """Shares of the images when the source comes without its own split."""
+
+    train: float = key(0.7, "share of the images to train on; the three shares sum to 1", gt=0, lt=1)
+    val: float = key(0.15, "share to choose on (epoch, stopping, recommendation)", gt=0, lt=1)
+    test: float = key(0.15, "share that is only reported", gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "Split":
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}, and must be 1")
+        return self
+
+
+class Data(Section):
+    """Which images, how they are split, and what happens to damaged ones."""
+
+    source: str = key(
+        "elpv",
+        "`elpv` (the bundled data set: `pip install 'resomap[elpv]'`) or a folder: `train/ val/ test/` of "
+        "class folders, or class folders to be split; a relative path starts at the working directory",
+    )
+    split_seed: Count = key(0, "seed of the split; not the cells' seed, so all seeds share one split", ge=0)
+    split: Split = section(Split, "shares of the split, where the source has none of its own")
+    groups: OptionalText = key(
+        None,
+        "CSV file with the columns `path,group`: images of one group (a patient, a module) never straddle "
+        "a split; null: every image stands alone",
+    )
+    problems: Literal["error", "skip"] = key(
+        "error",
+        "unreadable files, duplicates across splits, classes missing from the training split: `error` stops "
+        "and names them, `skip` leaves those images out; both write `results/data/check.md`",
+    )
+    fit: Literal["center", "squash", "border"] = key(
+        "center",
+        "how an image that is not square becomes one: `center` scales the short side and crops, `squash` "
+        "scales both sides, `border` scales the long side and fills up with black",
+    )
+    workers: OptionalCount = key(None, "processes that decode images; null: one per core given to the step")
+
+
+class Augment(Section):
+    """Random changes of the training images, drawn per image as a pure function of (seed, epoch, index)."""
+
+    hflip: Probability = key(0.5, "probability of a horizontal flip")
+    vflip: Probability = key(0.0, "probability of a vertical flip")
+    rotate90: bool = key(False, "turn by a random multiple of 90 degrees")
+    scale: Annotated[float, Field(gt=0, le=1)] = key(
+        1.0, "smallest share of the area in a random crop, which is scaled back to full size; 1: no crop"
+    )
+    degrees: Annotated[float, Field(ge=0, le=180)] = key(0.0, "largest random rotation to either side", "degrees")
+    brightness: Probability = key(0.0, "largest relative change of brightness")
+    contrast: Probability = key(0.0, "largest relative change of contrast")
+    erase: Probability = key(0.0, "probability that a random rectangle is erased (Zhong et al. 2020)")
+    mixup: Annotated[float, Field(ge=0)] = key(0.0, "alpha of mixup (Zhang et al. 2018); 0: off")
+
+
+class EarlyStopping(Section):
+    """Ends a training whose validation no longer improves."""
+
+    enabled: bool = key(True, "whether a training may end before `training.epochs`")
+    patience: Count = key(8, "epochs without improvement before the training ends", "epochs", ge=1)
+    min_delta: Annotated[float, Field(ge=0)] = key(0.0, "improvements smaller than this do not count")
+    warmup_epochs: Count = key(5, "epochs at the start that never end the training", "epochs", ge=0)
+
+
+class Training(Section):
+    """The recipe of one training, all of it in the fingerprint; overrides change it per model or cell."""
+
+    epochs: Count = key(25, "passes over the training images", "epochs", ge=1)
+    batch_size: Count = key(32, "images an optimizer step", "images", ge=2)
+    microbatch: OptionalCount = key(
+        None,
+        "images a forward pass; gradients are accumulated up to `batch_size`; null: the whole batch. "
+        "Changes the statistics of batch normalisation",
+        "images",
+    )
+    optimizer: str = key("adamw", "any optimizer that timm's factory knows (`adamw`, `sgd`, `lamb`, ...)")
+    learning_rate: float = key(0.001, "highest learning rate of the schedule", gt=0)
+    weight_decay: float = key(0.05, "weight decay; biases and normalisation layers are left out", ge=0)
+    momentum: float = key(0.9, "momentum of optimizers that have one (sgd, rmsprop, ...)", ge=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = key("cosine", "course of the learning rate after warm-up")
+    warmup_epochs: float = key(1.0, "epochs in which the learning rate rises from 0", "epochs", ge=0)
+    min_learning_rate: float = key(1e-6, "learning rate at the end of the schedule", ge=0)
+    gradient_clip: OptionalFloat = key(1.0, "largest norm of the gradient; null: not clipped", gt=0)
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = key(0.0, "share of the target spread over all classes")
+    class_weights: Literal["none", "balanced"] = key(
+        "none", "`balanced` weighs each class in the loss by the inverse of its frequency"
+    )
+    ema_decay: OptionalFloat = key(
+        None,
+        "decay of an exponential moving average of the weights, which is then evaluated; null: off",
+        gt=0,
+        lt=1,
+    )
+    dropout: OptionalFloat = key(None, "dropout before the head; null: the model's own default", ge=0, lt=1)
+    weights: OptionalText = key(
+        None, "null: random; `default`: the library's pretrained weights; or a safetensors or state-dict file"
+    )
+    amp: Annotated[Literal["auto", "bf16", "fp16", "off"], BeforeValidator(_off_from_false)] = key(
+        "auto", "mixed precision; `auto`: bf16 where the device computes in it, else off"
+    )
+    channels_last: bool = key(True, "memory layout that convolutions prefer")
+    monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1"] = key(
+        "loss", "validation metric that chooses the best epoch and drives early stopping"
+    )
+    early_stopping: EarlyStopping = section(EarlyStopping, "when a training ends before its last epoch")
+    augment: Augment = section(Augment, "random changes of the training images")
+
+    @model_validator(mode="after")
+    def _microbatch_fits(self) -> "Training":
+        if self.microbatch is not None and self.microbatch > self.batch_size:
+            raise ValueError(f"microbatch {self.microbatch} is larger than batch_size {self.batch_size}")
+        return self
+
+
+class Checkpoints(Section):
+    """When a training is saved and what stays after it."""
+
+    every_minutes: float = key(5.0, "saved at the first step after this time; 0: every step", "minutes", ge=0)
+    keep: Annotated[list[Literal["best", "final", "last"]], BeforeValidator(_list_from_text)] = key(
+        ["best", "final"], "files that stay once the cell is complete"
+    )
+    grace_seconds: float = key(30.0, "time that a signal leaves for the last save", "seconds", gt=0)
+
+
+class Tracking(Section):
+    """Where runs are remembered."""
+
+    uri: OptionalText = key(None, "MLflow tracking URI; null: `results/mlflow.db`")
+    dagshub: OptionalText = key(None, "DagsHub repository `owner/repo`; in place of `uri`")
+    required: bool = key(False, "stop before the grid starts where the tracker does not answer")
+    drain_seconds: float = key(60.0, "longest wait at a cell's end for what is still unsent", "seconds", ge=0)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Tracking":
+        if self.uri and self.dagshub:
+            raise ValueError("uri and dagshub are both set; keep one of them")
+        if self.dagshub and (self.dagshub.count("/") != 1 or not all(self.dagshub.split("/"))):
+            raise ValueError("dagshub must have the form owner/repo, without a server in front of it")
+        if self.uri and "@" in self.uri.split("://")[-1].split("/")[0]:
+            raise ValueError(
+                "uri holds credentials; put them into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return self
+
+
+class Report(Section):
+    """What the map speaks about."""
+
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc"] = key(
+        "balanced_accuracy", "quality shown in the status table and compared in the summary"
+    )
+    margin: float = key(0.01, "deficit to the best cell that you would accept", ge=0, lt=1)
+
+
+DEFAULT_MODELS = [
+    "vgg11",
+    "vgg16",
+    "resnet18",
+    "resnet50",
+    "mobilenet_v2",
+    "mobilenetv4_conv_small",
+    "efficientnet_b0",
+    "convnext_tiny",
+]
+
+
+class Config(Section):
+    """One study: a grid of models x resolutions x seeds on one data set."""
+
+    experiment: str = key("ResoMap", "name of the experiment in the tracker", min_length=1)
+    models: Names = key(
+        DEFAULT_MODELS,
+        "classifiers, by their torchvision or timm name (`resomap models` lists them)",
+        min_length=1,
+    )
+    resolutions: Resolutions = key([224, 256, 320, 384, 512], "input sizes; images are square", "pixels", min_length=1)
+    seeds: Seeds = key([0], "one training each; the first has no suffix in its file names", min_length=1)
+    device: Literal["auto", "cpu", "cuda"] = key("auto", "`auto`: the GPU given to the job, else the CPU")
+    deterministic: bool = key(False, "only algorithms that give the same bits each time; slower on a GPU")
+    skip_completed: bool = key(True, "ask the tracker for cells that are complete there")
+    retries: Count = key(1, "how often a cell is tried again after a failure that may pass", ge=0)
+    data: Data = section(Data, "which images")
+    training: Training = section(Training, "the recipe")
+    overrides: dict[str, dict[str, Any]] = key(
+        {}, "`training` keys for one model (`vgg11`) or one cell of the map (`vgg11@512`), the latter last"
+    )
+    checkpoints: Checkpoints = section(Checkpoints, "when a training is saved")
+    tracking: Tracking = section(Tracking, "where runs are remembered")
+    report: Report = section(Report, "what the map speaks about")
+
+    @model_validator(mode="after")
+    def _lists_are_clean(self) -> "Config":
+        for name in ("models", "resolutions", "seeds"):
+            values = getattr(self, name)
+            try:
+                _without_repeats(values)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+        return self

@@ -1,6 +1,7 @@
 """The grid as it stands: which cells are done, running, failed or waiting. Reads small files only."""
 
 import dataclasses
+import re
 import sys
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from resomap.cell import Cell
+from resomap.choice import within_margin
 from resomap.files import read_json, strict_json
 from resomap.marker import is_valid, read_marker
 from resomap.progress import Failure, Progress, duration, is_alive
@@ -33,8 +35,9 @@ class CellStatus:
     state: State
     note: str = ""
     value: float | None = None
-    is_best: bool = False
-    is_near_best: bool = False  # within the margin of the best, the best itself included
+    validation: float | None = None  # the same metric on the validation split: what choices are made on
+    is_best: bool = False  # by validation
+    is_near_best: bool = False  # within the margin of the best by validation, the best itself included
     origin: str | None = None  # local | tracker
     is_exact: bool | None = None
     progress: Progress | None = None
@@ -54,16 +57,16 @@ class CellStatus:
 def collect(cells: Iterable[Cell], fingerprints: Mapping[Cell, str], metric: str, margin: float) -> list[CellStatus]:
     """The status of each cell, in their order.
 
-    `metric` is the part after `test/` (higher is better), `margin` the accepted deficit to the best cell.
+    `metric` is the part after `test/` (higher is better), `margin` the accepted deficit to the best cell on
+    the validation split.
     Paths start at the working directory.
     """
     statuses = [_status(cell, fingerprints[cell], metric) for cell in cells]
-    best = max((status.value for status in statuses if status.value is not None), default=None)
-    for status in statuses:
-        if best is not None and status.value is not None:
-            status.is_best = status.value == best
-            # 0.84 - 0.83 is a little more than 0.01 in binary: rounding must not decide.
-            status.is_near_best = best - status.value <= margin + 1e-9
+    judged = [status.validation for status in statuses]
+    best = max((value for value in judged if value is not None), default=None)
+    for status, is_near in zip(statuses, within_margin(judged, margin), strict=True):
+        status.is_near_best = is_near
+        status.is_best = is_near and status.validation == best
     return statuses
 
 
@@ -135,12 +138,15 @@ def save_svg(statuses: list[CellStatus], path: Path, title: str, *, metric: str,
     """The table as a picture, 80 columns wide. Raises OSError."""
     import io
 
+    from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(render(statuses, metric, margin, console.width))
     path.parent.mkdir(parents=True, exist_ok=True)
-    console.save_svg(str(path), title=title)
+    # Without rich's web font: a picture that is looked at off-line asks nobody.
+    template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    console.save_svg(str(path), title=title, code_format=template)
 
 
 def render(statuses: list[CellStatus], metric: str, margin: float, width: int = 80) -> "Group":
@@ -174,6 +180,7 @@ def _status(cell: Cell, fingerprint: str, metric: str) -> CellStatus:
             "done",
             note="" if exact else "; ".join(map(str, reasons)) or "not exactly repeatable",
             value=marker["metrics"].get(f"test/{metric}"),
+            validation=marker["metrics"].get(f"val/{metric}"),
             origin=marker["origin"],
             is_exact=exact,
         )
@@ -249,8 +256,8 @@ def _single(status: CellStatus) -> tuple[str, str]:
 
 def _legend(statuses: list[CellStatus], margin: float) -> Iterable[str]:
     best = next((status for status in statuses if status.is_best), None)
-    if best is not None and best.value is not None:
-        yield f"* within {margin:g} of the best, {best.cell.name} with {best.value:.3f}"
+    if best is not None and best.validation is not None:
+        yield f"* by validation within {margin:g} of the best, {best.cell.name} with {best.validation:.3f}"
     if any(status.origin == "tracker" for status in statuses):
         yield "t trained elsewhere, known from the tracker"
     if any(status.is_exact is False for status in statuses):

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from resomap.choice import within_margin
 from resomap.files import write_text
 from resomap.marker import is_valid, read_marker
 from resomap.study import Study
@@ -22,16 +23,16 @@ def rows(study: Study) -> list[dict[str, Any]]:
             done.append(marker)
     judged = f"val/{study.config.report.metric}"
     values = [marker["metrics"].get(judged) for marker in done]
-    best = max((value for value in values if value is not None), default=None)
+    near = within_margin(values, study.config.report.margin)
     return [
         {
             **{name: marker[name] for name in ("model", "resolution", "seed", "epochs", "exact", "origin")},
             **marker["metrics"],
-            "within_margin": None if value is None or best is None else best - value <= study.config.report.margin,
+            "within_margin": is_near,
             **{name: marker["cost"].get(name) for name in COST},
             "fingerprint": marker["fingerprint"],
         }
-        for marker, value in zip(done, values, strict=True)
+        for marker, is_near in zip(done, near, strict=True)
     ]
 
 

@@ -44,7 +44,7 @@ def mark_done(of: Cell, value: float | None, fingerprint: str = WANTED, **change
         "origin": "local",
         "finished_at": 1.0,
         "epochs": 2,
-        "metrics": {"test/balanced_accuracy": value, "test/loss": 1.0},
+        "metrics": {"test/balanced_accuracy": value, "val/balanced_accuracy": value, "test/loss": 1.0},
         "cost": {},
         "exact": True,
     }
@@ -97,7 +97,14 @@ def test_cells_within_the_margin_are_marked() -> None:
     shown = text_of(statuses)
     assert "0.830*" in shown
     assert "undefined" in shown
-    assert "* within 0.01 of the best, a@64 with 0.840" in shown
+    assert "* by validation within 0.01 of the best, a@64 with 0.840" in shown
+
+
+def test_the_test_split_chooses_nothing() -> None:
+    better_on_test, better_on_validation = cell("a", 64), cell("b", 64)
+    for of, test, validation in ((better_on_test, 0.9, 0.7), (better_on_validation, 0.8, 0.75)):
+        mark_done(of, None, metrics={"test/balanced_accuracy": test, "val/balanced_accuracy": validation})
+    assert [status.is_best for status in grid(better_on_test, better_on_validation)] == [False, True]
 
 
 def test_origin_and_exactness_are_shown() -> None:
@@ -205,7 +212,7 @@ def test_the_default_grid_fits_80_columns() -> None:
         elif place % 3 == 1:
             Progress(of.name, "training", 100, 125, value=0.8).write(of.beside_marker("progress.json"))
     shown = text_of(grid(*cells))
-    matrix = shown.split("* within")[0].splitlines()
+    matrix = shown.split("* by validation")[0].splitlines()
     assert max(map(len, matrix)) <= 80
     rows = {line.split()[0] for line in matrix if line.strip()}
     assert rows >= set(DEFAULT_MODELS), "no name is folded or cut"
@@ -217,7 +224,7 @@ def test_many_resolutions_become_several_tables() -> None:
     cells = [cell("resnet18", size) for size in range(64, 64 + 32 * 12, 32)]
     for of in cells:
         mark_done(of, 0.8)
-    matrix = text_of(grid(*cells)).split("* within")[0]
+    matrix = text_of(grid(*cells)).split("* by validation")[0]
     assert max(map(len, matrix.splitlines())) <= 80
     assert matrix.count("resnet18") == 3
     assert matrix.count("0.800*") == 12

@@ -5,12 +5,12 @@
 rule data:
     output:
         "results/data/manifest.json",
-    params:
-        identity=PLAN.study.data_identity,
     threads: workflow.cores or 4
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        identity=PLAN.study.data_identity,
     shell:
         "{RESOMAP} data --study {STUDY} --workers {threads}"
 
@@ -21,11 +21,11 @@ rule images:
         ancient("results/data/manifest.json"),
     output:
         "results/data/{resolution}/store.json",
-    params:
-        identity=PLAN.study.data_identity,
     threads: workflow.cores or 4
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        identity=PLAN.study.data_identity,
     shell:
         "{RESOMAP} images {wildcards.resolution} --study {STUDY} --workers {threads}"

@@ -16,8 +16,8 @@ rule summary:
         PLAN.markers,
     output:
         "results/summary.csv",
+    localrule: True
     params:
         grid=PLAN.grid,
-    localrule: True
     shell:
         "{RESOMAP} summary --study {STUDY} --output {output}"

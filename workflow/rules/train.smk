@@ -6,15 +6,15 @@ rule train:
         ancient(PLAN.store),
     output:
         "results/{model}/{resolution}{suffix}.done",
-    params:
-        fingerprint=PLAN.fingerprint,
-    threads: PLAN.threads
     retries: PLAN.config.retries
+    threads: PLAN.threads
     resources:
         gpu=1,
         mem_mb=8000,
         runtime=24 * 60,
         attempt=lambda wildcards, attempt: attempt,
+    params:
+        fingerprint=PLAN.fingerprint,
     shell:
         "{RESOMAP} train {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --study {STUDY}"
         " --fingerprint {params.fingerprint} --threads {threads} --attempt {resources.attempt}"

@@ -146,7 +146,8 @@ def _train(given: argparse.Namespace) -> int:
     except Interrupted as error:
         say(f"interrupted: {error}")
         print(f"resomap: {cell.name}: {error}", file=terminal, flush=True)
-        return error.exit_code
+        # At once: a save that did not end in its grace still runs in a thread, on which a normal exit would trip.
+        os._exit(error.exit_code)
     except Exception as error:
         if not isinstance(error, ResomapError):
             traceback.print_exc()

@@ -111,6 +111,21 @@ def test_signal_saves_and_the_same_command_goes_on(
     assert_same_bits(uninterrupted, End.of(directory))
 
 
+def test_without_grace_the_checkpoint_before_stands(
+    uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    directory = tmp_path / "hurried"
+    study_in(directory, training=TRAINING, checkpoints={"grace_seconds": 1e-6})
+    process = trainer(CELL, directory)
+    progress = directory / "results" / MODEL / f"{RESOLUTION}.progress.json"
+    wait_for(lambda: (read_json(progress) or {}).get("step", 0) > 0 or (read_json(progress) or {}).get("epoch", 0) > 0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 75
+    assert "no time was left to save" in process.stderr.read()  # type: ignore[union-attr]
+    assert trainer(CELL, directory).wait(timeout=120) == 0
+    assert_same_bits(uninterrupted, End.of(directory))
+
+
 def test_a_second_kind_of_signal_ends_at_once(study_in: Callable[..., Study], tmp_path: Path) -> None:
     directory = tmp_path / "impatient"
     study_in(directory, training=SLOW)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, draw_images, environment_with, small_config, snakemake
+from conftest import MODEL, command, draw_images, environment_with, small_config, snakemake
 from test_workflow import markers, trainings
 
+from resomap.config.schema import Tracking
 from resomap.files import read_json
+from resomap.tracking.tracker import credentials, tracking_uri
 
 
 def free_port() -> int:
@@ -89,6 +91,33 @@ def test_a_server_that_is_away_costs_one_line(images: Path, tmp_path: Path) -> N
     assert listed.returncode == 0
     assert trainings(listed.stdout + listed.stderr) == 1
     assert listed.stderr.count("is not asked: it does not answer properly") == 1
+
+
+def test_a_dead_tracker_delays_the_end_by_drain_seconds_at_most(images: Path, tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        tracking = {"uri": f"http://127.0.0.1:{silent.getsockname()[1]}", "drain_seconds": 3}
+        config = small_config(images, training={"epochs": 1}, tracking=tracking, skip_completed=False)
+        finished = snakemake(directory=tmp_path, config=config)
+    assert finished.returncode == 0, finished.stderr
+    assert read_json(tmp_path / "results" / MODEL / "32.done")["run_id"] is None
+    assert "`resomap sync` sends the rest" in (tmp_path / "results" / MODEL / "32.log").read_text()
+    unsent = command("resomap", "sync", cwd=tmp_path)
+    assert unsent.returncode == 1
+    assert "not sent: results/test_resnet/32.journal.jsonl" in unsent.stderr
+    assert "Traceback" not in unsent.stderr
+
+
+def test_dagshub_is_an_address_and_a_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = Tracking(dagshub="owner/repo")
+    for name in ("DAGSHUB_CLIENT_HOST", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "DAGSHUB_USER_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    assert tracking_uri(tracking) == "https://dagshub.com/owner/repo.mlflow"
+    assert credentials(tracking) == {}
+    monkeypatch.setenv("DAGSHUB_USER_TOKEN", "secret")
+    assert credentials(tracking) == {"MLFLOW_TRACKING_USERNAME": "secret", "MLFLOW_TRACKING_PASSWORD": "secret"}
+    assert credentials(Tracking(uri="https://elsewhere.example")) == {}
 
 
 def test_a_server_that_hangs_is_left_after_a_short_time(images: Path, tmp_path: Path) -> None:

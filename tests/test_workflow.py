@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ def done_grid(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """A grid of 2 x 2 cells and two seeds, trained once by the plain command."""
     directory = tmp_path_factory.mktemp("grid")
     config = small_config(images, models=[MODEL, OTHER], resolutions=[32, 48], seeds=[0, 1], training={"epochs": 1})
-    config["tracking"] = {"drain_seconds": 60}
+    config |= {"tracking": {"drain_seconds": 60}, "experiment": "A study"}
     finished = snakemake(directory=directory, config=config)
     assert finished.returncode == 0, finished.stderr
     return directory, config
@@ -87,7 +89,7 @@ def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -
 
     directory, _ = done_grid
     client = MlflowClient(tracking_uri=f"sqlite:///{directory / 'results' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("ResoMap")
+    experiment = client.get_experiment_by_name("A study")
     runs = client.search_runs([experiment.experiment_id], "tags.`resomap.complete` = '1'")
     assert len(runs) == 8
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -112,7 +114,7 @@ def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) 
     assert (first.returncode, first.stdout.count("sent ")) == (0, 1), first.stderr
     assert "nothing to send" in command("resomap", "sync", cwd=directory).stdout
     client = MlflowClient(tracking_uri=f"sqlite:///{directory / 'results' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("ResoMap")
+    experiment = client.get_experiment_by_name("A study")
     assert len(client.search_runs([experiment.experiment_id])) == 8
     run_id = read_json(receipt)["run_id"]
     assert len(client.get_metric_history(run_id, "val/loss")) == 1
@@ -269,6 +271,22 @@ def test_after_kill_9_of_snakemake_one_command_goes_on(in_training: Any) -> None
     assert "lock files of a killed snakemake are removed" in second.stderr
     assert markers(directory) == {f"{MODEL}/32.done"}
     assert (directory / "results" / MODEL / "32.log").read_text().count("epoch 40/40") == 1
+
+
+def test_a_failure_that_may_pass_is_tried_again_and_goes_on(in_training: Any) -> None:
+    """The trainer is killed from outside, as by a full memory; `retries` is 1 by default."""
+    first, directory, _ = in_training
+    results = directory / "results" / MODEL
+    deadline = time.monotonic() + 60
+    while not (read_json(results / "32.progress.json") or {}).get("epoch"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(read_json(results / "32.progress.json")["pid"], signal.SIGKILL)
+    assert first.wait(timeout=120) == 0
+    assert markers(directory) == {f"{MODEL}/32.done"}
+    log = (results / "32.log").read_text()
+    assert "attempt 1" in log
+    assert "attempt 2" in log
 
 
 def test_a_living_neighbours_lock_is_not_removed(in_training: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, command, draw_images, environment_with, small_config, snakemake
+from conftest import MODEL, command, environment_with, small_config, snakemake
 from test_workflow import markers, trainings
 
 from resomap.config.schema import Tracking
@@ -22,13 +22,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    draw_images(folder, 30)
-    return folder
 
 
 @pytest.fixture(scope="module")

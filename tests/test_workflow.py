@@ -20,13 +20,6 @@ OTHER = "test_efficientnet"
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    draw_images(folder, 30)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def done_grid(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A grid of 2 x 2 cells and two seeds, trained once by the plain command."""
     directory = tmp_path_factory.mktemp("grid")

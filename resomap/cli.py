@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status = with_study(command("status", _status, "the grid as a table: done, running, failed, waiting"))
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--watch", type=float, metavar="SECONDS", help="draw it anew until nothing runs any more")
     status.add_argument("--svg", type=Path, help="save the table as a picture")
     models = command("models", _models, "the names of the models that can be trained")
     models.add_argument("pattern", nargs="?", help="a part of the name")
@@ -71,13 +72,24 @@ def _status(given: argparse.Namespace) -> None:
     from resomap import status
 
     study = Study.load(given.study)
-    report = study.config.report
-    statuses = status.collect(study.cells(), study.fingerprints(), report.metric, report.margin)
+    report, fingerprints = study.config.report, study.fingerprints()
+
+    def collect() -> list[status.CellStatus]:
+        return status.collect(fingerprints, fingerprints, report.metric, report.margin)
+
+    statuses = collect()
     if given.svg:
         title = f"resomap status: {study.config.experiment}"
         status.save_svg(statuses, given.svg, title, metric=report.metric, margin=report.margin)
     else:
-        status.show(statuses, metric=report.metric, margin=report.margin, as_json=given.json)
+        status.show(
+            statuses,
+            metric=report.metric,
+            margin=report.margin,
+            as_json=given.json,
+            watch_seconds=given.watch,
+            refresh=collect,
+        )
 
 
 def _models(given: argparse.Namespace) -> None:

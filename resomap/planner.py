@@ -8,7 +8,6 @@ say. Everything that reaches into Snakemake's internals stands in this file (hen
 import hashlib
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from resomap import neighbours, shelf
 from resomap.cell import Cell
 from resomap.config import parse_config
 from resomap.errors import ResomapError
+from resomap.gpus import may_have_gpu
 from resomap.marker import is_valid, read_marker, write_marker
 from resomap.models.fits import require_supported
 from resomap.study import STATE_DIRECTORY, TARGET, Study
@@ -98,7 +98,7 @@ class Planner:
         return max(1, cores // max(1, trainings))
 
     def _trains_on_gpu(self) -> bool:
-        return self.config.device != "cpu" and shutil.which("nvidia-smi") is not None
+        return self.config.device != "cpu" and may_have_gpu()
 
     def _settle(self, cells: Iterable[Cell]) -> None:
         """Check the markers of the whole grid, and of these cells, before Snakemake takes stock of files."""

@@ -12,7 +12,7 @@ from conftest import MODEL, RESOLUTION, draw_images
 from pydantic import BaseModel
 
 from resomap.config import Training
-from resomap.errors import PermanentFailure, ResomapError
+from resomap.errors import PermanentFailure
 from resomap.files import read_json
 from resomap.study import Study
 from resomap.train.cell import train_cell
@@ -192,7 +192,7 @@ def test_keep_decides_what_stays(study_in: Callable[..., Study]) -> None:
 
 
 def test_an_optimizer_that_timm_does_not_know_is_one_sentence(trained: Trained) -> None:
-    with pytest.raises(ResomapError, match="timm cannot make the optimizer 'adamm'"):
+    with pytest.raises(PermanentFailure, match="timm cannot make the optimizer 'adamm'"):
         trained(optimizer="adamm")
 
 

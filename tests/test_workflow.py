@@ -15,6 +15,7 @@ import pytest
 from conftest import MODEL, ROOT, command, draw_images, environment_with, small_config, snakemake, tool
 
 from resomap.files import read_json
+from resomap.train.device import cpu_name
 
 OTHER = "test_efficientnet"
 
@@ -30,6 +31,14 @@ def done_grid(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return directory, config
 
 
+def test_a_cpu_is_said_once_where_a_gpu_was_possible(images: Path, tmp_path: Path) -> None:
+    config = small_config(images, device="auto", seeds=[0, 1], training={"epochs": 1})
+    finished = snakemake(directory=tmp_path, config=config, CUDA_VISIBLE_DEVICES="")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr.count("no GPU is visible: trainings run on the CPU") == 1
+    assert read_json(tmp_path / "results" / MODEL / "32.done")["cost"]["device"] == cpu_name()
+
+
 def trainings(output: str) -> int:
     return len(re.findall(r"^rule train:", output, re.MULTILINE))
 
@@ -39,10 +48,14 @@ def markers(directory: Path) -> set[str]:
 
 
 def test_default_grid_lists_exactly_40_trainings(tmp_path: Path) -> None:
-    listed = snakemake("-n", directory=tmp_path)
+    listed = snakemake("-n", "--cores", "2", "--config", "device=cpu", directory=tmp_path)
     assert listed.returncode == 0, listed.stderr
-    assert trainings(listed.stdout + listed.stderr) == 40
+    output = listed.stdout + listed.stderr
+    assert trainings(output) == 40
     assert not (tmp_path / "results").exists()
+    # On a CPU a training takes all cores, so no two of them fight for the same ones.
+    details = [job.split("\n\n")[0] for job in output.split("rule train:")[1:]]
+    assert all("threads: 2" in job and "gpu=1" in job for job in details)
 
 
 def test_the_line_on_which_snakemakes_own_parser_crashes(images: Path, tmp_path: Path) -> None:

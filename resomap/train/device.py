@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from resomap.errors import ResomapError
-
-# Values of CUDA_VISIBLE_DEVICES by which a scheduler says "no GPU".
-NO_GPU = ("", "-1", "NoDevFiles", "void")
+from resomap.gpus import given_gpu
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def choose_device(wanted: str) -> Device:
     Raises ResomapError where a GPU was asked for or given to this job, and torch finds none: training on the CPU
     in its place would take a hundred times as long and look like a hang.
     """
-    given = _given_gpu()
+    given = given_gpu()
     if wanted == "cpu":
         return Device(torch.device("cpu"), cpu_name())
     if torch.cuda.is_available():
@@ -49,14 +47,6 @@ def choose_device(wanted: str) -> Device:
             "torch is a CUDA build, or train on the CPU with --config device=cpu"
         )
     return Device(torch.device("cpu"), cpu_name())
-
-
-def _given_gpu() -> str | None:
-    for variable in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS"):
-        value = os.environ.get(variable, "").strip()
-        if value not in NO_GPU:
-            return f"{variable}={value}"
-    return None
 
 
 def cpu_name() -> str:

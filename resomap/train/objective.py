@@ -7,7 +7,7 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
 from resomap.config import Training
-from resomap.errors import ResomapError
+from resomap.errors import PermanentFailure
 
 
 class Objective:
@@ -30,7 +30,7 @@ class Objective:
 def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
     """The recipe's optimizer by timm's factory; biases and normalisation layers without weight decay.
 
-    Raises ResomapError for a name the factory does not know.
+    Raises PermanentFailure for a name the factory does not know.
     """
     try:
         return create_optimizer_v2(
@@ -42,7 +42,7 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
             filter_bias_and_bn=True,
         )
     except (ValueError, AssertionError, KeyError, ModuleNotFoundError) as error:
-        raise ResomapError(
+        raise PermanentFailure(
             f"timm cannot make the optimizer '{recipe.optimizer}' ({error}); "
             "common ones are adamw, sgd, nadamw, lamb, rmsprop"
         ) from None

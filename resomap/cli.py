@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     models = command("models", _models, "the names of the models that can be trained")
     models.add_argument("pattern", nargs="?", help="a part of the name")
     with_study(command("sync", _sync, "send to the tracker what was written while it was away"))
+    forget = with_study(command("forget", _forget, "set all of a cell aside, so that it trains anew"))
+    forget.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    forget.add_argument("--tracker", action="store_true", help="its run no longer counts as complete either")
     config = command("config", _config, "write config.yaml, its README and its schema from the code")
     config.add_argument("--root", type=Path, default=Path())
     config.add_argument("--check", action="store_true", help="only tell whether they have drifted")
@@ -102,6 +105,14 @@ def _sync(given: argparse.Namespace) -> int:
     from resomap.tracking.sync import send_all
 
     return send_all(Study.load(given.study))
+
+
+def _forget(given: argparse.Namespace) -> None:
+    from resomap.forget import forget
+
+    study = Study.load(given.study)
+    for sentence in forget(study, study.find(given.cell), given.tracker):
+        print(sentence)
 
 
 def _config(given: argparse.Namespace) -> int:

@@ -57,9 +57,11 @@ def claim(cell: Cell, identity: dict[str, Any]) -> list[str]:
     return notes
 
 
-def put_aside(cell: Cell, fingerprint: str) -> Path:
-    """Move the cell's files below `set-aside/<fingerprint>`; returns that directory."""
-    target = _shelf(cell, fingerprint)
+def put_aside(cell: Cell, name: str) -> Path:
+    """Move the cell's files below `set-aside/<name>`; returns that directory. A fingerprint as the name is found
+    again when the settings return.
+    """
+    target = _shelf(cell, name)
     if target.exists():
         target = target.with_name(f"{target.name}-{time.time_ns()}")
     _move(cell.checkpoints, target)
@@ -79,8 +81,8 @@ def recover_marker(cell: Cell, fingerprint: str) -> bool:
     return False
 
 
-def _shelf(cell: Cell, fingerprint: str) -> Path:
-    return cell.checkpoints / "set-aside" / fingerprint
+def _shelf(cell: Cell, name: str) -> Path:
+    return cell.checkpoints / "set-aside" / name
 
 
 def _move(source: Path, target: Path) -> None:

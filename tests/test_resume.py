@@ -143,6 +143,9 @@ def test_a_second_trainer_waits_and_sees_the_cell_as_done(study_in: Callable[...
     study_in(directory, training=SLOW)
     first = trainer(CELL, directory)
     wait_for((directory / "results" / MODEL / f"{RESOLUTION}.progress.json").exists)
+    refused = command("resomap", "forget", CELL, cwd=directory)
+    assert refused.returncode == 2
+    assert f"is being trained by process {first.pid}" in refused.stderr
     second = trainer(CELL, directory)
     assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0)
     log = (directory / "results" / MODEL / f"{RESOLUTION}.log").read_text()
@@ -185,6 +188,24 @@ def test_other_settings_set_the_checkpoint_aside_and_find_it_again(
     assert weights  # of the first training, still to be found below set-aside or in place
     places = list(last(directory).parent.rglob("final.pt"))
     assert len(places) == 2
+
+
+def test_a_forgotten_cell_trains_anew_and_nothing_is_lost(study_in: Callable[..., Study], tmp_path: Path) -> None:
+    directory = tmp_path / "forgotten"
+    study_in(directory, training={**TRAINING, "epochs": 1})
+    assert trainer(CELL, directory).wait(timeout=120) == 0
+    uid = End.of(directory).marker["uid"]
+    done = command("resomap", "forget", CELL, cwd=directory)
+    assert done.returncode == 0, done.stderr
+    assert not list((directory / "results" / MODEL).glob("*.*"))
+    assert len(list(directory.rglob("best.pt"))) == 1
+    assert len(list(directory.rglob("32.predictions.npz"))) == 1
+    assert "nothing of" in command("resomap", "forget", CELL, cwd=directory).stdout
+    assert trainer(CELL, directory).wait(timeout=120) == 0
+    assert End.of(directory).marker["uid"] != uid
+    wrong = command("resomap", "forget", "vgg11-320", cwd=directory)
+    assert wrong.returncode == 2
+    assert "write MODEL@RESOLUTION" in wrong.stderr
 
 
 def test_a_gpu_that_was_given_but_is_not_there_is_an_error(study_in: Callable[..., Study], tmp_path: Path) -> None:

@@ -73,9 +73,20 @@ def test_what_one_copy_finished_is_skipped_by_another(server: str, images: Path,
     changed = {**config, "training": {**config["training"], "learning_rate": 0.002}}
     listed = snakemake("-n", directory=other, config=changed)
     assert trainings(listed.stdout + listed.stderr) == 2
-    # And by wish the tracker is not asked.
+    # And by wish the tracker is not asked, or the run no longer counts.
     asked_not = snakemake("-n", "--config", "skip_completed=false", directory=other, config=config)
     assert trainings(asked_not.stdout + asked_not.stderr) == 2
+
+
+def test_a_cell_forgotten_in_the_tracker_is_taken_over_by_nobody(server: str, images: Path, tmp_path: Path) -> None:
+    tracking = {"uri": server, "drain_seconds": 60}
+    config = small_config(images, experiment="forget", training={"epochs": 1}, tracking=tracking)
+    trained = snakemake(directory=tmp_path, config=config)
+    assert trained.returncode == 0, trained.stderr
+    done = command("resomap", "forget", f"{MODEL}@32", "--tracker", cwd=tmp_path)
+    assert "no longer counts as complete" in done.stdout, done.stderr
+    listed = snakemake("-n", directory=tmp_path, config=config)
+    assert trainings(listed.stdout + listed.stderr) == 1
 
 
 def test_a_server_that_is_away_costs_one_line(images: Path, tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resomap.cell import Cell
+from resomap.errors import ResomapError
 from resomap.study import STATE_DIRECTORY
 
 
 @contextmanager
-def cell_lock(cell: Cell, say: Callable[[str], None], poll_seconds: float = 1.0) -> Iterator[None]:
+def cell_lock(
+    cell: Cell, say: Callable[[str], None] = print, wait: bool = True, poll_seconds: float = 1.0
+) -> Iterator[None]:
     """Hold the cell's lock; where another process has it, say for whom we wait, and wait.
+
+    Without `wait` that is a ResomapError.
 
     The kernel releases an flock when its holder ends, however it ends, so there is no stale lock to clean up. The
     file lies outside the cell's directories, because those are moved when settings change.
@@ -30,6 +35,8 @@ def cell_lock(cell: Cell, say: Callable[[str], None], poll_seconds: float = 1.0)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                if not wait:
+                    raise ResomapError(f"{cell.name} is being trained by {_holder(path)}; stop that first") from None
                 if not waiting:
                     say(f"{cell.name} is being trained by {_holder(path)}; waiting for it to end")
                     waiting = True

@@ -37,10 +37,12 @@ def write_marker(path: Path, content: Mapping[str, Any]) -> None:
 
 def read_marker(path: Path) -> dict[str, Any] | None:
     """A marker's content, or None where it is missing, damaged, or lacks a key."""
-    content = read_json(path)
-    if not isinstance(content, dict) or any(name not in content for name in REQUIRED):
-        return None
-    return content
+    return whole(read_json(path))
+
+
+def whole(content: Any) -> dict[str, Any] | None:
+    """What was read as a marker, where it is a dict with every required key; else None."""
+    return content if isinstance(content, dict) and all(name in content for name in REQUIRED) else None
 
 
 def is_valid(content: Mapping[str, Any] | None, cell: Cell, fingerprint: str) -> bool:

@@ -9,9 +9,10 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from resomap import neighbours, shelf
 from resomap.cell import Cell
@@ -197,21 +198,15 @@ class Planner:
             )
 
 
-class _one_sentence:
+@contextmanager
+def _one_sentence() -> Iterator[None]:
     """Turns a user's mistake into one sentence and exit code 2: any exception would bring Snakemake's traceback."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
-        if isinstance(error, ResomapError):
-            _stop(error)
-
-
-def _stop(error: ResomapError) -> NoReturn:
-    sys.stdout.flush()
-    print(f"resomap: {error}", file=sys.stderr, flush=True)
-    raise SystemExit(error.exit_code) from None
+    try:
+        yield
+    except ResomapError as error:
+        sys.stdout.flush()
+        print(f"resomap: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None
 
 
 def _study_path(config: Mapping[str, Any]) -> Path:

@@ -36,6 +36,9 @@ class Study:
         # What a person types to go on with one target, which stands in it as TARGET.
         self.command = command or f"snakemake --rerun-incomplete {TARGET}"
         self._families = dict(families or {})
+        # Planning asks for each fingerprint several times, and one weights file can be behind all of them.
+        self._fingerprints: dict[Cell, str] = {}
+        self._weights: dict[str | None, str | None] = {}
 
     @classmethod
     def open(cls, values: Mapping[str, Any]) -> "Study":
@@ -139,17 +142,21 @@ class Study:
 
     def fingerprint(self, cell: Cell) -> str:
         """12 hex digits over all that decides the cell's result; device, workers, paths and host do not."""
-        recipe = self.recipe(cell)
-        return _digest(
-            {
-                **self._base_content(),
-                "model": cell.model,
-                "resolution": cell.resolution,
-                "seed": cell.seed,
-                "training": recipe.model_dump(),
-                "weights": weights_identity(recipe.weights),
-            }
-        )
+        if cell not in self._fingerprints:
+            recipe = self.recipe(cell)
+            if recipe.weights not in self._weights:
+                self._weights[recipe.weights] = weights_identity(recipe.weights)
+            self._fingerprints[cell] = _digest(
+                {
+                    **self._base_content(),
+                    "model": cell.model,
+                    "resolution": cell.resolution,
+                    "seed": cell.seed,
+                    "training": recipe.model_dump(),
+                    "weights": self._weights[recipe.weights],
+                }
+            )
+        return self._fingerprints[cell]
 
     def resume_command(self, cell: Cell) -> str:
         """What a person types to train this cell or go on with it."""

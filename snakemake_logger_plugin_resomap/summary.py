@@ -25,11 +25,7 @@ def _failed(job: Job, argv: list[str]) -> list[str]:
     log = job.failure.log if job.failure else ", ".join(job.log)
     if log:
         lines.append(f"    log     {log}")
-    if job.failure:
-        resume = job.failure.resume
-    else:
-        target = str(job.cell.marker) if job.cell else next(iter(job.outputs), "")
-        resume = resume_command(argv, target)
+    resume = job.failure.resume if job.failure else resume_command(argv, job.target)
     return [*lines, f"    resume  {resume}"]
 
 

@@ -44,6 +44,11 @@ class Job:
         """`vgg11@320`, or the rule with its wildcards for a job that trains no cell."""
         return self.cell.name if self.cell else " ".join([self.rule, *self.wildcards.values()]).strip()
 
+    @property
+    def target(self) -> str:
+        """What a person would ask Snakemake for: the cell's marker, else the first output; empty without one."""
+        return str(self.cell.marker) if self.cell else next(iter(self.outputs), "")
+
 
 @dataclass
 class Sweep:
@@ -109,8 +114,7 @@ class Sweep:
         It deletes a job's outputs before the job starts and after it fails, so what is there is new and whole.
         """
         for job in self.jobs.values():
-            target = str(job.cell.marker) if job.cell else next(iter(job.outputs), "")
-            if job.state == "running" and target and (self.root / target).exists():
+            if job.state == "running" and job.target and (self.root / job.target).exists():
                 job.state = "done"
 
     def count(self, state: str, trainings_only: bool = True) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from resomap.cell import Cell
 from resomap.config.schema import Tracking
-from resomap.marker import REQUIRED, is_valid
+from resomap.marker import is_valid, whole
 from resomap.tracking.tracker import ask
 
 MARKER_TAG = "resomap.marker"
@@ -56,7 +56,6 @@ def _complete_runs(tracking: Tracking, experiment: str, base: str) -> Iterator[d
 
 def _marker(tags: Mapping[Any, Any]) -> dict[str, Any] | None:
     try:
-        content = json.loads(tags[MARKER_TAG])
+        return whole(json.loads(tags[MARKER_TAG]))
     except (KeyError, TypeError, ValueError):
         return None
-    return content if isinstance(content, dict) and all(name in content for name in REQUIRED) else None

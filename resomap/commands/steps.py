@@ -1,0 +1,85 @@
+"""What the rules of the workflow call: one subcommand a step."""
+
+import argparse
+import os
+import traceback
+from pathlib import Path
+
+from resomap.commands import Commands
+from resomap.errors import Interrupted, ResomapError
+from resomap.study import Study
+
+
+def add_steps(commands: Commands) -> None:
+    """Add these subcommands."""
+    data = commands.add_with_study("data", _data, "list, check and split the images (a step of the workflow)")
+    data.add_argument("--workers", type=int, default=1)
+    images = commands.add_with_study("images", _images, "prepare the images of one resolution (a step)")
+    images.add_argument("resolution")
+    images.add_argument("--workers", type=int, default=1)
+    train = commands.add_with_study("train", _train, "train one cell, or go on with it (a step)")
+    train.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    train.add_argument("--fingerprint", help="refuse to train under any other")
+    train.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    train.add_argument("--attempt", type=int, default=1)
+    summary = commands.add_with_study("summary", _summary, "the table of done cells (a step)")
+    summary.add_argument("--output", type=Path, required=True)
+
+
+def _data(given: argparse.Namespace) -> None:
+    from resomap.data import DATA_DIRECTORY
+    from resomap.data.manifest import make_manifest
+
+    config = Study.load(given.study).config
+    make_manifest(config.data, DATA_DIRECTORY, config.data.workers or given.workers)
+
+
+def _images(given: argparse.Namespace) -> None:
+    from resomap.data import DATA_DIRECTORY
+    from resomap.data.prepare import prepare_images
+
+    if not given.resolution.isdigit():
+        raise ResomapError(f"'{given.resolution}' is no resolution; write whole pixels, for example 224")
+    config = Study.load(given.study).config
+    prepare_images(DATA_DIRECTORY, int(given.resolution), config.data.workers or given.workers)
+
+
+def _train(given: argparse.Namespace) -> int:
+    from resomap.log import say, send_output_to
+
+    study = Study.load(given.study)
+    cell = study.find(given.cell)
+    if given.fingerprint not in (None, study.fingerprint(cell)):
+        raise ResomapError(
+            f"{cell.name} now has the fingerprint {study.fingerprint(cell)}, not {given.fingerprint}: settings or data "
+            "changed while the workflow ran; start it again"
+        )
+    log = cell.beside_marker("log")
+    terminal = os.fdopen(os.dup(2), "w")
+    send_output_to(log)
+    say(f"{cell.name}: attempt {given.attempt}, process {os.getpid()}")
+    from resomap.train.cell import train_cell
+    from resomap.train.request import Request, record_failure
+
+    request = Request(study, cell, given.threads, given.attempt, say)
+    try:
+        train_cell(request)
+    except Interrupted as error:
+        say(f"interrupted: {error}")
+        print(f"resomap: {cell.name}: {error}", file=terminal, flush=True)
+        # At once: a save that did not end in its grace still runs in a thread, on which a normal exit would trip.
+        os._exit(error.exit_code)
+    except Exception as error:
+        if not isinstance(error, ResomapError):
+            traceback.print_exc()
+        failure = record_failure(request, error, log)
+        say(f"failed: {failure.reason}")
+        print(f"resomap: {cell.name} failed: {failure.reason} (log: {log})", file=terminal, flush=True)
+        return failure.exit_code
+    return 0
+
+
+def _summary(given: argparse.Namespace) -> None:
+    from resomap.summary import write_summary
+
+    write_summary(Study.load(given.study), given.output)

@@ -1,0 +1,45 @@
+"""The statistics of the map: intervals, comparisons, Pareto front and recommendation, from predictions alone.
+
+Pure functions on arrays; nothing here reads a file. Every choice is to be made from validation predictions; those of
+the test split are for `intervals` only. What all figures leave out: another draw of the training images, and that
+each training's epoch was chosen on the same validation images, which favours all cells about alike.
+"""
+
+from resomap.statistics.best import Deficit, Deficits
+from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
+from resomap.statistics.estimates import CONFIDENCE, Estimates, Interval, estimate, intervals
+from resomap.statistics.pareto import CellCost, CostName, pareto_front
+from resomap.statistics.quality import Metric, Quality, quality
+from resomap.statistics.recommendation import Recommendation, recommend
+from resomap.statistics.resolutions import Resolutions, compare_resolutions
+from resomap.statistics.samples import Position, Sample, Trainings, position_name
+from resomap.statistics.wording import sentences
+
+__all__ = [
+    "CONFIDENCE",
+    "CellCost",
+    "Comparison",
+    "CostName",
+    "Deficit",
+    "Deficits",
+    "Estimates",
+    "Interval",
+    "McNemar",
+    "Metric",
+    "Position",
+    "Quality",
+    "Recommendation",
+    "Resolutions",
+    "Sample",
+    "Trainings",
+    "compare",
+    "compare_resolutions",
+    "estimate",
+    "intervals",
+    "mcnemar",
+    "pareto_front",
+    "position_name",
+    "quality",
+    "recommend",
+    "sentences",
+]

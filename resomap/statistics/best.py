@@ -1,0 +1,65 @@
+"""By how much each cell may be worse than the best: multiple comparisons with the best (Hsu 1981, 1996).
+
+The best of many estimates is the luckiest of them, so its estimate is too high. These bounds do not rest on it: for
+whichever cell is truly the best (no one needs to know which), all cells' distances to it are bounded at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from resomap.statistics.draws import Differences
+from resomap.statistics.estimates import CONFIDENCE, DRAWS, Estimates
+from resomap.statistics.samples import Position
+
+
+@dataclass(frozen=True)
+class Deficit:
+    """How much worse than the best of the cells (0..1): estimate, simultaneous 95 % upper bound, whether it may be it.
+
+    All upper bounds of a map and all its `may_be_best` are right together in 95 % of maps.
+    """
+
+    estimate: float
+    upper: float
+    may_be_best: bool
+
+
+class Deficits:
+    """The deficits of all cells, and what they would be with more images or seeds and the same estimates."""
+
+    def __init__(self, estimates: Estimates, draws: int = DRAWS) -> None:
+        self.estimates = estimates
+        values = estimates.values
+        # gaps[i, j]: by how much j looks better than i. What i needs, seen from each rival j.
+        self._gaps = values[None, :] - values[:, None]
+        self._differences = Differences(estimates, draws)
+        self._errors = self._differences.errors
+        self._critical = np.array([self._critical_value(cell) for cell in range(len(values))])
+
+    def table(self) -> dict[Position, Deficit]:
+        """The deficit of each cell; that of an only cell is 0."""
+        upper = self.upper_bounds(self._errors)
+        beaten = (self._gaps > self._critical[:, None] * self._errors) & ~np.eye(len(upper), dtype=bool)
+        return {
+            cell: Deficit(max(0.0, float(self._gaps[index].max())), float(upper[index]), not bool(beaten[index].any()))
+            for index, cell in enumerate(self.estimates.cells)
+        }
+
+    def upper_bounds(self, errors: np.ndarray) -> np.ndarray:
+        """Upper bounds [K] of the deficits with these standard errors [K, K] of the differences."""
+        bounds = self._gaps + self._critical[None, :] * errors
+        np.fill_diagonal(bounds, 0.0)
+        return np.clip(bounds.max(axis=1), 0.0, 1.0)
+
+    def errors(self, images: float, seeds: float) -> np.ndarray:
+        """Standard errors [K, K] of the differences with so many times the images and the seeds (about)."""
+        return self._differences.scaled(images, seeds)
+
+    def _critical_value(self, index: int) -> float:
+        """One-sided, of all others against this cell (Dunnett): the event that holds if this cell is the best."""
+        others = np.array([other for other in range(len(self.estimates.cells)) if other != index], dtype=int)
+        if len(others) == 0:
+            return 0.0
+        studentised = self._differences.studentised(others, np.full(len(others), index))
+        return float(np.quantile(studentised.max(axis=1), CONFIDENCE))

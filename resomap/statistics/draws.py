@@ -1,0 +1,56 @@
+"""How far the differences of cells can stray by chance alone: simultaneous critical values by simulation.
+
+A parametric bootstrap of the studentised differences, after Hothorn, Bretz & Westfall 2008 ("Simultaneous inference
+in general parametric models"): normal values with the covariance that was estimated, over standard errors that vary
+as their degrees of freedom say. Comparisons that share a cell or images are correlated, so the maximum
+over all of them needs a smaller critical value than Bonferroni's.
+"""
+
+import numpy as np
+
+from resomap.statistics.estimates import PSEUDO_IMAGES, Estimates
+
+
+class Differences:
+    """Differences of the cells of one map: standard errors [K, K] and draws of their studentised errors."""
+
+    def __init__(self, estimates: Estimates, draws: int) -> None:
+        covariance, common, between = estimates.image_covariance, estimates.common, estimates.between
+        size = len(common)
+        self._pseudo = PSEUDO_IMAGES * estimates.grain
+        # Images that the two cells judge differently whatever the seed; the rest is known by the seeds alone.
+        apart = np.maximum(0, common[:, None] + common[None, :] - 2 * covariance) * (1 - np.eye(size))
+        self._apart, self._between = apart, between
+        self._own = np.maximum(0, np.diagonal(covariance) - common)
+        extra = np.maximum(0, common + between - np.diagonal(covariance))
+        sampled = covariance + np.diag(extra + self._pseudo / 2)
+        self._spread = np.sqrt(_of_pairs(sampled)) + np.eye(size)  # no cell is compared with itself
+        self.errors = np.sqrt(np.maximum(_of_pairs(covariance), apart + _sums(between)) + self._pseudo)
+        # The same seed always: the same predictions give the same map.
+        random = np.random.default_rng(0)
+        values, vectors = np.linalg.eigh(sampled)
+        self._errors_drawn = random.standard_normal((draws, size)) @ (vectors * np.sqrt(np.maximum(values, 0))).T
+        # One variance of all cells has one error, the same for all of them.
+        freedom = estimates.scatter.freedom if estimates.scatter else None
+        self._factors = random.chisquare(freedom, (draws, 1)) / freedom if freedom else np.ones((draws, 1))
+
+    def studentised(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Draws [draws, pairs] of the error of first - second over its estimated standard error; indices [pairs]."""
+        error = (self._errors_drawn[:, first] - self._errors_drawn[:, second]) / self._spread[first, second]
+        firm = self._apart[first, second] + self._pseudo
+        between = self._between[first] + self._between[second]
+        return error / np.sqrt((firm + between * self._factors) / (firm + between))
+
+    def scaled(self, images: float, seeds: float) -> np.ndarray:
+        """Standard errors [K, K] about as they would be with so many times the images and the seeds."""
+        by_seed = self._own / images + np.maximum(0, self._between - self._own)
+        return np.sqrt(self._apart / images + _sums(by_seed) / seeds + self._pseudo / images**2)
+
+
+def _sums(variances: np.ndarray) -> np.ndarray:
+    return variances[:, None] + variances[None, :]
+
+
+def _of_pairs(covariance: np.ndarray) -> np.ndarray:
+    variances = np.diagonal(covariance)
+    return np.maximum(0, _sums(variances) - 2 * covariance)

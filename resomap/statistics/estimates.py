@@ -1,0 +1,214 @@
+"""The quality of each cell with what is uncertain about it: images, and trainings where there are several seeds.
+
+The model is that of multi-reader studies (Obuchowski & Rockette 1995; Hillis 2007, Statistics in Medicine 26:596),
+trainings in the place of readers: the value of a cell's seed is the cell's quality + an effect of the training + an
+effect of the images, which all trainings share. The variance of a cell's mean over S seeds is then
+(covariance of two seeds under a change of images) + (variance between seeds) / S.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from resomap.errors import ResomapError
+from resomap.statistics.quality import Metric, Quality, quality
+from resomap.statistics.samples import Position, Trainings, require_shared_images
+from resomap.statistics.scatter import Scatter, pool
+
+CONFIDENCE = 0.95
+# Images on which a pair is taken to disagree beside those on which it does, after Agresti & Min 2005 for paired
+# proportions: two cells that agree on all of ten images do not differ by 0 with certainty. Four give the one-sided
+# bound of 3.3 images where none was seen, of which the exact one is 3 (the rule of three).
+PSEUDO_IMAGES = 4.0
+# Below it Satterthwaite's approximation covers 90 to 92 % in place of 95 % where training noise is large.
+FREEDOM_FOR_SATTERTHWAITE = 5
+DRAWS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Cells [K] with a defined metric, in the caller's order; variances are of the means over the seeds.
+
+    values [K]; seeds int [K]; image_covariance [K, K] of the means under a change of images; `common` [K]: the
+    covariance of two seeds of the cell; `between` [K]: variance between seeds / seeds. With one seed a cell everywhere
+    `scatter` is None, `common` is all of the variance, and nothing here speaks of training again. `effective_images`
+    and `grain` are those of `Quality`.
+    """
+
+    metric: Metric
+    cells: tuple[Position, ...]
+    undefined: tuple[Position, ...]
+    images: int
+    effective_images: float
+    grain: float
+    seeds: np.ndarray
+    values: np.ndarray
+    deviations: np.ndarray  # sample standard deviation over seeds, NaN with one seed
+    image_covariance: np.ndarray
+    common: np.ndarray
+    between: np.ndarray
+    scatter: Scatter | None
+
+    @property
+    def includes_training_noise(self) -> bool:
+        """False: the figures speak of these trained models only, not of training at their resolution again."""
+        return self.scatter is not None
+
+    def index(self, cell: Position) -> int:
+        """Place of a cell in the arrays."""
+        return self.cells.index(cell)
+
+    def only(self, cells: list[Position]) -> "Estimates":
+        """The same estimates of fewer cells; the training variance stays what all of them said together."""
+        keep = np.array([self.index(cell) for cell in cells], dtype=int)
+        scatter = self.scatter
+        if scatter is not None:
+            scatter = Scatter(scatter.variance[keep], scatter.freedom, scatter.training)
+        return Estimates(
+            self.metric,
+            tuple(cells),
+            self.undefined,
+            self.images,
+            self.effective_images,
+            self.grain,
+            self.seeds[keep],
+            self.values[keep],
+            self.deviations[keep],
+            self.image_covariance[np.ix_(keep, keep)],
+            self.common[keep],
+            self.between[keep],
+            scatter,
+        )
+
+    @property
+    def variances(self) -> np.ndarray:
+        """Variance [K] of each cell's mean; never less than its images alone give."""
+        return np.maximum(self.common + self.between, np.diagonal(self.image_covariance))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A cell's quality (mean over seeds, 0..1), its 95 % interval, and the spread of its seeds (None with one)."""
+
+    value: float
+    low: float
+    high: float
+    deviation: float | None
+    seeds: int
+    includes_training_noise: bool
+
+
+def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
+    """Values, variances and covariances of all cells.
+
+    A cell with a training whose metric is undefined is left out and named in `undefined`.
+    Raises ResomapError where predictions are not of the same images, or where no cell is left.
+    """
+    labels = require_shared_images(cells)
+    found: dict[Position, list[Quality]] = {}
+    undefined = []
+    for position, trainings in cells.items():
+        qualities = [quality(metric, sample) for sample in trainings]
+        defined = [one for one in qualities if one is not None]
+        if len(defined) == len(qualities):
+            found[position] = defined
+        else:
+            undefined.append(position)
+    if not found:
+        raise ResomapError(
+            f"{metric} is undefined for every cell (a class without images, or predictions that are not finite); "
+            "choose another report.metric"
+        )
+    return _combine(metric, found, tuple(undefined), len(labels))
+
+
+def _combine(
+    metric: Metric, found: Mapping[Position, list[Quality]], undefined: tuple[Position, ...], images: int
+) -> Estimates:
+    cells = list(found.values())
+    seeds = np.array([len(trainings) for trainings in cells])
+    effective, grain = cells[0][0].effective_images, cells[0][0].grain
+    influence = np.stack([np.mean([one.influence for one in trainings], axis=0) for trainings in cells])
+    covariance = influence @ influence.T / images**2
+    of_mean = np.diagonal(covariance)
+    of_one = (
+        np.array([np.mean([one.influence @ one.influence for one in trainings]) for trainings in cells]) / images**2
+    )
+    several = seeds > 1
+    common = of_one.copy()
+    common[several] = np.maximum(0, (seeds * of_mean - of_one)[several] / (seeds - 1)[several])
+    own = of_one - common
+    if several.any():  # a cell with one seed cannot tell its part: that of the others stands in
+        share = own[several].sum() / max(of_one[several].sum(), 1e-300)
+        own[~several] = share * of_one[~several]
+        common[~several] -= own[~several]
+    scatter = pool(
+        np.array(
+            [np.var([one.value for one in trainings], ddof=1) if len(trainings) > 1 else 0 for trainings in cells]
+        ),
+        seeds - 1,
+        np.maximum(own, grain),
+    )
+    return Estimates(
+        metric=metric,
+        cells=tuple(found),
+        undefined=undefined,
+        images=images,
+        effective_images=effective,
+        grain=grain,
+        seeds=seeds,
+        values=np.array([np.mean([one.value for one in trainings]) for trainings in cells]),
+        deviations=np.array(
+            [np.std([one.value for one in trainings], ddof=1) if len(trainings) > 1 else np.nan for trainings in cells]
+        ),
+        image_covariance=covariance,
+        common=common,
+        between=np.zeros(len(cells)) if scatter is None else scatter.variance / seeds,
+        scatter=scatter,
+    )
+
+
+def intervals(estimates: Estimates) -> dict[Position, Interval]:
+    """The 95 % interval of each cell, for each alone (not simultaneous).
+
+    Wilson's score interval (1927) with as many images as would give the variance found (Korn & Graubard 1998; Dean &
+    Pagano 2015), which for accuracy and one seed is Wilson's own; near 1 it covers where the bootstrap's percentiles
+    do not. With several seeds both sides are stretched from the normal quantile to Student's.
+    """
+    found = {}
+    normal = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    for index, cell in enumerate(estimates.cells):
+        value, variance = float(estimates.values[index]), float(estimates.variances[index])
+        # One image's worth is added above and below: it decides where the variance found is nil.
+        grain, effective = estimates.grain, estimates.effective_images
+        count = (value * (1 - value) + grain * effective) / (variance + grain)
+        square = normal**2 / count
+        centre = (value + square / 2) / (1 + square)
+        half = float(np.sqrt(square * (value * (1 - value) + square / 4))) / (1 + square)
+        stretch = _quantile(estimates, index, normal) / normal
+        deviation = float(estimates.deviations[index])
+        found[cell] = Interval(
+            value,
+            max(0.0, min(value, value + (centre - half - value) * stretch)),
+            min(1.0, max(value, value + (centre + half - value) * stretch)),
+            None if np.isnan(deviation) else deviation,
+            int(estimates.seeds[index]),
+            estimates.includes_training_noise,
+        )
+    return found
+
+
+def _quantile(estimates: Estimates, index: int, normal: float) -> float:
+    """The normal quantile, or one for a variance of which the part between seeds is known by a few seeds only."""
+    if estimates.scatter is None:
+        return normal
+    common, between, freedom = estimates.common[index], estimates.between[index], estimates.scatter.freedom
+    total = common + between
+    level = (1 + CONFIDENCE) / 2
+    if freedom >= FREEDOM_FOR_SATTERTHWAITE:
+        return float(stats.t.ppf(level, freedom * (total / between) ** 2))
+    # Fewer would, by chance too small a variance, hide how little they know: each part gets its own quantile.
+    student = float(stats.t.ppf(level, freedom))
+    return float(np.sqrt((normal**2 * common + student**2 * between) / total))

@@ -1,0 +1,64 @@
+"""The Pareto front of quality against a cost: cells that no other cell beats in both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from resomap.errors import ResomapError
+from resomap.statistics.samples import Position
+
+CostName: TypeAlias = Literal["latency_ms", "memory_mb", "flops", "params"]
+
+
+@dataclass(frozen=True)
+class CellCost:
+    """What a cell costs on one device: latency in ms, memory in MB, FLOPs in 10⁹, parameters in 10⁶; None: unknown.
+
+    `device` is the measured device's name. FLOPs and parameters do not depend on it; they travel with it all the same.
+    """
+
+    device: str
+    values: Mapping[CostName, float | None] = field(default_factory=dict)
+
+    def get(self, name: CostName) -> float | None:
+        """The cost of that name, None where it is unknown."""
+        return self.values.get(name)
+
+
+def require_one_device(costs: Mapping[Position, CellCost]) -> None:
+    """Raises ResomapError where costs were measured on different devices: they must never be compared."""
+    devices = dict.fromkeys(cost.device for cost in costs.values())
+    if len(devices) > 1:
+        raise ResomapError(
+            f"costs were measured on {' and on '.join(devices)}; compare cells with the costs of one device"
+        )
+
+
+def require_cost_name(name: str) -> None:
+    """Raises ResomapError for a cost that does not exist."""
+    if name not in get_args(CostName):
+        raise ResomapError(f"'{name}' is no cost of a cell; choose one of {', '.join(get_args(CostName))}")
+
+
+def pareto_front(
+    values: Mapping[Position, float | None], costs: Mapping[Position, CellCost], name: CostName
+) -> list[Position]:
+    """Cells with no other one at least as good (higher is better) and at most as dear, and better or cheaper.
+
+    From cheap to dear. A cell whose quality or cost is undefined is not on the front and keeps none from it.
+    Raises ResomapError for costs of different devices, or a cost that does not exist.
+    """
+    require_cost_name(name)
+    require_one_device({cell: cost for cell, cost in costs.items() if cell in values})
+    points = []
+    for cell, value in values.items():
+        cost = costs[cell].get(name) if cell in costs else None
+        if value is not None and cost is not None:
+            points.append((cost, -value, cell))
+    front: list[Position] = []
+    last: tuple[float, float] | None = None
+    for cost, negative, cell in sorted(points):
+        if last is None or negative < last[1] or (cost, negative) == last:
+            front.append(cell)
+            last = (cost, negative)
+    return front

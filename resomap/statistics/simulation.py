@@ -1,0 +1,79 @@
+"""Maps with a known truth, to measure what the statistics promise. `python -m resomap.statistics` prints the figures.
+
+A training of a cell has a true accuracy that is beta distributed around the cell's, with the standard
+deviation `training`; each image has a difficulty that all trainings share, one that a cell's trainings share and one of
+each training. A training is right on an image where its strength exceeds the sum: for both classes alike, so that
+accuracy and balanced accuracy have the same known truth, and macro F1 and AUROC follow from it in closed form.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from resomap.statistics.quality import Metric
+from resomap.statistics.samples import Position, Sample
+
+SHARED, OF_CELL = 0.6, 0.15  # parts of the variance of the difficulty
+
+
+@dataclass(frozen=True)
+class World:
+    """What is true: accuracy (0..1) of each cell, and how a map of it is drawn."""
+
+    accuracies: Mapping[Position, float]
+    images: int = 400
+    seeds: int = 1
+    training: float = 0.0  # standard deviation between trainings, in accuracy
+    positives: float = 0.5  # share of the second class
+    unsteady: frozenset[Position] = frozenset()  # cells whose trainings scatter four times as much
+
+    def truth(self, metric: Metric, cell: Position) -> float:
+        """Expected quality of a training of the cell, on images without end."""
+        return float(np.mean(self._of_accuracy(metric, self._trained(cell, (np.arange(2000) + 0.5) / 2000))))
+
+    def draw(self, random: np.random.Generator) -> tuple[dict[Position, list[Sample]], dict[Position, list[float]]]:
+        """A map's predictions, and the true accuracy of each of its trainings."""
+        labels = (random.random(self.images) < self.positives).astype(int)
+        shared = np.sqrt(SHARED) * random.standard_normal(self.images)
+        samples: dict[Position, list[Sample]] = {}
+        truths: dict[Position, list[float]] = {}
+        for cell in self.accuracies:
+            of_cell = shared + np.sqrt(OF_CELL) * random.standard_normal(self.images)
+            strengths = self._trained(cell, random.random(self.seeds))
+            own = np.sqrt(1 - SHARED - OF_CELL) * random.standard_normal((self.seeds, self.images))
+            margins = stats.norm.ppf(strengths)[:, None] + of_cell + own
+            # The sigmoid of the margin, which is positive where the training is right.
+            positive = 1 / (1 + np.exp(-np.where(labels == 1, margins, -margins)))
+            samples[cell] = [Sample(labels, np.stack([1 - one, one], axis=1)) for one in positive]
+            truths[cell] = [float(one) for one in strengths]
+        return samples, truths
+
+    def of_training(self, metric: Metric, accuracy: float) -> float:
+        """Quality of a training of that true accuracy, on images without end."""
+        return float(self._of_accuracy(metric, np.array([accuracy]))[0])
+
+    def _trained(self, cell: Position, uniforms: np.ndarray) -> np.ndarray:
+        accuracy = self.accuracies[cell]
+        if self.training == 0:
+            return np.full(uniforms.shape, accuracy)
+        deviation = self.training * (4 if cell in self.unsteady else 1)
+        size = accuracy * (1 - accuracy) / deviation**2 - 1
+        return np.asarray(stats.beta.ppf(uniforms, accuracy * size, (1 - accuracy) * size))
+
+    def _of_accuracy(self, metric: Metric, accuracy: np.ndarray) -> np.ndarray:
+        if metric == "auroc":  # two normal scores of variance 1, twice the strength apart
+            return np.asarray(stats.norm.cdf(np.sqrt(2) * stats.norm.ppf(accuracy)))
+        if metric == "macro_f1":
+            share = np.array([1 - self.positives, self.positives])[:, None]
+            predicted = share * accuracy + (1 - share) * (1 - accuracy)
+            return np.asarray((2 * share * accuracy / (share + predicted)).mean(axis=0))
+        return accuracy
+
+
+def grid(qualities: Mapping[int, float], models: int) -> dict[Position, float]:
+    """Accuracies of a map in which all models have the same quality at each resolution (pixels)."""
+    return {
+        (f"model{number}", resolution): value for number in range(models) for resolution, value in qualities.items()
+    }

@@ -1,0 +1,183 @@
+"""Makes one measurement of cost and writes it. `measure` is the order; docs/cost.md explains each figure."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psutil
+import torch
+from torch import nn
+
+from resomap.config.schema import Cost
+from resomap.cost import memory
+from resomap.cost.batch import PROBE_RUNS, PROBE_SHARE, BestBatch, Obstacle, find_best_batch
+from resomap.cost.inference import Inference, ready_network
+from resomap.cost.measurement import SCHEMA, Measurement
+from resomap.cost.operations import count_operations, parameter_count, weights_bytes
+from resomap.cost.table import COLUMNS
+from resomap.cost.timing import Quartiles, time_runs
+from resomap.errors import ResomapError
+from resomap.files import write_json
+from resomap.models.build import build_model, first_line
+from resomap.study import Study
+from resomap.train.device import Device, choose_device, is_out_of_memory, memory_left, precision, prepare_backend
+from resomap.train.environment import environment
+
+SEED = 0
+# What a network that does not take its input raises, in either library.
+REFUSALS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)
+# Working memory of an image on a CPU: all its activations in float32, and as much again for what libraries need.
+BYTES_AN_ACTIVATION = 8
+
+Answer = TypeVar("Answer")
+
+
+def measure(measurement: Measurement, study: Study, classes: int, threads: int, memory_bytes: int) -> list[str]:
+    """Measure and write all figures; the reasons why some are not available, one sentence each.
+
+    A network that cannot be built, does not run or does not fit is no error: its figures are null with a reason,
+    so that one of them does not stop the table. `memory_bytes`: what this process may take on a CPU.
+    Raises ResomapError where the machine is at fault: no GPU, or one that fails.
+    """
+    settings = measurement.settings(study, classes)
+    recipe = study.recipe(study.cell(measurement.model, measurement.resolution))
+    device = choose_device(measurement.kind)
+    prepare_backend(device, study.config.deterministic, threads)
+    dtype = precision(recipe.amp, device)
+    content: dict[str, Any] = {
+        **dict.fromkeys(COLUMNS),
+        "schema": SCHEMA,
+        "model": measurement.model,
+        "resolution": measurement.resolution,
+        "device_kind": measurement.kind,
+        "device": device.name,
+        "threads": threads,
+        "precision": str(dtype or torch.float32).removeprefix("torch."),
+        "channels_last": recipe.channels_last,
+        "classes": classes,
+    }
+    figures = _Figures(device)
+    network = figures.attempt("model", lambda: _build(measurement, classes))
+    if network is not None:
+        figures.count(network, measurement.resolution)
+    if network is not None and "activations" in figures.values:
+        ready = figures.attempt(
+            "model", lambda: ready_network(network, measurement.resolution, device, recipe.channels_last)
+        )
+        if ready is not None:
+            inference = Inference(ready, measurement.resolution, device, dtype, recipe.channels_last)
+            figures.time(inference, study.config.cost, memory_bytes)
+    content |= figures.values
+    content |= {
+        "measured_at": time.time(),
+        "settings": settings,
+        "environment": environment(device),
+        "reasons": figures.reasons,
+    }
+    write_json(measurement.path, content)
+    return [f"{measurement.name}: no {what}: {why}" for what, why in figures.reasons.items()]
+
+
+def _build(measurement: Measurement, classes: int) -> nn.Module:
+    torch.manual_seed(SEED)
+    return build_model(measurement.model, measurement.resolution, classes).model
+
+
+class _Figures:
+    """The figures of one network, and why some are missing."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.values: dict[str, Any] = {}
+        self.reasons: dict[str, str] = {}
+
+    def count(self, network: nn.Module, resolution: int) -> None:
+        """What the device has no part in."""
+        self.values |= {"params": parameter_count(network), "weights_bytes": weights_bytes(network)}
+        operations = self.attempt("model", lambda: count_operations(network, resolution))
+        if operations is not None:
+            self.values |= {"flops": operations.flops, "activations": operations.activations}
+
+    def time(self, inference: Inference, cost: Cost, memory_bytes: int) -> None:
+        """Latency of one image, throughput of the best batch, and the memory of both."""
+        first = self.attempt("latency", lambda: self._timed(inference, 1, cost.seconds, cost.least_runs))
+        if first is None:
+            return
+        self._add("latency_ms", first.scaled(1000), "latency_runs")
+        self._peak(inference, 1, "peak_memory_bytes_batch_1")
+
+        best = self._best_batch(inference, first, cost, memory_bytes)
+        times: Quartiles | None = first
+        if best.size > 1:
+            times = self.attempt("throughput", lambda: self._timed(inference, best.size, cost.seconds, cost.least_runs))
+        if times is None:
+            return
+        self.values |= {"best_batch": best.size, "best_batch_limit": best.limit}
+        self._add("throughput_images_per_second", times.rate(best.size), "throughput_runs")
+        if best.size == 1:
+            self.values["peak_memory_bytes_best_batch"] = self.values.get("peak_memory_bytes_batch_1")
+        else:
+            self._peak(inference, best.size, "peak_memory_bytes_best_batch")
+
+    def attempt(self, what: str, work: Callable[[], Answer]) -> Answer | None:
+        """The work's answer; None, with the reason kept, where the network or the memory does not allow it."""
+        try:
+            return work()
+        except (ResomapError, MemoryError, *REFUSALS) as error:
+            is_short = _is_short(error)
+            self.reasons[what] = first_line(error)
+        if is_short:
+            self.reasons[what] = f"out of memory ({memory_left(self._device.torch)})"
+        return None
+
+    def _best_batch(self, inference: Inference, first: Quartiles, cost: Cost, memory_bytes: int) -> BestBatch:
+        def probe(batch: int) -> Quartiles | Obstacle:
+            if not self._fits(inference, batch, memory_bytes):
+                return "memory"
+            try:
+                return self._timed(inference, batch, cost.seconds * PROBE_SHARE, PROBE_RUNS)
+            except (MemoryError, *REFUSALS) as error:
+                is_short = _is_short(error)
+            # Outside the handler: the error's traceback holds on to the tensors that have to go.
+            if inference.device.is_cuda:
+                torch.cuda.empty_cache()
+            return "memory" if is_short else "refused"  # some kernels count elements in 32 bits
+
+        return find_best_batch(probe, first, cost)
+
+    def _fits(self, inference: Inference, batch: int, memory_bytes: int) -> bool:
+        """On a CPU a batch that does not fit is killed by the system, not refused: so it is not tried."""
+        if inference.device.is_cuda:
+            return True
+        allowed = min(memory_bytes, psutil.virtual_memory().available)
+        return batch * self.values["activations"] * BYTES_AN_ACTIVATION <= allowed
+
+    def _timed(self, inference: Inference, batch: int, seconds: float, least_runs: int) -> Quartiles:
+        return time_runs(inference.on(batch), inference.device.torch, seconds, least_runs)
+
+    def _add(self, name: str, quartiles: Quartiles, runs: str) -> None:
+        self.values |= {
+            f"{name}_median": quartiles.median,
+            f"{name}_q1": quartiles.q1,
+            f"{name}_q3": quartiles.q3,
+            runs: quartiles.runs,
+        }
+
+    def _peak(self, inference: Inference, batch: int, name: str) -> None:
+        device, held = inference.device.torch, inference.held_bytes(batch)
+        peak = self.attempt("memory", lambda: memory.peak_memory_bytes(inference.on(batch), device, held))
+        if peak is not None:
+            self.values |= {name: peak, "memory_method": memory.method(device)}
+        else:
+            self.reasons.setdefault("memory", memory.NO_RESIDENT_MEMORY)
+
+
+def _is_short(error: Exception) -> bool:
+    """Whether memory ended. Raises ResomapError where it is the GPU that failed, not the network."""
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
+        return True
+    if "CUDA error" in str(error):
+        raise ResomapError(
+            f"the GPU fails: {first_line(error)}; check it with nvidia-smi and run the same command again"
+        ) from error
+    return False

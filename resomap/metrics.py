@@ -1,9 +1,12 @@
 """Quality of predictions, by scikit-learn. A new metric is one more line in `measure`."""
 
 import math
+from typing import Any
 
 import numpy as np
 from sklearn import metrics
+
+CALIBRATION_BINS = 15
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
@@ -29,8 +32,48 @@ def measure(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | 
         "macro_recall": recall,
         "macro_f1": f1,
         "auroc": _auroc(shares, labels),
+        "calibration_error": calibration_error(shares, labels),
     }
-    return {name: None if value is None or not math.isfinite(value) else float(value) for name, value in found.items()}
+    return {name: _finite(value) for name, value in found.items()}
+
+
+def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error (Guo et al. 2017) of shares [N, classes] against labels int [N], in 0..1.
+
+    Confidence is the share of the predicted class. The images fall into equal-width bins (0, 1/n], (1/n, 2/n], ...
+    by it; in each, mean confidence and accuracy differ by a gap; the error is the mean gap over the images.
+    Written out here because importing torchmetrics, against which a test holds it, takes seconds in every job.
+    """
+    confidence = shares.max(axis=1)
+    gaps = (shares.argmax(axis=1) == labels) - confidence
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(bin_of, weights=gaps, minlength=bins)).sum() / len(labels))
+
+
+def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, dict[str, Any]]:
+    """For each class `precision`, `recall`, `f1` (shares; None where there is nothing to divide by) and `support`.
+
+    Of probabilities [N, classes] against labels int [N]; `classes` names the columns. Support counts the images.
+    """
+    figures = metrics.precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=range(len(classes)), zero_division=np.nan
+    )
+    return {
+        name: {
+            "precision": _finite(precision),
+            "recall": _finite(recall),
+            "f1": _finite(f1),
+            "support": int(support),
+        }
+        for name, precision, recall, f1, support in zip(classes, *figures, strict=True)
+    }
+
+
+def confusion(probabilities: np.ndarray, labels: np.ndarray) -> list[list[int]]:
+    """Images by true class (rows) and predicted class (columns), of probabilities [N, classes], labels int [N]."""
+    predicted = probabilities.argmax(axis=1)
+    counts: list[list[int]] = metrics.confusion_matrix(labels, predicted, labels=range(probabilities.shape[1])).tolist()
+    return counts
 
 
 def _auroc(shares: np.ndarray, labels: np.ndarray) -> float | None:
@@ -40,3 +83,7 @@ def _auroc(shares: np.ndarray, labels: np.ndarray) -> float | None:
     if classes == 2:
         return float(metrics.roc_auc_score(labels, shares[:, 1]))
     return float(metrics.roc_auc_score(labels, shares, multi_class="ovr", average="macro"))
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -76,14 +76,22 @@ def construct(entry: ModelEntry, resolution: int, num_classes: int, dropout: flo
         network = _construct_timm(entry, resolution, num_classes, dropout)
         _require_whole_patches(network, resolution)
         return network
-    options = size_options(entry, resolution)
-    if entry.name in ("googlenet", "inception_v3"):
-        # No auxiliary heads: their loss is a recipe of its own, and they bound the input size from below.
-        options.update(aux_logits=False, init_weights=True)
-    model: nn.Module = torchvision.models.get_model(entry.name, num_classes=num_classes, **options)
+    model: nn.Module = torchvision.models.get_model(entry.name, **builder_options(entry, resolution, num_classes))
     if dropout is not None and not _set_head_dropout(model, dropout) and dropout > 0:
         raise _no_dropout(entry)
     return model
+
+
+def builder_options(entry: ModelEntry, resolution: int, num_classes: int) -> dict[str, Any]:
+    """Keywords with which the library's own builder makes the network, its dropout aside: plain values.
+
+    The builders are `timm.create_model` and `torchvision.models.get_model`.
+    """
+    options = {"num_classes": num_classes, **size_options(entry, resolution)}
+    if entry.library == "torchvision" and entry.name in ("googlenet", "inception_v3"):
+        # No auxiliary heads: their loss is a recipe of its own, and they bound the input size from below.
+        options |= {"aux_logits": False, "init_weights": True}
+    return options
 
 
 def logits(output: Any) -> Tensor:
@@ -117,7 +125,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _construct_timm(entry: ModelEntry, resolution: int, num_classes: int, dropout: float | None) -> nn.Module:
-    options: dict[str, Any] = {"num_classes": num_classes, **size_options(entry, resolution)}
+    options = builder_options(entry, resolution, num_classes)
     if dropout is None:
         return timm.create_model(entry.name, **options)
     try:

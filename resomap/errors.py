@@ -21,3 +21,13 @@ class Interrupted(ResomapError):
     """A training stopped by a signal after it saved its checkpoint: the same command goes on from there."""
 
     exit_code = 75  # EX_TEMPFAIL
+
+
+class RunsElsewhere(ResomapError):
+    """The same cell with the same settings is trained in another place, and that run counts: this one gave way."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+    def __init__(self, words: str, run_id: str) -> None:
+        super().__init__(words)
+        self.run_id = run_id

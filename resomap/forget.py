@@ -1,8 +1,6 @@
 """`resomap forget`: sets all of a cell aside, so that it trains anew; nothing is deleted."""
 
-import os
 import time
-from pathlib import Path
 
 from resomap import shelf
 from resomap.cell import Cell
@@ -24,21 +22,10 @@ def forget(study: Study, cell: Cell, in_tracker: bool) -> list[str]:
         name = f"forgotten-{time.strftime('%Y%m%d-%H%M%S')}"
         if shelf.held_fingerprint(cell) is not None:
             said.append(f"checkpoints are now in {shelf.put_aside(cell, name)}")
-        files = sorted(cell.marker.parent.glob(f"{cell.marker.stem}.*")) if cell.marker.parent.is_dir() else []
-        own = [path for path in files if _belongs(path, cell)]
-        if own:
-            place = cell.marker.parent / "set-aside" / name
-            place.mkdir(parents=True, exist_ok=True)
-            for path in own:
-                os.replace(path, place / path.name)
-            said.append(f"{len(own)} files of results are now in {place}")
+        place, moved = shelf.put_results_aside(cell, name, lasting=True)
+        if moved:
+            said.append(f"{moved} files of results are now in {place}")
     return said or [f"there is nothing of {cell.name} here"]
-
-
-def _belongs(path: Path, cell: Cell) -> bool:
-    """`320.done` but not `320.seed1.done` for the first seed; directories are never a cell's."""
-    rest = path.name.removeprefix(cell.marker.stem)
-    return path.is_file() and not rest.startswith(".seed")
 
 
 def _forget_run(study: Study, cell: Cell) -> str:

@@ -7,6 +7,7 @@ read that file, so that no job walks the images again and all speak of the same 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from resomap import RECIPE_VERSION
 from resomap.cell import Cell
 from resomap.config import Config, Training, parse_config
 from resomap.config.load import training_for
-from resomap.data.identity import data_identity
+from resomap.data.identity import Description, describe
 from resomap.errors import ResomapError
 from resomap.files import read_json, write_json
 from resomap.models.fits import require_supported
@@ -30,9 +31,12 @@ TARGET = "TARGET"
 class Study:
     """Cells, recipes and fingerprints of one configuration on one data set."""
 
-    def __init__(self, config: Config, data: str, families: Mapping[str, str] | None = None, command: str = "") -> None:
+    def __init__(
+        self, config: Config, data: Description, families: Mapping[str, str] | None = None, command: str = ""
+    ) -> None:
         self.config = config
-        self.data_identity = data
+        self.data = data
+        self.data_identity = data.identity
         # What a person types to go on with one target, which stands in it as TARGET.
         self.command = command or f"snakemake --rerun-incomplete {TARGET}"
         self._families = dict(families or {})
@@ -47,7 +51,7 @@ class Study:
         Raises ResomapError with one sentence for whatever does not fit, before anything is trained.
         """
         config = parse_config(values)
-        study = cls(config, data_identity(config.data))
+        study = cls(config, describe(config.data))
         for model in {*config.models, *(target.partition("@")[0] for target in config.overrides)}:
             study.index.entry(model)
         require_supported((model, res) for model in config.models for res in config.resolutions)
@@ -59,7 +63,8 @@ class Study:
         stored = read_json(path)
         if stored is None:
             raise ResomapError(f"no study is written at {path}; run snakemake (or `snakemake -n`) here first")
-        return cls(parse_config(stored["config"]), stored["data_identity"], stored["families"], stored["command"])
+        data = Description(**stored["data"])
+        return cls(parse_config(stored["config"]), data, stored["families"], stored["command"])
 
     def save(self, path: Path) -> None:
         """Write the study for the jobs, and as the current one of this directory, which `resomap status` reads."""
@@ -67,7 +72,7 @@ class Study:
             self.family(model)
         content = {
             "config": self.config.model_dump(),
-            "data_identity": self.data_identity,
+            "data": asdict(self.data),
             "families": self._families,
             "command": self.command,
         }

@@ -1,10 +1,15 @@
 """Shared by all tests: small real images, a study on them, and the commands run as a person runs them."""
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,10 @@ from resomap.study import CURRENT, Study
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "test_resnet"  # timm's tiny network for tests: 0.5 million parameters
 RESOLUTION = 32
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=6, help="kill -9s of the long resume test")
 
 
 def draw_images(folder: Path, count: int, size: int = 40, seed: int = 0) -> None:
@@ -68,14 +77,20 @@ def study_in(
         directory = directory or tmp_path_factory.mktemp("study")
         directory.mkdir(exist_ok=True)
         monkeypatch.chdir(directory)
-        study = Study.open(small_config(images, **changes))
+        return make_study(directory, small_config(images, **changes))
+
+    return make
+
+
+def make_study(directory: Path, config: dict[str, Any]) -> Study:
+    """A study in a working directory: images prepared, study.json written."""
+    with contextlib.chdir(directory):
+        study = Study.open(config)
         study.save(CURRENT)
         make_manifest(study.config.data, DATA_DIRECTORY, 1)
         for resolution in study.config.resolutions:
             prepare_images(DATA_DIRECTORY, resolution, 1)
         return study
-
-    return make
 
 
 def command(
@@ -132,3 +147,44 @@ def snakemake(
         path.write_text(yaml.safe_dump(config))
         options += ["--configfile", str(path)]
     return command("snakemake", *words, *options, cwd=ROOT, timeout=timeout, **environment)
+
+
+def free_port() -> int:
+    """A port of the loopback interface on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def mlflow_server(directory: Path, port: int | None = None) -> Iterator[str]:
+    """A real `mlflow server` process on the loopback interface: `mlflow.db`, artifacts and `log` in `directory`.
+
+    Entered again with the same directory (and port) it knows what it knew.
+    """
+    port = port or free_port()
+    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db", "--artifacts-destination", str(directory)]
+    with (directory / "log").open("a") as log:
+        process = subprocess.Popen(words, env=environment_with(), stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+                break
+            except OSError:
+                assert process.poll() is None, (directory / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one MLflow server for all tests; each uses an experiment or a base of its own."""
+    with mlflow_server(tmp_path_factory.mktemp("server")) as uri:
+        yield uri

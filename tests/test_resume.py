@@ -4,54 +4,19 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from conftest import MODEL, RESOLUTION, command, trainer
+from endings import End, assert_same_bits, last, wait_for
 
 from resomap.files import read_json
 from resomap.study import Study
-from resomap.train.checkpoint import load_sealed
 
 CELL = f"{MODEL}@{RESOLUTION}"
 TRAINING = {"epochs": 4, "batch_size": 8, "dropout": 0.2, "augment": {"scale": 0.6}, "ema_decay": 0.9}
 SLOW = {**TRAINING, "epochs": 60, "early_stopping": {"enabled": False}}
-
-
-@dataclass
-class End:
-    """All of a finished training that must not depend on how it got there."""
-
-    weights: dict[str, torch.Tensor]
-    best: dict[str, torch.Tensor]
-    metrics: dict[str, Any]
-    history: bytes
-    marker: dict[str, Any]
-
-    @classmethod
-    def of(cls, directory: Path) -> "End":
-        checkpoints = directory / "checkpoints" / "resnet" / MODEL / str(RESOLUTION)
-        marker = read_json(directory / "results" / MODEL / f"{RESOLUTION}.done")
-        return cls(
-            load_sealed(checkpoints / "final.pt")["model"],
-            load_sealed(checkpoints / "best.pt")["model"],
-            marker["metrics"],
-            (directory / "results" / MODEL / f"{RESOLUTION}.history.csv").read_bytes(),
-            marker,
-        )
-
-
-def assert_same_bits(one: End, other: End) -> None:
-    for mine, theirs in ((one.weights, other.weights), (one.best, other.best)):
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    assert one.metrics == other.metrics
-    assert one.history == other.history
-    assert one.marker["best_epoch"] == other.marker["best_epoch"]
-    assert one.marker["uid"] != other.marker["uid"]  # two trainings, not one read twice
 
 
 @pytest.fixture
@@ -60,17 +25,6 @@ def uninterrupted(study_in: Callable[..., Study], tmp_path: Path) -> End:
     study_in(directory, training=TRAINING)
     assert trainer(CELL, directory).wait(timeout=120) == 0
     return End.of(directory)
-
-
-def last(directory: Path) -> Path:
-    return directory / "checkpoints" / "resnet" / MODEL / str(RESOLUTION) / "last.pt"
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_kill_9_at_random_moments(uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ else: not the path of the folder, not the number of workers. Contents are hashed
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from resomap.config.schema import Data
-from resomap.data.elpv import elpv_identity
+from resomap.data.elpv import elpv_identity, elpv_root, labelled_cells
 from resomap.data.folder import Scan, scan, source_root
 from resomap.errors import ResomapError
 
@@ -19,7 +20,21 @@ SPLITS = ("train", "val", "test")
 
 
 def data_identity(data: Data) -> str:
-    """64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
+    """`describe(data).identity`."""
+    return describe(data).identity
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a source without opening an image."""
+
+    identity: str
+    images: int  # files; some may turn out to be none
+    channels: int  # at most
+
+
+def describe(data: Data) -> Description:
+    """The identity: 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
 
     Seed and shares of the split count only where the source is split here: with three folders of its own they
     change nothing, and must not retrain anything. Raises ResomapError: no package, no folder, nothing in it.
@@ -28,17 +43,19 @@ def data_identity(data: Data) -> str:
     facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit, "groups": _groups_digest(data)}
     if data.source == "elpv":
         facts["elpv"] = elpv_identity()
+        images, channels = len(labelled_cells(elpv_root())), 1
         split_here: tuple[str, ...] = SPLITS
     else:
         found = scan(source_root(data.source))
         split_here = found.split_here
+        images, channels = len(found.files), 3
     if split_here:
         facts["split"] = {name: getattr(data.split, name) for name in split_here}
         facts["split_seed"] = data.split_seed
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if found:
         digest.update(b"".join(b"\n%d %s" % (file.size, os.fsencode(file.name)) for file in found.files))
-    return digest.hexdigest()
+    return Description(digest.hexdigest(), images, channels)
 
 
 def _groups_digest(data: Data) -> str | None:

@@ -1,7 +1,7 @@
 """Tries models at resolutions, most of them without computing anything.
 
 `python -m resomap.models.probe` reads [[model, resolution], ...] as JSON from its standard input and prints
-{"model@resolution": null or the reason why it does not work}.
+{"model@resolution": bytes of its weights, or the reason why it does not work}.
 """
 
 import json
@@ -19,22 +19,22 @@ NO_CLASSIFIER = "it is no classifier"
 MOST_SUGGESTIONS_TRIED = 12
 
 
-def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, str | None]:
-    """None for each "model@resolution" that works, else a sentence that names one that does."""
-    answers: dict[str, str | None] = {}
+def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, int | str]:
+    """Bytes of the weights for each "model@resolution" that works, else a sentence that names one that does."""
+    answers: dict[str, int | str] = {}
     for name, resolution in pairs:
         entry = entry_of(name)
-        reason = why_not(entry, resolution)
-        if reason is not None:
+        answer = reason = size_or_reason(entry, resolution)
+        if isinstance(reason, str):
             other = None if reason.startswith(NO_CLASSIFIER) else _nearest_that_works(entry, resolution)
             instead = f"use {other} px or another model" if other else "use another model"
-            reason = f"{name} cannot take {resolution} px images: {reason}; {instead}"
-        answers[f"{name}@{resolution}"] = reason
+            answer = f"{name} cannot take {resolution} px images: {reason}; {instead}"
+        answers[f"{name}@{resolution}"] = answer
     return answers
 
 
-def why_not(entry: ModelEntry, resolution: int) -> str | None:
-    """The library's reason against this resolution, or None where two images go through.
+def size_or_reason(entry: ModelEntry, resolution: int) -> int | str:
+    """Bytes of the network's state dict where two images go through, else the library's reason against it.
 
     The meta device knows shapes and allocates nothing. Networks that look at values while they are built fail
     on it for that reason alone, so a failure counts only where the CPU agrees or the library said so itself.
@@ -49,17 +49,17 @@ def why_not(entry: ModelEntry, resolution: int) -> str | None:
         return _try_on("cpu", entry, resolution)
     except Exception as error:  # any failure here is the answer
         # A machine too small for the largest networks says nothing about the resolution.
-        return None if "not enough memory" in str(error) else first_line(error)
+        return 0 if "not enough memory" in str(error) else first_line(error)
 
 
-def _try_on(device: str, entry: ModelEntry, resolution: int) -> str | None:
+def _try_on(device: str, entry: ModelEntry, resolution: int) -> int | str:
     # In training mode: a batch norm over a single pixel fails only there.
     with torch.device(device), torch.no_grad():
         model = construct(entry, resolution, CLASSES).train()
         scores = logits(model(torch.zeros(2, 3, resolution, resolution)))
     if scores.shape != (2, CLASSES):
         return f"{NO_CLASSIFIER} (its output for 2 images is {list(scores.shape)})"
-    return None
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
 
 
 def _nearest_that_works(entry: ModelEntry, resolution: int) -> int | None:
@@ -74,7 +74,9 @@ def _nearest_that_works(entry: ModelEntry, resolution: int) -> int | None:
         256,
     }
     nearest = sorted((size for size in sizes - {0, resolution}), key=lambda size: (abs(size - resolution), size))
-    return next((size for size in nearest[:MOST_SUGGESTIONS_TRIED] if why_not(entry, size) is None), None)
+    return next(
+        (size for size in nearest[:MOST_SUGGESTIONS_TRIED] if isinstance(size_or_reason(entry, size), int)), None
+    )
 
 
 if __name__ == "__main__":

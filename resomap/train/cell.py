@@ -12,6 +12,7 @@ from timm.utils import ModelEmaV3
 from resomap import shelf
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
+from resomap.errors import RunsElsewhere
 from resomap.evaluate import Predictor
 from resomap.files import read_json, strict_json
 from resomap.inputs import Normalisation
@@ -28,7 +29,7 @@ from resomap.train.loop import Loop
 from resomap.train.objective import Objective, make_optimizer
 from resomap.train.observer import CellObserver
 from resomap.train.request import Request, refuse_hopeless_retry
-from resomap.train.run import Run, host
+from resomap.train.run import Run, host, take_over
 from resomap.train.signals import SignalWatch
 from resomap.train.state import RunningSums, TrainingState
 from resomap.train.stopping import BestSoFar
@@ -37,11 +38,12 @@ from resomap.train.stopping import BestSoFar
 def train_cell(request: Request) -> None:
     """Train, or go on with, a cell until its done marker is written.
 
-    Raises Interrupted after a signal, PermanentFailure where trying again is pointless, ResomapError for a
+    Raises Interrupted after a signal, RunsElsewhere where another place trains it, PermanentFailure where trying
+    again is pointless, ResomapError for a
     mistake in settings or environment.
     """
     cell = request.cell
-    with SignalWatch() as signals, cell_lock(cell, request.say):
+    with SignalWatch() as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
         if is_valid(read_marker(cell.marker), cell, request.fingerprint):
             request.say(f"{cell.name} is done already")
             return
@@ -50,7 +52,11 @@ def train_cell(request: Request) -> None:
             return
         refuse_hopeless_retry(request)
         request.failure_path.unlink(missing_ok=True)
-        _Training(request, signals).run()
+        try:
+            _Training(request, signals).run()
+        except RunsElsewhere as error:
+            if not take_over(request, error):
+                raise
 
 
 class _Training:
@@ -76,17 +82,16 @@ class _Training:
         built = self._build()
         state = self._fresh_state(built, amp)
         if saved:
-            state.restore(saved, self._device.torch)
-            self._say(f"going on at epoch {state.epoch + 1}, step {state.step}")
-        fixed = self._fixed(uid, threads, amp, saved)
+            self._restore(state, saved)
+        del saved  # its tensors are views of last.pt
+        fixed = self._fixed(uid, threads, amp)
         normalisation = Normalisation(tuple(built.mean or self._store.mean), tuple(built.std or self._store.std))
         run = Run(self._request, uid, self._device, self._store.content_digest)
         try:
-            self._train(state, normalisation, amp, fixed, run)
-            marker = self._outcome(state, normalisation, amp, fixed, run)
+            observer = self._train(state, normalisation, amp, fixed, run)
+            marker = self._outcome(state, normalisation, amp, fixed, run, observer)
         except BaseException as error:
-            status = "FAILED" if self._signals.received is None else "KILLED"
-            run.close(status, {"resomap.reason": (str(error) or type(error).__name__)[:500]})
+            run.close_after(error, is_signalled=self._signals.received is not None)
             raise
         self._complete(marker, run)
 
@@ -133,24 +138,26 @@ class _Training:
             ema=ModelEmaV3(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None,
             best=BestSoFar(recipe.monitor),
             sums=RunningSums.zero(place),
+            microbatch=recipe.microbatch,
         )
 
-    def _fixed(
-        self, uid: str, threads: int, amp: torch.dtype | None, saved: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
+    def _restore(self, state: TrainingState, saved: Mapping[str, Any]) -> None:
+        state.restore(saved, self._device.torch)
+        new = deviations(saved["environment"], environment(self._device), self._device, self._config.deterministic)
+        state.deviations += [reason for reason in new if reason not in state.deviations]
+        for reason in new:
+            self._say(f"{reason}: the result will be marked as not exact")
+        self._say(f"going on at epoch {state.epoch + 1}, step {state.step}")
+
+    def _fixed(self, uid: str, threads: int, amp: torch.dtype | None) -> dict[str, Any]:
         """The part of a checkpoint that does not change while the training goes on."""
-        now, found = environment(self._device), list(saved["deviations"]) if saved else []
-        if saved:
-            found += deviations(saved["environment"], now, self._device, self._config.deterministic)
         return {
             "fingerprint": self._request.fingerprint,
             "uid": uid,
             "cell": self._cell.name,
             "threads": threads,
             "precision": str(amp).removeprefix("torch.") if amp else None,
-            "microbatch": self._recipe.microbatch,
-            "environment": now,
-            "deviations": list(dict.fromkeys(found)),
+            "environment": environment(self._device),
         }
 
     def _train(
@@ -160,11 +167,25 @@ class _Training:
         amp: torch.dtype | None,
         fixed: dict[str, Any],
         run: Run,
-    ) -> None:
+    ) -> CellObserver:
         train, classes = self._store.split("train"), len(self._store.classes)
         batches = TrainingBatches(train, self._recipe, self._cell.seed, pinned=self._device.is_cuda)
         progress = self._progress(state, batches.steps)
-        saver = checkpoint.BackgroundSaver(self._cell.checkpoints / "last.pt", self._say)
+        saver = checkpoint.BackgroundSaver(
+            self._cell.checkpoints / "last.pt", self._say, self._config.checkpoints.compress
+        )
+        observer = CellObserver(
+            config=self._config,
+            progress=progress,
+            write_progress=lambda shown: shown.write(self._request.progress_path),
+            journal=run.journal,
+            saver=saver,
+            fixed=fixed,
+            signals=self._signals,
+            elsewhere=run.elsewhere,
+            steps_per_epoch=batches.steps,
+            say=self._say,
+        )
         Loop(
             state=state,
             recipe=self._recipe,
@@ -176,19 +197,10 @@ class _Training:
             objective=Objective(self._recipe, train.labels, classes, self._device.torch),
             device=self._device,
             precision=amp,
-            observer=CellObserver(
-                config=self._config,
-                progress=progress,
-                write_progress=lambda shown: shown.write(self._request.progress_path),
-                journal=run.journal,
-                saver=saver,
-                fixed=fixed,
-                signals=self._signals,
-                steps_per_epoch=batches.steps,
-                say=self._say,
-            ),
+            observer=observer,
         ).run()
-        saver.wait()
+        observer.at_end(state)
+        return observer
 
     def _progress(self, state: TrainingState, steps_per_epoch: int) -> Progress:
         progress = Progress(
@@ -219,6 +231,7 @@ class _Training:
         amp: torch.dtype | None,
         fixed: dict[str, Any],
         run: Run,
+        observer: CellObserver,
     ) -> dict[str, Any]:
         """Write weights, history and predictions; the marker's content."""
         request, store, cell = self._request, self._store, self._cell
@@ -227,11 +240,11 @@ class _Training:
         outcome.write_weights(request, "best.pt", state.best_weights, state.best.epoch or 0, store, normalisation)
         outcome.write_history(cell, state.history)
         predictor = Predictor(model, normalisation, self._device.torch, amp, self._recipe.channels_last)
-        metrics = outcome.evaluate_best(request, state, store, predictor)
+        metrics = outcome.evaluate_best(request, state, store, predictor, observer.during_evaluation)
+        observer.wait_for_save()
         tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
         run.journal.metrics(state.epoch, tested)
-        for path in (outcome.history_path(cell), outcome.predictions_path(cell)):
-            run.journal.artifact(path)
+        run.keep(outcome.history_path(cell), outcome.predictions_path(cell), cell.checkpoints / "best.pt")
         return outcome.marker_content(request, state, store, self._device, fixed, metrics)
 
     def _complete(self, marker: dict[str, Any], run: Run) -> None:

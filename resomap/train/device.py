@@ -5,6 +5,7 @@ import platform
 import resource
 from dataclasses import dataclass
 
+import psutil
 import torch
 
 from resomap.errors import ResomapError
@@ -47,6 +48,21 @@ def choose_device(wanted: str) -> Device:
             "torch is a CUDA build, or train on the CPU with --config device=cpu"
         )
     return Device(torch.device("cpu"), cpu_name())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or in main memory (where torch raises a plain RuntimeError)."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def memory_left(device: torch.device) -> str:
+    """Free and whole memory of the device, for a person."""
+    if device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(device)
+    else:
+        memory = psutil.virtual_memory()
+        free, whole = memory.available, memory.total
+    return f"{free / 2**30:.1f} of {whole / 2**30:.1f} GiB are free"
 
 
 def cpu_name() -> str:

@@ -20,7 +20,7 @@ from resomap.models.build import logits
 from resomap.train import draws
 from resomap.train.augment import augment, mix
 from resomap.train.batches import Batch, TrainingBatches
-from resomap.train.device import Device
+from resomap.train.device import Device, is_out_of_memory, memory_left
 from resomap.train.objective import Objective
 from resomap.train.schedule import learning_rate
 from resomap.train.state import RunningSums, TrainingState
@@ -33,9 +33,11 @@ class Observer(Protocol):
 
     def after_step(self, state: TrainingState) -> None: ...
 
-    def during_validation(self) -> None: ...
+    def during_validation(self, state: TrainingState) -> None: ...
 
     def after_epoch(self, state: TrainingState) -> None: ...
+
+    def after_deviation(self, state: TrainingState) -> None: ...
 
 
 class Loop:
@@ -109,7 +111,36 @@ class Loop:
         self._check_finite()
 
     def _step(self, batch: Batch) -> Tensor:
-        """One optimizer step on a batch, in microbatches; returns the batch's mean loss, on the device."""
+        """One optimizer step, with a smaller microbatch where memory is short; the batch's mean loss, on the device."""
+        while True:
+            try:
+                return self._try_step(batch)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Outside the handler: the error's traceback holds on to the tensors that have to go.
+            self._state.optimizer.zero_grad(set_to_none=True)
+            self._shrink(len(batch.labels))
+
+    def _shrink(self, images: int) -> None:
+        """Half as many images a forward pass from now on: the batch stays what it was, the bits do not."""
+        state = self._state
+        tried = state.microbatch or images
+        if tried == 1:
+            raise PermanentFailure(
+                f"out of memory with one image at a time ({memory_left(self._device)}); free memory, use a lower "
+                "resolution or a smaller model, or train this one elsewhere"
+            )
+        state.microbatch = (tried + 1) // 2
+        state.deviations.append(
+            f"out of memory with {tried} images a forward pass at epoch {state.epoch + 1}, step {state.step + 1}: "
+            f"{state.microbatch} from there on"
+        )
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._observer.after_deviation(state)
+
+    def _try_step(self, batch: Batch) -> Tensor:
         state, recipe = self._state, self._recipe
         number = state.epoch * self._batches.steps + state.step
         torch.manual_seed(draws.step_seed(self._seed, number))
@@ -117,15 +148,16 @@ class Loop:
             group["lr"] = learning_rate(number, self._batches.steps, recipe) * group.get("lr_scale", 1.0)
 
         images, targets = self._inputs(batch)
-        size = recipe.microbatch or len(images)
+        size = state.microbatch or len(images)
         total = torch.zeros((), device=self._device)
+        hits = torch.zeros((), dtype=torch.int64, device=self._device)
         for part, target in zip(images.split(size), targets.split(size), strict=True):
             with autocast(self._device, self._precision):
                 output = logits(state.model(in_layout(part, recipe.channels_last)))
             loss = self._objective(output, target) * (len(part) / len(images))
             state.scaler.scale(loss).backward()
             total += loss.detach()
-            state.sums.hits += (output.detach().argmax(1) == target.argmax(1)).sum()
+            hits += (output.detach().argmax(1) == target.argmax(1)).sum()
         if recipe.gradient_clip is not None:
             state.scaler.unscale_(state.optimizer)
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_clip)
@@ -134,6 +166,7 @@ class Loop:
         state.optimizer.zero_grad(set_to_none=True)
         if state.ema is not None:
             state.ema.update(state.model, step=number + 1)
+        state.sums.hits += hits
         state.sums.loss += total * len(images)
         state.sums.images += len(images)
         return total
@@ -166,7 +199,10 @@ class Loop:
             self._recipe.channels_last,
         )
         probabilities = predict(
-            predictor, self._validation, evaluation_batch(self._recipe), self._observer.during_validation
+            predictor,
+            self._validation,
+            evaluation_batch(self._recipe),
+            lambda: self._observer.during_validation(self._state),
         )
         return measure(probabilities, self._validation.labels)
 

@@ -3,22 +3,22 @@
 import csv
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
+from resomap import shelf
 from resomap.cell import Cell
+from resomap.cost.operations import count_operations, parameter_count
 from resomap.data.store import Store
 from resomap.evaluate import Predictor, predict
-from resomap.files import replace_atomically, write_text
+from resomap.evaluation import record
+from resomap.evaluation.predictions import EVALUATED, Predictions, SplitPredictions
+from resomap.files import read_json, write_text
 from resomap.inputs import Normalisation
 from resomap.marker import SCHEMA
 from resomap.metrics import measure
+from resomap.models.build import builder_options
 from resomap.train import checkpoint
 from resomap.train.device import Device
 from resomap.train.loop import evaluation_batch
@@ -36,40 +36,51 @@ def write_weights(
     store: Store,
     normalisation: Normalisation,
 ) -> None:
-    """best.pt or final.pt: weights and what it takes to use them, in one sealed file."""
-    cell = request.cell
+    """best.pt or final.pt: weights and what it takes to use them, in one sealed file.
+
+    `options` are the keywords of the library's builder, so that the file can be used without ResoMap.
+    """
+    cell, recipe = request.cell, request.recipe
+    entry = request.study.index.entry(cell.model)
     content = {
         "format": checkpoint.FORMAT,
         "model": checkpoint.on_cpu(weights),
         "name": cell.model,
-        "library": request.study.index.entry(cell.model).library,
+        "library": entry.library,
+        "options": builder_options(entry, cell.resolution, len(store.classes)),
         "resolution": cell.resolution,
         "classes": list(store.classes),
+        "channels": store.channels,
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),
         "fit": request.study.config.data.fit,
+        "amp": recipe.amp,
+        "channels_last": recipe.channels_last,
         "epoch": epoch,
         "fingerprint": request.fingerprint,
+        "uid": _uid(cell),
     }
-    checkpoint.save_sealed(cell.checkpoints / name, content)
+    compress = request.study.config.checkpoints.compress
+    checkpoint.save_sealed(cell.checkpoints / name, content, compress=compress)
 
 
-def evaluate_best(request: Request, state: TrainingState, store: Store, predictor: Predictor) -> Metrics:
-    """Metrics of the best weights on validation and test, by `split/name`; writes the predictions beside the marker."""
+def evaluate_best(
+    request: Request, state: TrainingState, store: Store, predictor: Predictor, between: Callable[[], None]
+) -> Metrics:
+    """Metrics of the best weights on validation and test, by `split/name`; writes the predictions beside the marker.
+
+    `between` runs after each batch and may end the evaluation by raising.
+    """
     predictor.model.load_state_dict(state.best_weights)
     metrics: Metrics = {}
-    arrays: dict[str, np.ndarray] = {"classes": np.array(store.classes)}
-    for split in ("val", "test"):
+    splits: dict[str, SplitPredictions] = {}
+    for split in EVALUATED:
         images = store.split(split)
-        probabilities = predict(predictor, images, evaluation_batch(request.recipe))
+        probabilities = predict(predictor, images, evaluation_batch(request.recipe), between)
         metrics |= {f"{split}/{name}": value for name, value in measure(probabilities, images.labels).items()}
-        arrays |= {
-            f"{split}_names": np.array(images.names),
-            f"{split}_labels": np.asarray(images.labels),
-            f"{split}_probabilities": probabilities,
-        }
-    path = predictions_path(request.cell)
-    replace_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+        splits[split] = SplitPredictions(images.names, images.labels, probabilities)
+    predictions = Predictions(request.fingerprint, _uid(request.cell), store.classes, splits)
+    predictions.save(predictions_path(request.cell))
     return metrics
 
 
@@ -107,15 +118,16 @@ def marker_content(
         "best_epoch": state.best.epoch,
         "metrics": metrics,
         "cost": {
-            "params": sum(parameter.numel() for parameter in state.model.parameters()),
-            "flops": flops(state.model, cell.resolution, device),
+            "params": parameter_count(state.model),
+            "flops": count_operations(state.model, cell.resolution).flops,
             "train_seconds": state.seconds,
             "images_per_second": state.images_seen / max(1e-9, state.seconds),
             "peak_training_memory_bytes": device.peak_memory_bytes(),
             "device": device.name,
         },
-        "exact": not fixed["deviations"],
-        "exact_reasons": fixed["deviations"],
+        "weights_in_tracker": request.study.config.tracking.keep_weights,
+        "exact": not state.deviations,
+        "exact_reasons": state.deviations,
         "content_digest": store.content_digest,
         "environment": fixed["environment"],
         "attempt": request.attempt,
@@ -130,18 +142,14 @@ def drop_unwanted(cell: Cell, keep: Sequence[str]) -> None:
             (cell.checkpoints / name).unlink(missing_ok=True)
 
 
-def flops(model: nn.Module, resolution: int, device: Device) -> int:
-    """Floating-point operations of one forward pass of one image (a multiply-add counts as two)."""
-    model.eval()
-    image = torch.zeros(1, 3, resolution, resolution, device=device.torch)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    return int(counter.get_total_flops())
-
-
 def predictions_path(cell: Cell) -> Path:
-    return cell.beside_marker("predictions.npz")
+    return record.predictions_path(cell, cell.resolution)
 
 
 def history_path(cell: Cell) -> Path:
     return cell.beside_marker("history.csv")
+
+
+def _uid(cell: Cell) -> str:
+    """Of the training that the cell's directory holds, which a training claims before anything else."""
+    return str(read_json(shelf.identity_path(cell))["uid"])

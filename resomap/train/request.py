@@ -1,5 +1,6 @@
 """One attempt at one cell as the workflow asks for it, and what is left behind where it fails."""
 
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from pathlib import Path
 
 from resomap.cell import Cell
 from resomap.config import Training
-from resomap.errors import PermanentFailure, ResomapError
+from resomap.errors import PermanentFailure, ResomapError, RunsElsewhere
 from resomap.progress import Failure
 from resomap.study import Study
+from resomap.tracking.elsewhere import Elsewhere, note_path
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,11 @@ class Request:
 def refuse_hopeless_retry(request: Request) -> None:
     """Snakemake's `retries` repeats every failure; one that is marked permanent ends here at once.
 
-    Raises PermanentFailure with the reason of the attempt before.
+    Raises PermanentFailure with the reason of the attempt before, or RunsElsewhere where that one gave way.
     """
+    other = Elsewhere.read(note_path(request.cell)) if request.attempt > 1 else None
+    if other and other.fingerprint == request.fingerprint and other.is_fresh:
+        raise RunsElsewhere(f"{other}: this training does not begin", other.run_id)
     failure = Failure.read(request.failure_path) if request.attempt > 1 else None
     if failure and failure.permanent and failure.fingerprint == request.fingerprint:
         raise PermanentFailure(failure.reason)
@@ -52,11 +57,10 @@ def refuse_hopeless_retry(request: Request) -> None:
 
 def record_failure(request: Request, error: BaseException, log: Path) -> Failure:
     """Write `<stem>.failed.json`: what status and the end of the run tell of this cell."""
-    known = isinstance(error, ResomapError)
     failure = Failure(
         cell=request.cell.name,
         fingerprint=request.fingerprint,
-        reason=str(error) if known else f"{type(error).__name__}: {error}",
+        reason=_reason(error),
         permanent=isinstance(error, PermanentFailure),
         log=str(log),
         resume=request.study.resume_command(request.cell),
@@ -67,3 +71,12 @@ def record_failure(request: Request, error: BaseException, log: Path) -> Failure
     failure.write(request.failure_path)
     request.progress_path.unlink(missing_ok=True)
     return failure
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ResomapError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        place = error.filename or Path().absolute()
+        return f"the disk of {place} is full; make room, and the same command goes on from the last checkpoint"
+    return f"{type(error).__name__}: {error}"

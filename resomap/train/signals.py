@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from types import FrameType
 
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -16,6 +17,7 @@ class SignalWatch:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._received_at = 0.0
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "SignalWatch":
@@ -27,9 +29,18 @@ class SignalWatch:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    @property
+    def name(self) -> str:
+        """The received signal's, for a person."""
+        return self.received.name if self.received else "no signal"
+
+    def seconds_ago(self) -> float:
+        """Time since the signal, 0 without one."""
+        return time.monotonic() - self._received_at if self.received else 0.0
+
     def _remember(self, number: int, _frame: FrameType | None) -> None:
         arrived = signal.Signals(number)
         if self.received is None:
-            self.received = arrived
+            self.received, self._received_at = arrived, time.monotonic()
         elif arrived is not self.received or arrived is signal.SIGINT:
             os._exit(128 + number)

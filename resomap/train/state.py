@@ -8,6 +8,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from resomap.errors import PermanentFailure
 from resomap.train.checkpoint import FORMAT, on_cpu
 from resomap.train.stopping import BestSoFar
 
@@ -44,6 +45,8 @@ class TrainingState:
     images_seen: int = 0  # training images so far, over all attempts
     best_weights: dict[str, Tensor] = field(default_factory=dict)  # in main memory
     best_metrics: dict[str, float | None] = field(default_factory=dict)
+    microbatch: int | None = None  # images a forward pass; None: the whole batch
+    deviations: list[str] = field(default_factory=list)  # why the end cannot have an undisturbed training's bits
     history: list[dict[str, float | int | None]] = field(default_factory=list)
 
     def evaluated_model(self) -> nn.Module:
@@ -76,13 +79,26 @@ class TrainingState:
             "best": self.best.state(),
             "best_weights": self.best_weights,  # replaced as a whole, never changed in place: no copy needed
             "best_metrics": dict(self.best_metrics),
+            "microbatch": self.microbatch,
+            "deviations": list(self.deviations),
             "history": [dict(row) for row in self.history],
         }
 
     def restore(self, content: Mapping[str, Any], device: torch.device) -> None:
-        """Take over the content of last.pt."""
+        """Take over a copy of the content of last.pt.
+
+        Raises PermanentFailure with the difference where it holds another network than the one that was built.
+        """
+        difference = structure_difference(content["model"], self.model.state_dict())
+        if difference is not None:
+            made = ", ".join(f"{name} {content['environment'].get(name)}" for name in ("torchvision", "timm"))
+            raise PermanentFailure(
+                f"the checkpoint holds another network than the one that is built now: {difference}; it was made with "
+                f"{made}: install these again, or start over with `resomap forget {content['cell']}`"
+            )
         self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
+        # The optimizer keeps the tensors that it is given, and these are views of the file.
+        self.optimizer.load_state_dict(on_cpu(content["optimizer"]))
         self.scaler.load_state_dict(content["scaler"])
         if self.ema is not None:
             self.ema.module.load_state_dict(content["ema"])
@@ -95,6 +111,25 @@ class TrainingState:
             sums["images"],
         )
         self.best = BestSoFar(**content["best"])
-        self.best_weights = content["best_weights"]
+        self.best_weights = on_cpu(content["best_weights"])
         self.best_metrics = content["best_metrics"]
+        self.microbatch, self.deviations = content["microbatch"], content["deviations"]
         self.history = content["history"]
+
+
+def structure_difference(saved: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str | None:
+    """How a checkpoint's tensors differ from those of a network, by name or shape, in one clause; None: not at all."""
+    clauses = []
+    for words, names in (("it lacks", built.keys() - saved.keys()), ("it has also", saved.keys() - built.keys())):
+        if names:
+            clauses.append(f"{words} {_some(sorted(names))}")
+    reshaped = [name for name in built if name in saved and saved[name].shape != built[name].shape]
+    if reshaped:
+        shapes = [f"{name} {list(saved[name].shape)} in place of {list(built[name].shape)}" for name in reshaped]
+        clauses.append(f"of another shape {_some(shapes)}")
+    return "; ".join(clauses) or None
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

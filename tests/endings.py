@@ -1,0 +1,56 @@
+"""How a training ended, and whether two ended alike."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import MODEL, RESOLUTION
+
+from resomap.files import read_json
+from resomap.train.checkpoint import load_sealed
+
+
+@dataclass
+class End:
+    """All of a finished training that must not depend on how it got there."""
+
+    weights: dict[str, torch.Tensor]
+    best: dict[str, torch.Tensor]
+    metrics: dict[str, Any]
+    history: bytes
+    marker: dict[str, Any]
+
+    @classmethod
+    def of(cls, directory: Path) -> "End":
+        marker = read_json(next(directory.glob("results/*/32.done")))
+        return cls(
+            load_sealed(next(directory.glob("checkpoints/*/*/32/final.pt")))["model"],
+            load_sealed(next(directory.glob("checkpoints/*/*/32/best.pt")))["model"],
+            marker["metrics"],
+            next(directory.glob("results/*/32.history.csv")).read_bytes(),
+            marker,
+        )
+
+
+def assert_same_bits(one: End, other: End) -> None:
+    for mine, theirs in ((one.weights, other.weights), (one.best, other.best)):
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert one.metrics == other.metrics
+    assert one.history == other.history
+    assert one.marker["best_epoch"] == other.marker["best_epoch"]
+    assert one.marker["uid"] != other.marker["uid"]  # two trainings, not one read twice
+
+
+def last(directory: Path) -> Path:
+    return directory / "checkpoints" / "resnet" / MODEL / str(RESOLUTION) / "last.pt"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)

@@ -1,51 +1,54 @@
-"""A real MLflow server between two working copies, and servers that misbehave."""
+"""A real MLflow server between two working copies: what is complete there, and why the rest is not."""
 
+import json
+import re
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, command, environment_with, small_config, snakemake
+from conftest import MODEL, command, free_port, small_config, snakemake
+from dagshub_stand_in import stand_in
 from test_workflow import markers, trainings
 
-from resomap.config.schema import Tracking
+from resomap.cell import Cell
+from resomap.data import DATA_DIRECTORY
 from resomap.files import read_json
-from resomap.tracking.tracker import credentials, tracking_uri
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from resomap.marker import REQUIRED
+from resomap.study import Study
+from resomap.tracking.completed import prepared_digest
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real `mlflow server` process on the loopback interface."""
-    directory, port = tmp_path_factory.mktemp("server"), free_port()
-    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db", "--artifacts-destination", str(directory)]
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen(words, env=environment_with(), stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-                break
-            except OSError:
-                assert process.poll() is None, (directory / "log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+def client(server: str) -> Any:
+    """MLflow's own client of the server."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=server)
+
+
+def make_run(client: Any, study: Study, cell: Cell, status: str = "FINISHED", /, **changes: Any) -> str:
+    """A run of a cell as a trainer leaves it, but for the changes (None takes a tag away); its id."""
+    marker = dict.fromkeys(REQUIRED, None) | {"model": cell.model, "resolution": cell.resolution, "seed": cell.seed}
+    marker |= {"schema": 1, "fingerprint": study.fingerprint(cell), "base": study.base, "uid": "u", "epochs": 1}
+    marker |= {"metrics": {"test/accuracy": 0.5, "val/balanced_accuracy": 0.5}, "cost": {}, "exact": True}
+    marker |= changes.pop("marker", {})
+    tags = {"base": study.base, "fingerprint": study.fingerprint(cell), "cell": cell.name, "host": "b"}
+    tags |= {"marker": json.dumps(marker), "complete": "1"}
+    params = changes.pop("params", {})
+    name = changes.pop("name", cell.name)
+    tags |= changes
+    experiment = client.get_experiment_by_name(study.config.experiment)
+    known = experiment.experiment_id if experiment else client.create_experiment(study.config.experiment)
+    sent = {f"resomap.{key}": str(value) for key, value in tags.items() if value is not None}
+    run = client.create_run(known, tags=sent, run_name=name).info.run_id
+    for key, value in params.items():
+        client.log_param(run, key, value)
+    if status != "RUNNING":
+        client.set_terminated(run, status)
+    return run
 
 
 def test_what_one_copy_finished_is_skipped_by_another(server: str, images: Path, tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def test_a_server_that_is_away_costs_one_line(images: Path, tmp_path: Path) -> N
     listed = snakemake("-n", directory=tmp_path, config=config)
     assert listed.returncode == 0
     assert trainings(listed.stdout + listed.stderr) == 1
-    assert listed.stderr.count("is not asked: it does not answer properly") == 1
+    assert listed.stderr.count("is not asked: nothing listens there; start it, or check tracking.uri") == 1
 
 
 def test_a_dead_tracker_delays_the_end_by_drain_seconds_at_most(images: Path, tmp_path: Path) -> None:
@@ -113,24 +116,101 @@ def test_a_dead_tracker_delays_the_end_by_drain_seconds_at_most(images: Path, tm
     assert "Traceback" not in unsent.stderr
 
 
-def test_dagshub_is_an_address_and_a_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    tracking = Tracking(dagshub="owner/repo")
-    for name in ("DAGSHUB_CLIENT_HOST", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "DAGSHUB_USER_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    assert tracking_uri(tracking) == "https://dagshub.com/owner/repo.mlflow"
-    assert credentials(tracking) == {}
-    monkeypatch.setenv("DAGSHUB_USER_TOKEN", "secret")
-    assert credentials(tracking) == {"MLFLOW_TRACKING_USERNAME": "secret", "MLFLOW_TRACKING_PASSWORD": "secret"}
-    assert credentials(Tracking(uri="https://elsewhere.example")) == {}
+@pytest.mark.parametrize(
+    "targets",
+    [
+        pytest.param([], id="grid"),
+        pytest.param([f"results/{MODEL}/48.done"], id="direct"),
+        pytest.param([f"results/{MODEL}/48.done", f"results/{MODEL}/72.done"], id="several, one beside the grid"),
+        pytest.param([f"results/{MODEL}/all"], id="one model"),
+    ],
+)
+def test_every_target_asks_once_and_nothing_complete_is_trained(
+    server: str, client: Any, study_in: Callable[..., Study], tmp_path: Path, targets: list[str]
+) -> None:
+    with stand_in(server) as proxy:
+        # A batch size of its own: a base that no other test has.
+        changes = {"resolutions": [32, 48, 64], "training": {"batch_size": 6}, "tracking": {"uri": proxy.uri}}
+        study = study_in(**changes)
+        for resolution in (32, 48, 64, 72):
+            make_run(client, study, study.cell(MODEL, resolution))
+        for words in (["-n"], []):
+            proxy.requests.clear()
+            finished = snakemake(*words, *targets, directory=tmp_path, config=study.config.model_dump())
+            assert finished.returncode == 0, finished.stderr
+            assert trainings(finished.stdout + finished.stderr) == 0
+            # The second call has its markers: it has nothing to ask but for the target beside the grid.
+            assert proxy.asked("runs/search") == (1 if words else 0)
+        assert not list(tmp_path.glob("results/*/*.log"))
 
 
-def test_a_server_that_hangs_is_left_after_a_short_time(images: Path, tmp_path: Path) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        began = time.monotonic()
-        listed = snakemake("-n", directory=tmp_path, config=small_config(images, tracking={"uri": uri}))
-        assert listed.returncode == 0
-        assert "is not asked" in listed.stderr
-        assert time.monotonic() - began < 20
+def test_what_does_not_count_is_told_in_a_dry_run(
+    server: str, client: Any, study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    resolutions = [32, 40, 48, 56, 64, 72, 80, 88, 96]
+    study = study_in(resolutions=resolutions[:1], experiment="reasons", tracking={"uri": server})
+    config = {**study.config.model_dump(), "resolutions": resolutions}
+    cells = [study.cell(MODEL, resolution) for resolution in resolutions]
+    heartbeat = str(round(time.time()) - 130)  # a fresh one would leave the cell out
+    runs = [
+        make_run(client, study, cells[0], fingerprint="0" * 12, params={"epochs": 25, "batch_size": 8}),
+        make_run(client, study, cells[1], complete=None),
+        make_run(client, study, cells[2], "RUNNING", complete=None, heartbeat=heartbeat),
+        make_run(client, study, cells[3], "FAILED", complete=None, reason="the loss is nan"),
+        make_run(client, study, cells[4], complete=0),
+        make_run(client, study, cells[5], fingerprint=None, cell=None, base=None, name=f"{MODEL}_72"),
+        make_run(client, study, cells[6], marker={"metrics": {"test/accuracy": float("nan")}}),
+        make_run(client, study, cells[7], fingerprint="0" * 12, params={"epochs": 3}),
+        make_run(client, study, cells[8], "KILLED", complete=None, superseded="another"),
+    ]
+    listed = snakemake("-n", directory=tmp_path, config=config)
+    assert listed.returncode == 0, listed.stderr
+    assert trainings(listed.stdout + listed.stderr) == len(cells)
+    wanted = [
+        "finished with epochs 25, wanted 3",
+        "FINISHED without its complete tag",
+        r"RUNNING on b, heartbeat [23] min ago",
+        "FAILED: the loss is nan",
+        "was forgotten with `resomap forget --tracker`",
+        f"has this cell's name but no fingerprint; `resomap adopt {MODEL}_72` lets it count",
+        "is complete, but its marker is not a valid one",
+        "finished with other images, split, weights or version of the recipe",
+    ]
+    for cell, run, words in zip(cells, runs, wanted, strict=False):
+        assert re.search(rf"^{cell.name}.*: run {run[:8]} {words}", listed.stderr, re.MULTILINE), (cell, listed.stderr)
+    assert f"{cells[8].name}:" not in listed.stderr  # its run gave way to another
+    # Only what was asked for is explained.
+    listed = snakemake("-n", str(cells[1].marker), directory=tmp_path, config=config)
+    assert "without its complete tag" in listed.stderr
+    assert "the loss is nan" not in listed.stderr
+
+
+def test_a_run_on_other_image_contents_does_not_count(
+    server: str, client: Any, study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = study_in(experiment="contents", tracking={"uri": server})
+    [cell] = study.cells()
+    here = read_json(DATA_DIRECTORY / "manifest.json")["content_digest"]
+    assert prepared_digest(study.data_identity) == here
+    assert prepared_digest("another") is None
+    run = make_run(client, study, cell, marker={"content_digest": "f" * 64})
+    config = study.config.model_dump()
+    listed = snakemake("-n", directory=Path.cwd(), config=config)
+    assert trainings(listed.stdout + listed.stderr) == 1
+    assert f"{cell.name} is not taken from the tracker: run {run[:8]} saw other image contents" in listed.stderr
+    # Where nothing is prepared nobody can tell, and a marker that was believed is doubted once the images are there.
+    elsewhere = snakemake("-n", directory=tmp_path, config=config)
+    assert trainings(elsewhere.stdout + elsewhere.stderr) == 0
+    cell.marker.parent.mkdir(exist_ok=True)
+    cell.marker.write_bytes((tmp_path / cell.marker).read_bytes())
+    listed = snakemake("-n", directory=Path.cwd(), config=config)
+    assert trainings(listed.stdout + listed.stderr) == 1
+    assert "its marker came from a run that saw other images" in listed.stderr
+    # An older run on these very images counts, although it is not the newest.
+    mine = make_run(client, study, cell, marker={"content_digest": here})
+    make_run(client, study, cell, marker={"content_digest": "e" * 64})
+    listed = snakemake("-n", directory=Path.cwd(), config=config)
+    assert trainings(listed.stdout + listed.stderr) == 0
+    assert read_json(cell.marker)["run_id"] == mine
+    shown = command("resomap", "status", "--json", cwd=Path.cwd())
+    assert json.loads(shown.stdout)["cells"][0]["origin"] == "tracker"

@@ -1,61 +1,131 @@
-"""Cells that the tracker knows as complete: one paged query for the whole grid, answers checked here.
+"""Cells that the tracker knows as complete: one paged query for the whole study, answers checked here.
 
 A run counts when it is FINISHED, carries the complete tag (a bare FINISHED proves nothing: a script that dies in an
-exit handler ends so too), and its tag `resomap.marker` holds a marker that fits. That tag is the marker as the
-trainer wrote it.
+exit handler ends so too), and its tag `resomap.marker` holds a marker that fits: this cell, these settings, finite
+metrics, and the very images that are prepared here. That tag is the marker as the trainer wrote it.
 """
 
 import json
+import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resomap.cell import Cell
 from resomap.config.schema import Tracking
+from resomap.data import DATA_DIRECTORY
 from resomap.marker import is_valid, whole
-from resomap.tracking.tracker import ask
+from resomap.tracking.tracker import TrackerUnavailable, ask, is_remote
 
 MARKER_TAG = "resomap.marker"
 PAGE = 1000
+HEAD = 1 << 20  # bytes: what stands before the manifest's list of images
 
 
-def completed(tracking: Tracking, experiment: str, base: str, wanted: Mapping[Cell, str]) -> dict[Cell, dict[str, Any]]:
-    """Marker contents, with origin `tracker`, of those wanted cells (with their fingerprints) that are complete there.
+class Completed:
+    """The complete runs of one study. `ask_once` asks the tracker; `markers` answers from what it said."""
 
-    Of two complete runs the newest counts. Raises TrackerUnavailable.
+    def __init__(self, tracking: Tracking, experiment: str, base: str) -> None:
+        self._tracking, self._experiment, self._base = tracking, experiment, base
+        self._asked = False
+        self._known: dict[str, list[dict[str, Any]]] = {}  # by fingerprint, newest first
+        self.refused: dict[Cell, str] = {}  # complete runs that do not count all the same, in words
+
+    def ask_once(self) -> None:
+        """Ask at the first call; later ones, and those about a local database, which only we write, do nothing.
+
+        Raises TrackerUnavailable, which is not repeated; what came before the trouble is known.
+        """
+        if self._asked or not is_remote(self._tracking):
+            return
+        self._asked = True
+        for run in _complete_runs(self._tracking, self._experiment, self._base):
+            tags = run_tags(run)
+            content = _marker(tags)
+            if run["info"].get("status") == "FINISHED" and tags.get("resomap.complete") == "1" and content:
+                content |= {"origin": "tracker", "run_id": run["info"].get("run_id")}
+                self._known.setdefault(str(tags.get("resomap.fingerprint")), []).append(content)
+
+    def markers(self, wanted: Mapping[Cell, str], content_digest: str | None) -> dict[Cell, dict[str, Any]]:
+        """Marker contents, with origin `tracker`, of those wanted cells (with their fingerprints) that are complete.
+
+        `content_digest` is that of the images prepared here, where they are. Of several runs the newest counts.
+        """
+        found: dict[Cell, dict[str, Any]] = {}
+        for cell, fingerprint in wanted.items():
+            for content in self._known.get(fingerprint, []):
+                run = str(content["run_id"])[:8]
+                if not is_valid(content, cell, fingerprint):
+                    self.refused.setdefault(cell, f"run {run} is complete, but its marker is not a valid one")
+                elif is_of_other_images(content, content_digest):
+                    self.refused.setdefault(cell, f"run {run} saw other image contents than those prepared here")
+                else:
+                    found[cell] = content
+                    self.refused.pop(cell, None)
+                    break
+        return found
+
+
+def run_tags(run: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a run as MLflow's REST interface gives it."""
+    return {str(tag.get("key")): str(tag.get("value")) for tag in run.get("data", {}).get("tags", [])}
+
+
+def experiment_id(tracking: Tracking, name: str, seconds: float | None = None) -> str | None:
+    """The id of an experiment, None where there is none of that name. Raises TrackerUnavailable."""
+    quoted = name.replace("\\", "\\\\").replace("'", "\\'")
+    question = {"filter": f"name = '{quoted}'", "max_results": 1}
+    known = ask(tracking, "experiments/search", question, seconds).get("experiments")
+    return str(known[0]["experiment_id"]) if known else None
+
+
+def is_of_other_images(content: Mapping[str, Any], content_digest: str | None) -> bool:
+    """Whether a marker names other image contents than the given digest; where one is unknown, nothing is wrong."""
+    named = content.get("content_digest")
+    return bool(named and content_digest and named != content_digest)
+
+
+def prepared_digest(data_identity: str) -> str | None:
+    """The content digest of the images prepared in this directory; None where they are not, or are others.
+
+    Reads the head of manifest.json only: its list of images can be a million entries long.
     """
-    cell_of = {fingerprint: cell for cell, fingerprint in wanted.items()}
-    found: dict[Cell, dict[str, Any]] = {}
-    for run in _complete_runs(tracking, experiment, base):  # newest first
-        tags = {tag.get("key"): tag.get("value") for tag in run.get("data", {}).get("tags", [])}
-        cell = cell_of.get(str(tags.get("resomap.fingerprint")))
-        content = _marker(tags)
-        if content and cell is not None and cell not in found and is_valid(content, cell, wanted[cell]):
-            found[cell] = {**content, "origin": "tracker", "run_id": run["info"]["run_id"]}
-    return found
+    try:
+        with (DATA_DIRECTORY / "manifest.json").open("rb") as stream:
+            head = stream.read(HEAD)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    found = dict(re.findall(rb'^ {2}"(identity|content_digest)": "([0-9a-f]+)"', head, re.MULTILINE))
+    digest = found.get(b"content_digest")
+    return digest.decode() if digest and found.get(b"identity") == data_identity.encode() else None
 
 
 def _complete_runs(tracking: Tracking, experiment: str, base: str) -> Iterator[dict[str, Any]]:
-    name = experiment.replace("\\", "\\\\").replace("'", "\\'")
-    known = ask(tracking, "experiments/search", {"filter": f"name = '{name}'", "max_results": 1})
-    if not known.get("experiments"):
+    """Newest first, all within `tracking.timeout_seconds`."""
+    end = time.monotonic() + tracking.timeout_seconds
+    known = experiment_id(tracking, experiment)
+    if known is None:
         return
     question = {
-        "experiment_ids": [known["experiments"][0]["experiment_id"]],
+        "experiment_ids": [known],
         "filter": f"attributes.status = 'FINISHED' and tags.`resomap.base` = '{base}' "
         "and tags.`resomap.complete` = '1'",
         "order_by": ["attributes.start_time DESC"],
         "max_results": PAGE,
     }
     while True:
-        answer = ask(tracking, "runs/search", question)
-        yield from answer.get("runs", [])
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TrackerUnavailable(f"it did not give all of its answer within {tracking.timeout_seconds:g} s")
+        answer = ask(tracking, "runs/search", question, left)
+        yield from (run for run in answer.get("runs", []) if isinstance(run.get("info"), dict))
         if not answer.get("next_page_token"):
             return
         question["page_token"] = answer["next_page_token"]
 
 
-def _marker(tags: Mapping[Any, Any]) -> dict[str, Any] | None:
+def _marker(tags: Mapping[str, str]) -> dict[str, Any] | None:
     try:
         return whole(json.loads(tags[MARKER_TAG]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, ValueError):
         return None

@@ -1,32 +1,49 @@
-"""The local, append-only record of one training: what the tracker is to know, with fixed times.
+"""The local, append-only record of one cell's trainings: what the tracker is to know, with fixed times.
 
-One JSON object a line. Because every event carries its time, replaying it twice gives the same points once.
+One JSON object a line. Because every event carries its time, replaying it twice gives the same points once. Two
+processes write to it, the trainer and its companion (see `companion`), each line in one call.
 """
 
+import hashlib
 import json
+import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from resomap.files import strict_json
 
+SUFFIX = ".journal.jsonl"
+
 
 class Journal:
     """Appends events to a file; each line is complete on disk before the call returns."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_shared: bool = False) -> None:
+        """With `is_shared` another process is writing: a line that looks torn may be on its way."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        _end_torn_line(path, self._descriptor)
+        if not is_shared:
+            _end_torn_line(path, self._descriptor)
         self._known: set[tuple[int, str]] = set()  # (step, name) of the points that this training has written
 
-    def start(self, uid: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """An attempt begins: the run is created, or reopened under the same uid."""
+    def start(
+        self,
+        uid: str,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        data: Mapping[str, str] | None = None,
+    ) -> None:
+        """An attempt begins: the run is created, or reopened under the same uid.
+
+        `data` has `name`, `digest` and `source` of the images, all text.
+        """
         self._known = _points(self.path, uid)
-        self._append("start", uid=uid, name=name, params=dict(params), tags=dict(tags))
+        self._append("start", uid=uid, name=name, params=dict(params), tags=dict(tags), data=dict(data or {}))
 
     def metrics(self, step: int, values: Mapping[str, float | int | None]) -> None:
         """Values at an epoch; undefined ones are left out.
@@ -34,18 +51,25 @@ class Journal:
         A training that was killed passes again through epochs that it has written already, with the same values:
         they are left out too, or the tracker would show each point twice.
         """
-        new = {name: value for name, value in values.items() if value is not None and (step, name) not in self._known}
+        new = {name: value for name, value in values.items() if _is_number(value) and (step, name) not in self._known}
         if new:
             self._known |= {(step, name) for name in new}
             self._append("metrics", step=step, values=new)
 
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Tags that change while the run goes on (heartbeat)."""
-        self._append("tags", values=dict(values))
+    def beat(self, step: int, values: Mapping[str, float]) -> None:
+        """The training is alive; `values` is what the machine was doing, at the `step`-th beat."""
+        self._append("beat", step=step, values={name: value for name, value in values.items() if _is_number(value)})
 
-    def artifact(self, path: Path) -> None:
-        """A file to keep with the run; it is read when it is sent."""
-        self._append("artifact", path=str(path))
+    def artifact(self, path: Path, name: str | None = None) -> None:
+        """A file to keep with the run, under a name without the cell's; it is read when it is sent.
+
+        Its digest says then whether it is still the same: another training may have written it anew.
+        """
+        self._append("artifact", name=name or path.name, **_identified(path))
+
+    def figures(self, history: Path, predictions: Path) -> None:
+        """Curves and confusion matrix are to be drawn from these files."""
+        self._append("figures", history=_identified(history), predictions=_identified(predictions))
 
     def end(self, status: str, tags: Mapping[str, str]) -> None:
         """The attempt ends: FINISHED, FAILED or KILLED."""
@@ -56,29 +80,56 @@ class Journal:
 
     def _append(self, kind: str, **content: Any) -> None:
         event = {"kind": kind, "time": round(time.time() * 1000), **content}
-        os.write(self._descriptor, (strict_json(event, indent=None) + "\n").encode())
+        line = (strict_json(event, indent=None) + "\n").encode()
+        while line:  # short only where the disk is full, and then the next call says so
+            line = line[os.write(self._descriptor, line) :]
+
+
+def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each complete event from a byte offset on, with the offset behind it; a torn last line is left for later."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # a line torn by a kill; the attempt that followed wrote on below it
+            if isinstance(event, dict) and "kind" in event:
+                yield event, offset
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The complete events from a byte offset on, and the offset behind them; a torn last line is left for later."""
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        data = stream.read()
-    whole = data[: data.rfind(b"\n") + 1]
+    """The complete events from a byte offset on, and the offset behind the last of them."""
     events = []
-    for line in whole.splitlines():
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            continue  # a line torn by a kill; the attempt that followed wrote on below it
-    return events, offset + len(whole)
+    for event, after in events_from(path, offset):
+        events.append(event)
+        offset = after
+    return events, offset
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _identified(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": digest(path)}
+
+
+def _is_number(value: float | int | None) -> bool:
+    """Not for what JSON and trackers cannot hold: undefined, NaN, infinite."""
+    return value is not None and math.isfinite(value)
 
 
 def _points(path: Path, uid: str) -> set[tuple[int, str]]:
     """(step, name) of every point that the training `uid` has in the journal; another training may precede it."""
     found: set[tuple[int, str]] = set()
     current = None
-    for event in read_events(path)[0]:
+    for event, _ in events_from(path):
         if event["kind"] == "start":
             current = event["uid"]
         elif event["kind"] == "metrics" and current == uid:

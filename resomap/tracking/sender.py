@@ -1,30 +1,58 @@
 """Replays a journal to MLflow. Sent twice, stopped half-way, killed: the tracker ends up with the same run.
 
 A run is found by its uid before it is created; points carry the journal's times, so a repeated point is stored
-once; params and tags are set to the same values; the complete tag is written last.
+once; params that are there already are left alone; the complete tag is written last. Only one process sends a
+journal at a time, and what it has sent stands in the receipt beside it.
 """
 
-import argparse
 import fcntl
-import os
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resomap.errors import ResomapError
 from resomap.files import read_json, write_json
-from resomap.tracking.journal import read_events
-from resomap.tracking.tracker import LOCAL_ARTIFACTS, LOCAL_DATABASE
+from resomap.study import STATE_DIRECTORY
+from resomap.tracking import artifacts
+from resomap.tracking.access import without_secrets
+from resomap.tracking.client import UID, connect, experiment_id, find_or_create, is_missing, is_refusal, rival, sweep
+from resomap.tracking.elsewhere import Elsewhere, note_beside
+from resomap.tracking.journal import events_from
+from resomap.tracking.place import place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
 
-POLL_SECONDS = 1.0
-RETRY_SECONDS = 15.0
-BATCH = 100  # params or tags a call: the REST interface's limit; metrics may be 1000
-PARAM_LENGTH = 6000
+BATCH = 100  # params or tags a call: the REST interface's limit
+POINTS = 1000  # metrics a call, likewise
+PARAM_LENGTH, TAG_LENGTH = 6000, 5000
+COMPLETE = "resomap.complete"
+# What an earlier attempt may have left on the run, and what is not true any more once it goes on.
+ENDINGS = ("resomap.reason", "resomap.superseded")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the tracker at `uri` has: everything before the byte `offset`, in the run `run_id` of the training `uid`."""
+
+    uri: str
+    offset: int = 0
+    run_id: str | None = None
+    uid: str | None = None
+    is_open: bool = False  # the attempt that was sent last has not ended
+
+    @classmethod
+    def read(cls, journal: Path) -> "Receipt | None":
+        """The receipt of a journal, or None where it has none or the file is damaged."""
+        content = read_json(receipt_path(journal))
+        try:
+            known = {name: content[name] for name in ("uri", "offset", "run_id", "uid")}
+            return cls(**known, is_open=bool(content.get("is_open")))
+        except (AttributeError, KeyError, TypeError):
+            return None
 
 
 def receipt_path(journal: Path) -> Path:
@@ -34,145 +62,223 @@ def receipt_path(journal: Path) -> Path:
 
 def sent_run_id(journal: Path) -> str | None:
     """The id that the tracker gave to the journal's run, once it has."""
-    return (read_json(receipt_path(journal)) or {}).get("run_id")
+    receipt = Receipt.read(journal)
+    return receipt.run_id if receipt else None
 
 
-def is_sent(journal: Path) -> bool:
-    """Whether the tracker has everything that is in the journal."""
-    receipt = read_json(receipt_path(journal)) or {}
-    return receipt.get("offset") == journal.stat().st_size
+def is_sent(journal: Path, uri: str | None = None) -> bool:
+    """Whether the tracker (this one, where one is named) has everything that is in the journal."""
+    receipt = Receipt.read(journal)
+    if receipt is None or uri not in (None, receipt.uri):
+        return False
+    return next(events_from(journal, receipt.offset), None) is None
+
+
+class Busy(Exception):
+    """Another process is sending this journal."""
+
+
+class _RunLost(Exception):
+    """The tracker no longer has the run that the receipt names: its database was made anew."""
 
 
 class Sender:
     """Sends one journal to one experiment of one tracker."""
 
-    def __init__(self, journal: Path, uri: str, experiment: str) -> None:
+    def __init__(self, journal: Path, uri: str, experiment: str, say: Callable[[str], None] = print) -> None:
         self._journal = journal
         self._uri = uri
         self._experiment = experiment
+        self._say = say
         self._client: MlflowClient | None = None
-        receipt = read_json(receipt_path(journal)) or {}
-        fits = receipt.get("uri") == uri  # another tracker knows nothing of what the first one got
-        self._offset: int = receipt.get("offset", 0) if fits else 0
-        self._run_id: str | None = receipt.get("run_id") if fits else None
-        self._uid: str | None = receipt.get("uid") if fits else None
+        self._receipt = Receipt(uri)
 
     def send(self) -> str | None:
         """Send what is not sent yet; the run's id, or None where the journal is empty.
 
-        Raises mlflow.exceptions.MlflowException (or requests' errors) where the tracker does not take it.
+        Raises Busy where another process is at it, and mlflow.exceptions.MlflowException (or requests' errors)
+        where the tracker does not take it.
         """
-        events, offset = read_events(self._journal, self._offset)
-        for event in _gathered(events):
-            self._apply(event)
-        if events:
-            self._offset = offset
-            receipt = {"uri": self._uri, "offset": offset, "run_id": self._run_id, "uid": self._uid}
-            write_json(receipt_path(self._journal), receipt)
-        return self._run_id
+        with self._alone():
+            try:
+                self._send_rest()
+            except Exception as error:
+                if not (isinstance(error, _RunLost) or is_missing(error)) or not self._receipt.offset:
+                    raise
+                self._say("the tracker does not know the run any more: all of it is sent again")
+                self._keep(Receipt(self._uri))
+                self._send_rest()
+        return self._receipt.run_id
 
-    def _apply(self, event: Mapping[str, Any]) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+    def look_around(self) -> Elsewhere | None:
+        """Another run that counts in place of this one, while this one's attempt lasts; it is also noted on disk.
 
-        client, kind = self._connected(), event["kind"]
-        if kind == "start":
-            if event["uid"] != self._uid:  # the settings changed: another training, another run
-                self._uid, self._run_id = event["uid"], None
-            self._run_id = self._run_id or self._find(event["uid"]) or self._create(event)
-            client.update_run(self._run_id, status="RUNNING")
-            params = [Param(name, str(value)[:PARAM_LENGTH]) for name, value in event["params"].items()]
-            tags = [RunTag(name, value) for name, value in event["tags"].items()]
-            for part in _parts(params, BATCH):
-                client.log_batch(self._run_id, params=part)
-            for part in _parts(tags, BATCH):
-                client.log_batch(self._run_id, tags=part)
-            return
-        if self._run_id is None:
+        Raises what `send` raises.
+        """
+        receipt = Receipt.read(self._journal)
+        if receipt is None or not receipt.is_open or receipt.run_id is None or receipt.uri != self._uri:
+            return None
+        client = self._connected()
+        other = rival(client, client.get_run(receipt.run_id), place())
+        if other is not None:
+            other.write(note_beside(self._journal))
+        return other
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two senders of one journal would not do harm to what is there, but might create a run each."""
+        path = STATE_DIRECTORY / "locks" / f"{self._journal.parent.name}@{self._journal.name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(f"{self._journal} is being sent by another process") from None
+            receipt = Receipt.read(self._journal)
+            # Another tracker knows nothing of what the first one got.
+            self._receipt = receipt if receipt and receipt.uri == self._uri else Receipt(self._uri)
+            yield
+
+    def _send_rest(self) -> None:
+        events = list(events_from(self._journal, self._receipt.offset))
+        ends = [number for number, (event, _) in enumerate(events) if event["kind"] == "end"]
+        last_end, number = (ends[-1] if ends else -1), 0
+        for group, offset in _groups(events):
+            receipt = self._apply(group, is_over=number < last_end)
+            number += len(group)
+            self._keep(replace(receipt, offset=offset))
+
+    def _keep(self, receipt: Receipt) -> None:
+        self._receipt = receipt
+        write_json(receipt_path(self._journal), asdict(receipt))
+
+    def _apply(self, group: list[dict[str, Any]], is_over: bool) -> Receipt:
+        """Send one group of events; the receipt for it. `is_over`: the attempt's end is in the journal already."""
+        event, receipt = group[0], self._receipt
+        if event["kind"] == "start":
+            run_id = self._start(event, is_over)
+            return replace(receipt, run_id=run_id, uid=event["uid"], is_open=True)
+        if receipt.run_id is None:
             raise ResomapError(f"{self._journal} does not begin with the start of a run")
-        if kind == "metrics":
-            points = [Metric(name, value, event["time"], event["step"]) for name, value in event["values"].items()]
-            for part in _parts(points, 10 * BATCH):
-                client.log_batch(self._run_id, metrics=part)
-        elif kind == "tags":
-            client.log_batch(self._run_id, tags=[RunTag(*pair) for pair in event["values"].items()])
-        elif kind == "artifact" and Path(event["path"]).exists():
-            client.log_artifact(self._run_id, event["path"])
-        elif kind == "end":
-            client.set_terminated(self._run_id, event["status"], event["time"])
-            for name, value in event["tags"].items():
-                client.set_tag(self._run_id, name, value)
+        if event["kind"] == "end":
+            self._end(receipt.run_id, event)
+            return replace(receipt, is_open=False)
+        if event["kind"] == "artifact":
+            self._tell(artifacts.send_file(self._connected(), receipt.run_id, event))
+        elif event["kind"] == "figures":
+            self._tell(artifacts.send_figures(self._connected(), receipt.run_id, event))
+        else:
+            self._values(receipt.run_id, group)
+        return receipt
+
+    def _start(self, event: Mapping[str, Any], is_over: bool) -> str:
+        from mlflow.entities import Param, RunTag
+
+        client = self._connected()
+        experiment = experiment_id(client, self._uri, self._experiment)
+        tags = {**event["tags"], "resomap.heartbeat": _seconds(event)}
+        if base := tags.get("resomap.base"):
+            tags["mlflow.parentRunId"] = sweep(client, experiment, base)
+
+        def create() -> "Run":
+            content = {name: value[:TAG_LENGTH] for name, value in tags.items()} | {UID: event["uid"]}
+            return client.create_run(experiment, event["time"], content, event["name"])
+
+        run = find_or_create(client, experiment, UID, event["uid"], create)
+        run_id = str(run.info.run_id)
+        if event["uid"] == self._receipt.uid and run_id != self._receipt.run_id:
+            raise _RunLost
+        # Where the journal holds the end as well, the run may be FINISHED there: it does not become RUNNING again.
+        if not is_over and run.info.status != "RUNNING":
+            client.update_run(run_id, status="RUNNING")
+        for name in ENDINGS:
+            if name in run.data.tags:
+                client.delete_tag(run_id, name)
+        # Params never change in MLflow: a moved data folder, say, must not stop the journal for ever.
+        new = {name: value for name, value in event["params"].items() if name not in run.data.params}
+        for params in _parts([Param(name, str(value)[:PARAM_LENGTH]) for name, value in new.items()], BATCH):
+            self._bisect(lambda part: client.log_batch(run_id, params=part), params)
+        changed = [RunTag(*pair) for pair in tags.items() if run.data.tags.get(pair[0]) != pair[1]]
+        for part in _parts(changed, BATCH):
+            client.log_batch(run_id, tags=part)
+        if event.get("data"):
+            self._bisect(lambda part: artifacts.send_data(client, run_id, part[0]), [event["data"]])
+        return run_id
+
+    def _values(self, run_id: str, group: list[dict[str, Any]]) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        points = [
+            Metric(name, value, event["time"], event["step"])
+            for event in group
+            for name, value in (event["values"] if event["kind"] in ("metrics", "beat") else {}).items()
+            if value is not None
+        ]
+        tags = {"resomap.heartbeat": _seconds(group[-1])}
+        for part in _parts(points, POINTS):
+            self._bisect(lambda some: self._log_points(run_id, some), part)
+        self._connected().log_batch(run_id, tags=[RunTag(*pair) for pair in tags.items()])
+
+    def _log_points(self, run_id: str, points: "list[Metric]") -> None:
+        self._connected().log_batch(run_id, metrics=points)
+
+    def _end(self, run_id: str, event: Mapping[str, Any]) -> None:
+        client = self._connected()
+        last = {name: value for name, value in event["tags"].items() if name == COMPLETE}
+        for name, value in event["tags"].items():
+            if name not in last:
+                client.set_tag(run_id, name, value)
+        client.set_terminated(run_id, event["status"], event["time"])
+        for name, value in last.items():
+            client.set_tag(run_id, name, value)
+
+    def _bisect(self, send: Callable[[list[Any]], object], items: list[Any]) -> None:
+        """Send items; those that the server refuses for good are left out, each with a line."""
+        try:
+            send(items)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(items) == 1:
+                self._say(f"the tracker refuses {_short(items[0])}: {_short(error)}")
+                return
+            middle = len(items) // 2
+            self._bisect(send, items[:middle])
+            self._bisect(send, items[middle:])
+
+    def _tell(self, sentence: str | None) -> None:
+        if sentence:
+            self._say(sentence)
 
     def _connected(self) -> "MlflowClient":
         if self._client is None:
             self._client = connect(self._uri)
         return self._client
 
-    def _find(self, uid: str) -> str | None:
-        client = self._connected()
-        experiment = client.get_experiment_by_name(self._experiment)
-        if experiment is None:
-            return None
-        found = client.search_runs([experiment.experiment_id], f"tags.`resomap.uid` = '{uid}'", max_results=1)
-        return found[0].info.run_id if found else None
 
-    def _create(self, event: Mapping[str, Any]) -> str:
-        client = self._connected()
-        experiment = _experiment_id(client, self._uri, self._experiment)
-        tags = {**event["tags"], "resomap.uid": event["uid"]}
-        run = client.create_run(experiment, start_time=event["time"], tags=tags, run_name=event["name"])
-        return run.info.run_id
+def in_words(error: BaseException) -> str:
+    """What went wrong, in one line without credentials."""
+    return f"{type(error).__name__}: {_short(error)}"
 
 
-def connect(uri: str) -> "MlflowClient":
-    """An MLflow client that gives up soon. Creates the local database's schema once, under a lock.
-
-    Processes that use a fresh database at the same moment break each other, so all wait for the first.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from mlflow import MlflowClient
-
-    if not uri.startswith("sqlite:"):
-        return MlflowClient(tracking_uri=uri)
-    LOCAL_DATABASE.parent.mkdir(parents=True, exist_ok=True)
-    with open(LOCAL_DATABASE.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    return client
-
-
-def _experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    known = client.get_experiment_by_name(name)
-    if known is not None:
-        return known.experiment_id
-    location = LOCAL_ARTIFACTS.resolve().as_uri() if uri.startswith("sqlite:") else None
-    try:
-        return client.create_experiment(name, artifact_location=location)
-    except MlflowException:  # another sender was faster
-        known = client.get_experiment_by_name(name)
-        if known is None:
-            raise
-        return known.experiment_id
-
-
-def _gathered(events: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The events without tags that a later one overwrites anyway (a heartbeat an epoch, sent hours later)."""
-    waiting: dict[str, str] = {}
-    for event in events:
-        if event["kind"] == "tags":
-            waiting.update(event["values"])
+def _groups(events: Iterable[tuple[dict[str, Any], int]]) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Neighbouring events that can be sent in one call, and the offset behind them."""
+    waiting: list[dict[str, Any]] = []
+    after = 0
+    for event, offset in events:
+        if event["kind"] in ("metrics", "beat", "tags"):
+            waiting.append(event)
+            after = offset
+            if sum(len(one["values"]) for one in waiting) >= POINTS:
+                yield waiting, after
+                waiting = []
             continue
-        if event["kind"] != "metrics" and waiting:
-            yield {"kind": "tags", "values": dict(waiting)}
-            waiting.clear()
-        yield event
+        if waiting:
+            yield waiting, after
+            waiting = []
+        yield [event], offset
     if waiting:
-        yield {"kind": "tags", "values": waiting}
+        yield waiting, after
 
 
 def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
@@ -180,41 +286,9 @@ def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield items[start : start + size]
 
 
-def follow(journal: Path, uri: str, experiment: str, parent: int) -> bool:
-    """Send while the trainer `parent` lives, then once more; True where everything arrived."""
-    sender, next_try = Sender(journal, uri, experiment), 0.0
-    while True:
-        alive = os.getppid() == parent
-        if time.monotonic() >= next_try or not alive:
-            try:
-                sender.send()
-                if not alive or _has_ended(journal):
-                    return True
-            except Exception as error:
-                # Whatever the tracker does, the journal keeps it; the next call goes on from there.
-                print(f"tracker: {type(error).__name__}: {str(error)[:300]}; trying again later", flush=True)
-                if not alive:
-                    return False
-                next_try = time.monotonic() + RETRY_SECONDS
-        time.sleep(POLL_SECONDS)
+def _seconds(event: Mapping[str, Any]) -> str:
+    return str(round(event["time"] / 1000))
 
 
-def _has_ended(journal: Path) -> bool:
-    """Whether the attempt is over and the tracker has all of it."""
-    events, _ = read_events(journal)
-    return bool(events) and events[-1]["kind"] == "end" and is_sent(journal)
-
-
-def main() -> int:
-    """`python -m resomap.tracking.sender`: started by a trainer for its own journal."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("journal", type=Path)
-    parser.add_argument("--uri", required=True)
-    parser.add_argument("--experiment", required=True)
-    parser.add_argument("--parent", type=int, required=True)
-    given = parser.parse_args()
-    return 0 if follow(given.journal, given.uri, given.experiment, given.parent) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _short(value: object) -> str:
+    return " ".join(without_secrets(str(value)).split())[:300]

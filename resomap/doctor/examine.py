@@ -1,0 +1,19 @@
+"""The whole examination, in the order in which a grid would meet its troubles."""
+
+from collections.abc import Iterator
+
+from resomap.config import Config
+from resomap.doctor.data import look_at_data
+from resomap.doctor.finding import Finding
+from resomap.doctor.machine import look_at_device, look_at_disk
+from resomap.doctor.slurm import look_at_slurm
+from resomap.doctor.tracker import look_at_tracker
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Each finding as soon as it is made."""
+    yield from look_at_data(config)
+    yield from look_at_disk(config)
+    yield from look_at_tracker(config)
+    yield from look_at_slurm()
+    yield from look_at_device(config)  # last: importing torch takes the longest

@@ -1,0 +1,40 @@
+"""Whether this machine can send jobs to a Slurm cluster."""
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+from resomap.doctor.finding import Finding
+
+SECONDS = 10
+
+
+def look_at_slurm() -> Iterator[Finding]:
+    """No Slurm is nothing bad: the grid runs on this machine."""
+    if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
+        yield Finding("note", "Slurm", "no Slurm here: the grid runs on this machine")
+        return
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        yield Finding(
+            "bad", "Slurm", "Snakemake's plugin for it is missing", "pip install snakemake-executor-plugin-slurm"
+        )
+    try:
+        asked = subprocess.run(
+            ["sinfo", "-h", "-o", "%P %a %G"], capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding("bad", "Slurm", f"sinfo does not answer ({type(error).__name__})", "ask the cluster's operators")
+        return
+    if asked.returncode != 0:
+        said = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        yield Finding("bad", "Slurm", f"sinfo fails: {said}", "check that slurmctld runs and that SLURM_CONF is right")
+        return
+    rows = [line.split(maxsplit=2) for line in asked.stdout.splitlines() if line.strip()]
+    with_gpu = [row[0].rstrip("*") for row in rows if len(row) == 3 and "gpu" in row[2] and row[1] == "up"]
+    names = ", ".join(dict.fromkeys(with_gpu))
+    yield (
+        Finding("ok", "Slurm", f"partitions with GPUs: {names}")
+        if names
+        else Finding("note", "Slurm", "no partition that is up has GPUs", "train with --config device=cpu there")
+    )

@@ -1,0 +1,151 @@
+"""An MLflow client that gives up soon, and the runs it looks for: found before they are made, made once.
+
+Every function here may be interrupted anywhere and called again: a run that another process made at the same moment
+is noticed by looking again, and the lowest (start time, id) of several counts.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from resomap.marker import whole
+from resomap.tracking.completed import MARKER_TAG
+from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
+from resomap.tracking.tracker import LOCAL_ARTIFACTS, LOCAL_DATABASE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+UID = "resomap.uid"
+SWEEP = "resomap.sweep"  # the tag of a sweep's parent run; its value is the base of all cells in it
+LOOK_AGAIN_SECONDS = 1.0
+SEVERAL = 200
+# What the server will say again, however often it is asked: the event is left out, those behind it are not.
+REFUSALS = ("INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
+
+
+def connect(uri: str) -> "MlflowClient":
+    """A client that gives up after seconds, not minutes. Creates the local database's schema once, under a lock.
+
+    Processes that use a fresh database at the same moment break each other, so all wait for the first.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow import MlflowClient
+
+    if not uri.startswith("sqlite:"):
+        return MlflowClient(tracking_uri=uri)
+    LOCAL_DATABASE.parent.mkdir(parents=True, exist_ok=True)
+    with open(LOCAL_DATABASE.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
+    """The id of an experiment, which is made where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return known.experiment_id
+    location = LOCAL_ARTIFACTS.resolve().as_uri() if uri.startswith("sqlite:") else None
+    try:
+        return client.create_experiment(name, artifact_location=location)
+    except MlflowException:  # another process was faster
+        known = client.get_experiment_by_name(name)
+        if known is None:
+            raise
+        return known.experiment_id
+
+
+def find_or_create(
+    client: "MlflowClient", experiment: str, tag: str, value: str, create: Callable[[], "Run"], pause: float = 0.0
+) -> "Run":
+    """The one run whose tag has this value.
+
+    After creating it, and after a `pause` in seconds for those who began at the same moment, it looks again: the
+    lowest (start time, id) counts, and what we made in vain is deleted.
+    """
+    found = _tagged(client, experiment, tag, value)
+    if not found:
+        made = create()
+        time.sleep(pause)
+        found = _tagged(client, experiment, tag, value) or [made]
+        if made.info.run_id != found[0].info.run_id:
+            client.delete_run(made.info.run_id)
+    return found[0]
+
+
+def sweep(client: "MlflowClient", experiment: str, base: str) -> str:
+    """The id of the run that stands above all cells of one base. It is a heading and no process: FINISHED at once."""
+
+    def create() -> "Run":
+        tags = {SWEEP: base, "mlflow.note.content": "All cells of one grid. Each of them is a run below this one."}
+        return client.create_run(experiment, round(time.time() * 1000), tags, f"sweep {base}")
+
+    run = find_or_create(client, experiment, SWEEP, base, create, LOOK_AGAIN_SECONDS)
+    if run.info.status == "RUNNING":
+        client.set_terminated(run.info.run_id, "FINISHED")
+    return str(run.info.run_id)
+
+
+def rival(client: "MlflowClient", run: "Run", here: str) -> Elsewhere | None:
+    """Another run of the same cell and settings that counts in place of this one, or None.
+
+    A complete one counts always; of those that run, the one with the lowest (start time, id) whose heartbeat is fresh.
+    """
+    own, fingerprint = run.data.tags, run.data.tags["resomap.fingerprint"]
+    found = client.search_runs(
+        [run.info.experiment_id],
+        f"tags.`resomap.fingerprint` = '{fingerprint}'",
+        max_results=SEVERAL,
+        order_by=["attributes.start_time DESC"],
+    )
+    digest = own.get("resomap.content_digest")
+    others = [
+        other for other in found if other.info.run_id != run.info.run_id and competes(other.data.tags, here, digest)
+    ]
+    for other in others:
+        marker = _marker(other.data.tags)
+        if other.info.status == "FINISHED" and other.data.tags.get("resomap.complete") == "1" and marker:
+            marker |= {"origin": "tracker", "run_id": other.info.run_id}
+            return from_tags(other.info.run_id, other.data.tags, marker)
+    running = [other for other in others if other.info.status == "RUNNING" and _order(other) < _order(run)]
+    fresh = [from_tags(other.info.run_id, other.data.tags) for other in sorted(running, key=_order)]
+    return next((other for other in fresh if other.is_fresh), None)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server understood and will never take it, as opposed to trouble that passes."""
+    return getattr(error, "error_code", None) in REFUSALS
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether the server does not know what it was asked for."""
+    return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+
+
+def _tagged(client: "MlflowClient", experiment: str, tag: str, value: str) -> "list[Run]":
+    """The runs whose tag has this value, the one that counts first."""
+    return sorted(client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=SEVERAL), key=_order)
+
+
+def _order(run: "Run") -> tuple[int, str]:
+    return run.info.start_time, run.info.run_id
+
+
+def _marker(tags: Mapping[str, str]) -> dict[str, Any] | None:
+    try:
+        return whole(json.loads(tags[MARKER_TAG]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,129 @@
+"""The step `fetch`: for a cell known only from the tracker, the files of its run come here.
+
+What a run does not have is not available; no cell is trained for it.
+"""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resomap import shelf
+from resomap.cell import Cell
+from resomap.errors import ResomapError
+from resomap.evaluation.predictions import Predictions
+from resomap.files import read_json, sync_directory, write_json
+from resomap.marker import is_valid, read_marker
+from resomap.study import Study
+from resomap.tracking import record
+from resomap.tracking.client import connect, is_missing
+from resomap.tracking.fetched import SCHEMA, record_path
+from resomap.tracking.sender import in_words
+from resomap.tracking.tracker import credentials, tracking_uri
+from resomap.train.lock import cell_lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NOT_THERE = "the run does not have it"
+
+
+def fetch_cell(study: Study, cell: Cell, say: Callable[[str], None]) -> None:
+    """Bring the files of the run that the cell's marker names, and write the record of what was there.
+
+    Raises ResomapError where the cell is not done.
+    """
+    with cell_lock(cell, say):
+        marker = read_marker(cell.marker)
+        if marker is None or not is_valid(marker, cell, study.fingerprint(cell)):
+            raise ResomapError(f"{cell.name} is not done under these settings; run {study.resume_command(cell)}")
+        if marker["origin"] != "tracker":
+            raise ResomapError(f"{cell.name} was trained here: all that its run has is here, there is nothing to fetch")
+        _Fetch(study, cell, marker, say).run()
+
+
+class _Fetch:
+    """One call of the step."""
+
+    def __init__(self, study: Study, cell: Cell, marker: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        self._study, self._cell, self._marker, self._say = study, cell, marker, say
+        # By artifact: where it belongs, and whether a file is the marker's. What has no such test is believed.
+        self._wanted: dict[str, tuple[Path, Callable[[Path], bool]]] = {
+            "predictions.npz": (cell.beside_marker("predictions.npz"), self._are_its_predictions),
+            "history.csv": (cell.beside_marker("history.csv"), lambda path: path.read_text().startswith("epoch,")),
+            "config.yaml": (record.config_path(cell), lambda _: True),
+            "environment.json": (record.environment_path(cell), lambda path: read_json(path) is not None),
+            "best.pt": (cell.checkpoints / "best.pt", self._are_its_weights),
+        }
+
+    def run(self) -> None:
+        """Fetch, and write the record."""
+        here: dict[str, str | None] = dict.fromkeys(self._wanted)
+        unavailable: dict[str, str] = {}
+        is_final = True
+        try:
+            there = self._names_there()
+            for name in self._wanted:
+                reason = self._bring(name) if name in there else NOT_THERE
+                if reason is None:
+                    here[name] = str(self._wanted[name][0])
+                else:
+                    unavailable[name] = reason
+        except Exception as error:  # a tracker fails in many ways; the next call asks again
+            is_final = is_missing(error)
+            words = "the tracker has no such run any more" if is_final else f"it did not come: {in_words(error)}"
+            unavailable |= {name: words for name, place in here.items() if place is None and name not in unavailable}
+        for name, reason in unavailable.items():
+            self._say(f"{self._cell.name}: {name} is not available: {reason}")
+        content = {
+            "schema": SCHEMA,
+            "cell": self._cell.name,
+            **{name: self._marker[name] for name in ("fingerprint", "uid", "run_id")},
+            "files": here,
+            "unavailable": unavailable,
+            "is_final": is_final,
+        }
+        write_json(record_path(self._cell), content)
+
+    def _names_there(self) -> set[str]:
+        os.environ.update(credentials(self._study.config.tracking))
+        self._client: MlflowClient = connect(tracking_uri(self._study.config.tracking))
+        return {item.path for item in self._client.list_artifacts(self._marker["run_id"])}
+
+    def _bring(self, name: str) -> str | None:
+        """None where the file is in its place, else why it is not."""
+        place, is_right = self._wanted[name]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place.parent) as directory:
+            path = Path(self._client.download_artifacts(self._marker["run_id"], name, directory))
+            try:
+                is_its = is_right(path)
+            except (OSError, UnicodeDecodeError):
+                is_its = False
+            if not is_its:
+                return "what the run has under this name is damaged or of another training"
+            if name == "best.pt":
+                # An identity of our own: a training that begins here one day is not the one that made these weights.
+                identity = {"fingerprint": self._marker["fingerprint"], "uid": uuid.uuid4().hex}
+                shelf.claim(self._cell, {**identity, "cell": self._cell.name})
+            os.replace(path, place)
+        sync_directory(place.parent)
+        return None
+
+    def _are_its_predictions(self, path: Path) -> bool:
+        found = Predictions.load(path)
+        return found is not None and self._is_its(found.fingerprint, found.uid)
+
+    def _are_its_weights(self, path: Path) -> bool:
+        from resomap.train.checkpoint import DamagedCheckpoint, load_sealed
+
+        try:
+            content = load_sealed(path)
+        except DamagedCheckpoint:
+            return False
+        return self._is_its(content.get("fingerprint"), content.get("uid"))
+
+    def _is_its(self, fingerprint: object, uid: object) -> bool:
+        return (fingerprint, uid) == (self._marker["fingerprint"], self._marker["uid"])

@@ -1,0 +1,77 @@
+"""Which cells have files to fetch from the tracker, and the record of what was fetched. Light: planning reads it.
+
+`results/<model>/<resolution>.fetched.json`, strict JSON:
+
+    schema, cell, fingerprint, uid, run_id    whose files these are
+    files          {"predictions.npz": path here, or null where it is not available}
+    unavailable    {"best.pt": why it is null, in a sentence}
+    is_final       false: the tracker did not answer, so the next call asks again
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resomap.cell import Cell
+from resomap.files import read_json
+from resomap.marker import is_valid, read_marker
+from resomap.study import Study
+from resomap.tracking.tracker import is_remote
+
+if TYPE_CHECKING:
+    from resomap.planning.planner import Planner
+
+SCHEMA = 1
+
+
+def record_path(cell: Cell) -> Path:
+    """`results/vgg11/320.fetched.json`."""
+    return cell.beside_marker("fetched.json")
+
+
+def is_fetched(cell: Cell, marker: Mapping[str, Any]) -> bool:
+    """Whether all that the marker's run has is here, as far as the tracker could be asked."""
+    content = read_json(record_path(cell))
+    return (
+        isinstance(content, dict)
+        and content.get("schema") == SCHEMA
+        and content.get("run_id") == marker["run_id"]
+        and content.get("is_final") is True
+    )
+
+
+def is_fetchable(study: Study, cell: Cell, marker: Mapping[str, Any]) -> bool:
+    """Whether a marker is of a run in the tracker that may be asked."""
+    may_ask = study.config.skip_completed and is_remote(study.config.tracking)
+    return may_ask and marker["origin"] == "tracker" and is_valid(marker, cell, study.fingerprint(cell))
+
+
+class FetchPlan:
+    """What the Snakefile asks about fetching. Cells that were trained here have no such step."""
+
+    def __init__(self, planner: "Planner") -> None:
+        self._planner = planner
+        self._study = planner.study
+
+    def records(self, wildcards: Any = None) -> list[str]:
+        """The records of the grid's cells, or of one model's, that are known only from the tracker."""
+        self._planner.markers(wildcards)  # settles which those are
+        model = getattr(wildcards, "model", None)
+        return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]
+
+    def record(self, wildcards: Any) -> list[str]:
+        """The record of one cell, or nothing."""
+        return self._record(self._planner.cell(wildcards))
+
+    def run(self, wildcards: Any) -> str:
+        """The only param of a fetch job: the run that the cell's marker names."""
+        marker = read_marker(self._planner.cell(wildcards).marker)
+        return str(marker["run_id"]) if marker else ""
+
+    def _record(self, cell: Cell) -> list[str]:
+        marker = read_marker(cell.marker)
+        if marker is None or not is_fetchable(self._study, cell, marker):
+            return []
+        if not is_fetched(cell, marker):
+            self._planner.make_again(record_path(cell))
+        return [str(record_path(cell))]

@@ -1,0 +1,17 @@
+# What the tracker has of a cell that was trained elsewhere: predictions, history, configuration, weights if kept.
+from resomap.tracking.fetched import FetchPlan
+
+FETCH = FetchPlan(PLAN)
+
+
+# On the machine that plans: a compute node may have no network.
+rule fetch:
+    input:
+        "results/{model}/{resolution}{suffix}.done",
+    output:
+        "results/{model}/{resolution}{suffix}.fetched.json",
+    localrule: True
+    params:
+        run=FETCH.run,
+    shell:
+        "{RESOMAP} fetch {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --study {STUDY}"

@@ -2,7 +2,7 @@
 # (The logger plugin knows this project's Snakefile by the first word of this file.)
 from snakemake.utils import min_version
 
-from resomap.planner import Planner
+from resomap.planning.planner import Planner
 
 min_version("9.27")
 
@@ -23,7 +23,10 @@ wildcard_constraints:
 
 
 include: "workflow/rules/data.smk"
+include: "workflow/rules/cost.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/map.smk"
 
 
@@ -31,4 +34,5 @@ rule all:
     default_target: True
     input:
         PLAN.markers,  # named themselves: Snakemake would not miss one behind a summary that is up to date
+        FETCH.records,
         "results/summary.csv",

@@ -15,6 +15,7 @@ from resomap.choice import within_margin
 from resomap.files import read_json, strict_json
 from resomap.marker import is_valid, read_marker
 from resomap.progress import Failure, Progress, duration, is_alive
+from resomap.tracking.elsewhere import Elsewhere, note_path
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -189,6 +190,9 @@ def _status(cell: Cell, fingerprint: str, metric: str) -> CellStatus:
         return CellStatus(cell, "running", progress=progress)
     failure = Failure.read(cell.beside_marker("failed.json"))
     is_last_word = failure is not None and (progress is None or failure.at >= progress.started_at)
+    other = Elsewhere.read(note_path(cell))
+    if other is not None and other.fingerprint == fingerprint and (failure is None or other.seen_at > failure.at):
+        return CellStatus(cell, "waiting", note=str(other) if other.is_fresh else f"it was {other}")
     if failure is not None and failure.fingerprint == fingerprint and is_last_word:
         return CellStatus(cell, "failed", note=failure.reason, failure=failure)
     return CellStatus(cell, "waiting", note=_why_waiting(cell, marker, progress))

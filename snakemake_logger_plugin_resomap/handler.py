@@ -141,6 +141,8 @@ class LogHandler(LogHandlerBase):
             return None if done is None else self._finished(done, record.created)
         if event == LogEvent.JOB_ERROR:
             job = self._sweep.fail(info, record.created)
+            if job.other:
+                return f"{self._label(job)} is {job.other}, and ended here"
             return f"{self._label(job)} failed: {job.failure.reason}" if job.failure else None
         return None
 

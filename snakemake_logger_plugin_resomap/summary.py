@@ -15,6 +15,11 @@ def summary(sweep: Sweep, argv: list[str]) -> str:
         f"This run's {what}: {done} completed, {failed} failed, {max(0, planned - done - failed)} remaining "
         f"({duration(max(0.0, sweep.last - sweep.began))})"
     ]
+    lines += [
+        f"cell {job.name} is {job.other}: once that run is complete, this one needs no training"
+        for job in sweep.jobs.values()
+        if job.other
+    ]
     for job in sweep.failed():
         lines += _failed(job, argv)
     return "\n".join(lines)

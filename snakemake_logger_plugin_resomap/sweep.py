@@ -12,6 +12,7 @@ from resomap.cell import Cell
 from resomap.errors import Interrupted
 from resomap.files import read_json
 from resomap.progress import Failure, Progress, duration
+from resomap.tracking.elsewhere import Elsewhere
 
 TRAIN_RULE = "train"
 # A training whose epochs are longer than this tells of its steps in between.
@@ -29,10 +30,11 @@ class Job:
     started: float  # Unix time of the last attempt's start
     number: int = 0  # position among the trainings in the order of their starts
     cell: Cell | None = None
-    state: str = "running"  # running | done | failed
+    state: str = "running"  # running | done | failed | elsewhere
     command: str = ""
     ending: str = ""  # how the job's process ended, in words
     failure: Failure | None = None
+    other: Elsewhere | None = None  # the run that counts in place of this one
     stale_progress: Progress | None = None  # what an earlier attempt had left
     stale_failure: Failure | None = None
     metric: str = "balanced_accuracy"
@@ -97,6 +99,9 @@ class Sweep:
         # Left by an earlier attempt and not by this one: this one died without a word.
         if failure and (failure.at >= job.started - 1 or failure != job.stale_failure):
             job.failure = failure
+        other = Elsewhere.read(self._beside(job.cell, "elsewhere.json")) if job.cell else None
+        if other and other.seen_at >= self.began and not job.failure:
+            job.state, job.other = "elsewhere", other  # it gave way: no failure
         return job
 
     def explain(self, message: str) -> Job | None:

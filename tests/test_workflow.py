@@ -107,7 +107,8 @@ def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -
     assert run.data.params["early_stopping.patience"] == "8"
     assert run.data.metrics["test/accuracy"] == pytest.approx(marker["metrics"]["test/accuracy"])
     assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 1
-    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"32.history.csv", "32.predictions.npz"}
+    stored = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert stored == {"config.yaml", "environment.json", "figures", "history.csv", "predictions.npz"}
 
 
 def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) -> None:
@@ -121,7 +122,7 @@ def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) 
     assert "nothing to send" in command("resomap", "sync", cwd=directory).stdout
     client = MlflowClient(tracking_uri=f"sqlite:///{directory / 'results' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("A study")
-    assert len(client.search_runs([experiment.experiment_id])) == 8
+    assert len(client.search_runs([experiment.experiment_id], "tags.`resomap.cell` != ''")) == 8
     run_id = read_json(receipt)["run_id"]
     assert len(client.get_metric_history(run_id, "val/loss")) == 1
 

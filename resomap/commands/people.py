@@ -1,10 +1,11 @@
-"""What a person types: `resomap status`, `models`, `sync`, `forget`, `config`."""
+"""What a person types: `resomap status`, `models`, `sync`, `forget`, `predict`, `adopt`, `doctor`, `config`."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from resomap.commands import Commands
+from resomap.errors import ResomapError
 from resomap.study import Study
 
 
@@ -20,6 +21,31 @@ def add_people(commands: Commands) -> None:
     forget = commands.add_with_study("forget", _forget, "set all of a cell aside, so that it trains anew")
     forget.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
     forget.add_argument("--tracker", action="store_true", help="its run no longer counts as complete either")
+    predict = commands.add_with_study("predict", _predict, "what a trained cell says of images")
+    which = predict.add_mutually_exclusive_group(required=True)
+    which.add_argument("--cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    which.add_argument("--weights", type=Path, help="a best.pt, wherever it lies")
+    predict.add_argument("images", nargs="+", type=Path, help="files, and folders with images below them")
+    predict.add_argument("--resolution", type=int, help="in pixels, in place of the training's")
+    predict.add_argument("--top", type=int, default=3, help="classes an image, likeliest first")
+    predict.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    predict.add_argument("--json", action="store_true", help="for programs")
+    adopt = commands.add_with_study("adopt", _adopt, "let runs of an older script, named MODEL_RESOLUTION, count here")
+    adopt.add_argument("names", nargs="*", metavar="MODEL_RESOLUTION", help="none: only list them")
+    adopt.add_argument("--all", action="store_true", help="all that can be adopted, the newest of each cell")
+    adopt.add_argument(
+        "--run", dest="runs", action="append", default=[], metavar="ID", help="this very run (its first digits do)"
+    )
+    adopt.add_argument("--experiment", help="where they are, if not in this study's experiment")
+    adopt.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="THEIRS=OURS",
+        help="what a metric of theirs means, for example acc=test/accuracy",
+    )
+    doctor = commands.add_with_study("doctor", _doctor, "check data, disk, tracker, credentials, Slurm and device")
+    doctor.add_argument("--configfile", type=Path, nargs="+", help="in place of the study of this directory")
     config = commands.add("config", _config, "write config.yaml, its README and its schema from the code")
     config.add_argument("--root", type=Path, default=Path())
     config.add_argument("--check", action="store_true", help="only tell whether they have drifted")
@@ -67,6 +93,59 @@ def _forget(given: argparse.Namespace) -> None:
     study = Study.load(given.study)
     for sentence in forget(study, study.find(given.cell), given.tracker):
         print(sentence)
+
+
+def _predict(given: argparse.Namespace) -> int:
+    from resomap import predict
+    from resomap.evaluation.weights import Weights
+
+    if given.top < 1:
+        raise ResomapError(f"--top {given.top} shows nothing; give 1 or more")
+    if given.weights:
+        weights = Weights.load(given.weights)
+    else:
+        weights = predict.cell_weights(Study.load(given.study), given.cell)
+    resolution = given.resolution or weights.resolution
+    classifier = predict.open_classifier(weights, given.device, resolution)
+    answers = list(predict.classify(classifier, given.images, resolution))
+    unread = [answer for answer in answers if answer.error is not None]
+    if given.json:
+        predict.write_json(answers, weights, resolution, given.top, sys.stdout)
+    elif len(unread) < len(answers):
+        predict.write_table(answers, weights, given.top, sys.stdout)
+    for answer in unread:
+        print(f"resomap: {answer.image}: {answer.error}", file=sys.stderr)
+    return 1 if unread else 0
+
+
+def _adopt(given: argparse.Namespace) -> None:
+    from resomap.adopt import Adoption
+
+    adoption = Adoption(Study.load(given.study), given.experiment, given.metric)
+    chosen = given.names or given.all or given.runs
+    for line in adoption.adopt(given.names, given.runs, given.all) if chosen else adoption.listing():
+        print(line)
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from resomap.config import Config
+    from resomap.config.load import load_config
+    from resomap.doctor.examine import examine
+
+    if given.configfile:
+        config = load_config(*given.configfile)
+    elif given.study.exists():
+        config = Study.load(given.study).config
+    else:
+        print("no snakemake has run here yet: this is about the default configuration (--configfile names another)")
+        config = Config()
+    findings = []
+    for finding in examine(config):
+        findings.append(finding)
+        print(finding.lines(), flush=True)
+    bad = sum(finding.level == "bad" for finding in findings)
+    print(f"{bad} to mend" if bad else "nothing stands in the way")
+    return 1 if bad else 0
 
 
 def _config(given: argparse.Namespace) -> int:

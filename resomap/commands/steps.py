@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import sys
 import traceback
 from pathlib import Path
 
 from resomap.commands import Commands
-from resomap.errors import Interrupted, ResomapError
+from resomap.errors import Interrupted, ResomapError, RunsElsewhere
 from resomap.study import Study
 
 
@@ -22,6 +23,20 @@ def add_steps(commands: Commands) -> None:
     train.add_argument("--fingerprint", help="refuse to train under any other")
     train.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     train.add_argument("--attempt", type=int, default=1)
+    fetch = commands.add_with_study("fetch", _fetch, "the files of a cell that was trained elsewhere (a step)")
+    fetch.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    evaluate = commands.add_with_study("evaluate", _evaluate, "a done cell at every resolution (a step)")
+    evaluate.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    evaluate.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    cost = commands.add_with_study("cost", _cost, "measure the cost of a model at a resolution (a step)")
+    cost.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    cost.add_argument("--device", choices=("cpu", "cuda"), required=True)
+    cost.add_argument("--classes", type=int, required=True)
+    cost.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    cost.add_argument("--memory-mb", type=int, default=8000, help="what it may take in main memory")
+    costs = commands.add_with_study("costs", _costs, "the table of measured costs (a step)")
+    costs.add_argument("--classes", type=int, required=True)
+    costs.add_argument("--output", type=Path, required=True)
     summary = commands.add_with_study("summary", _summary, "the table of done cells (a step)")
     summary.add_argument("--output", type=Path, required=True)
 
@@ -69,6 +84,12 @@ def _train(given: argparse.Namespace) -> int:
         print(f"resomap: {cell.name}: {error}", file=terminal, flush=True)
         # At once: a save that did not end in its grace still runs in a thread, on which a normal exit would trip.
         os._exit(error.exit_code)
+    except RunsElsewhere as error:
+        # No failure: nothing is wrong here, and nothing is to be mended.
+        say(f"gave way: {error}")
+        print(f"resomap: {cell.name} is {error}", file=terminal, flush=True)
+        request.progress_path.unlink(missing_ok=True)
+        return error.exit_code
     except Exception as error:
         if not isinstance(error, ResomapError):
             traceback.print_exc()
@@ -77,6 +98,38 @@ def _train(given: argparse.Namespace) -> int:
         print(f"resomap: {cell.name} failed: {failure.reason} (log: {log})", file=terminal, flush=True)
         return failure.exit_code
     return 0
+
+
+def _fetch(given: argparse.Namespace) -> None:
+    from resomap.tracking.fetch import fetch_cell
+
+    study = Study.load(given.study)
+    fetch_cell(study, study.find(given.cell), print)
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    from resomap.evaluation.step import evaluate_cell
+    from resomap.log import say
+
+    study = Study.load(given.study)
+    evaluate_cell(study, study.find(given.cell), given.threads, say)
+
+
+def _cost(given: argparse.Namespace) -> None:
+    from resomap.cost.measure import measure
+    from resomap.cost.measurement import Measurement
+
+    study = Study.load(given.study)
+    cell = study.find(given.cell)
+    measurement = Measurement(cell.model, cell.resolution, given.device)
+    for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):
+        print(f"resomap: {note}", file=sys.stderr)
+
+
+def _costs(given: argparse.Namespace) -> None:
+    from resomap.cost.table import write_table
+
+    write_table(Study.load(given.study), given.classes, given.output)
 
 
 def _summary(given: argparse.Namespace) -> None:

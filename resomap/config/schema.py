@@ -4,7 +4,9 @@ config/config.yaml, config/README.md and workflow/schemas/config.schema.json are
 (`resomap config`), and a test fails when they drift.
 """
 
+import ipaddress
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -33,6 +35,18 @@ def _exact_int(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"is {str(value).lower()}, and must be a whole number")
     return value
+
+
+def is_open_http(address: str) -> bool:
+    """Whether an address is plain http to another machine: whoever sits between reads along."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if parts.scheme.lower() != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def _off_from_false(value: Any) -> Any:
@@ -194,7 +208,24 @@ class Checkpoints(Section):
     keep: Annotated[list[Literal["best", "final", "last"]], BeforeValidator(_list_from_text)] = key(
         ["best", "final"], "files that stay once the cell is complete"
     )
+    compress: bool = key(
+        False, "deflate checkpoint files without loss: about 7 % smaller, ten times as long to write; torch reads both"
+    )
     grace_seconds: float = key(30.0, "time that a signal leaves for the last save", "seconds", gt=0)
+
+
+class Cost(Section):
+    """How long the cost of a model at a resolution is measured (`snakemake results/costs.csv`)."""
+
+    seconds: float = key(
+        3.0,
+        "time in which latency, and throughput at the best batch, are measured; each batch tried on the way to the "
+        "best one takes a quarter of it",
+        "seconds",
+        gt=0,
+    )
+    least_runs: Count = key(5, "forward passes that are timed at least, however long they take", ge=1)
+    largest_batch: Count = key(1024, "batch size that is not exceeded in the search for the best one", "images", ge=1)
 
 
 class Tracking(Section):
@@ -204,6 +235,23 @@ class Tracking(Section):
     dagshub: OptionalText = key(None, "DagsHub repository `owner/repo`; in place of `uri`")
     required: bool = key(False, "stop before the grid starts where the tracker does not answer")
     drain_seconds: float = key(60.0, "longest wait at a cell's end for what is still unsent", "seconds", ge=0)
+    timeout_seconds: float = key(
+        5.0, "longest wait for all that the tracker is asked while the grid is planned", "seconds", gt=0
+    )
+    heartbeat_seconds: float = key(
+        30.0,
+        "interval at which a training shows that it is alive, with the load of its machine, and looks whether the "
+        "same cell runs elsewhere",
+        "seconds",
+        gt=0,
+        le=60,
+    )
+    keep_weights: bool = key(
+        False, "send `best.pt` to the tracker too, for other places; needs `best` in `checkpoints.keep`"
+    )
+    allow_http: bool = key(
+        False, "let credentials travel unencrypted: `http://` to another machine than this one is an error otherwise"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> "Tracking":
@@ -214,6 +262,11 @@ class Tracking(Section):
         if self.uri and "@" in self.uri.split("://")[-1].split("/")[0]:
             raise ValueError(
                 "uri holds credentials; put them into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        if self.uri and is_open_http(self.uri) and not self.allow_http:
+            raise ValueError(
+                "uri is http:// to another machine, where credentials travel unencrypted; write https://, or set "
+                "allow_http"
             )
         return self
 
@@ -260,8 +313,15 @@ class Config(Section):
         {}, "`training` keys for one model (`vgg11`) or one cell of the map (`vgg11@512`), the latter last"
     )
     checkpoints: Checkpoints = section(Checkpoints, "when a training is saved")
+    cost: Cost = section(Cost, "how the cost of a model is measured")
     tracking: Tracking = section(Tracking, "where runs are remembered")
     report: Report = section(Report, "what the map speaks about")
+
+    @model_validator(mode="after")
+    def _weights_are_there_to_be_sent(self) -> "Config":
+        if self.tracking.keep_weights and "best" not in self.checkpoints.keep:
+            raise ValueError("tracking.keep_weights needs `best` in checkpoints.keep")
+        return self
 
     @model_validator(mode="after")
     def _lists_are_clean(self) -> "Config":

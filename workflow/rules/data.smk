@@ -10,7 +10,7 @@ rule data:
         mem_mb=4000,
         runtime=60,
     params:
-        identity=PLAN.study.data_identity,
+        identity=PLAN.identity,
     shell:
         "{RESOMAP} data --study {STUDY} --workers {threads}"
 
@@ -26,6 +26,6 @@ rule images:
         mem_mb=4000,
         runtime=60,
     params:
-        identity=PLAN.study.data_identity,
+        identity=PLAN.identity,
     shell:
         "{RESOMAP} images {wildcards.resolution} --study {STUDY} --workers {threads}"

@@ -1,0 +1,83 @@
+"""Snakemake's workflow object, as far as the plan reaches into it: the only file that knows its internals.
+
+Hence snakemake==9.27.*: what is used here beyond the documented interface may change in any version.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from snakemake_logger_plugin_resomap.arguments import is_local
+
+
+class Engine:
+    """One invocation of Snakemake. `workflow` is its object of that name in the Snakefile."""
+
+    def __init__(self, workflow: Any) -> None:
+        self._workflow = workflow
+        self.is_local = is_local(sys.argv)
+        if self.is_local and "gpu" not in workflow.global_resources:
+            workflow.register_resource("gpu", 1)  # one training at a time, unless the command line says more
+
+    @property
+    def is_main_process(self) -> bool:
+        """False in a job's own process, which parses the Snakefile again."""
+        return bool(self._workflow.is_main_process)
+
+    @property
+    def is_planning(self) -> bool:
+        """Whether this process decides what runs: not a job's own, and not one that only lists or draws."""
+        return self.is_main_process and self._workflow.executor_plugin is not None
+
+    @property
+    def is_dry_run(self) -> bool:
+        return bool(self._workflow.dryrun)
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether the command line asks for jobs whose files are there."""
+        settings = self._workflow.dag_settings
+        return bool(settings.forceall or settings.forcetargets or settings.forcerun)
+
+    @property
+    def cores(self) -> int:
+        """CPU cores that a local run has."""
+        return int(self._workflow.cores or 1)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that a local run may use, which is how many trainings it starts at once."""
+        # No dictionary, although it looks like one: `get` with a default fails.
+        return max(1, int(self._workflow.global_resources["gpu"].value))
+
+    @property
+    def jobs(self) -> int | None:
+        """How many jobs a cluster run has at once (`--jobs`); None: no limit."""
+        return self._workflow.nodes
+
+    def keep_rerun_triggers(self, *names: str) -> None:
+        """Of Snakemake's reasons to run a job again whose output is there, keep these."""
+        settings = self._workflow.dag_settings
+        kept = [trigger for trigger in settings.rerun_triggers if trigger.name in names]
+        settings.rerun_triggers = type(settings.rerun_triggers)(kept)
+
+    def make_again(self, path: Path) -> None:
+        """Run the job of a file that is there, whatever times and metadata say."""
+        self._workflow.dag.forcefiles.add(str(path))
+
+    def accept(self, path: Path, rule: str) -> None:
+        """A file that no job of this directory wrote counts as made: forget what Snakemake noted about it."""
+        self._workflow.dag.forcefiles.discard(str(path))
+        self._workflow.persistence.cleanup_metadata(self._file(path, rule))
+
+    def forget_incomplete(self, path: Path, rule: str) -> None:
+        """A kill between a file and its job's end leaves a flag, for which Snakemake would ask for another command."""
+        persistence = self._workflow.persistence
+        key = persistence._get_key(self._file(path, rule))
+        if persistence._filter_incomplete_keys([key]):
+            persistence._unmark_incomplete(key)
+
+    def _file(self, path: Path, rule: str) -> Any:
+        from snakemake.io import IOFile
+
+        return IOFile(str(path), rule=self._workflow.get_rule(rule))

@@ -1,0 +1,194 @@
+"""What the Snakefile asks: cells for targets, their inputs and params, threads, the file that jobs read."""
+
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from resomap.cell import Cell
+from resomap.config import parse_config
+from resomap.errors import ResomapError
+from resomap.evaluation import record as evaluation
+from resomap.gpus import may_have_gpu
+from resomap.marker import read_marker
+from resomap.models.fits import require_supported
+from resomap.planning import neighbours
+from resomap.planning.engine import Engine
+from resomap.planning.ledger import Ledger
+from resomap.study import STATE_DIRECTORY, TARGET, Study
+from resomap.tracking.consult import Consultation
+from resomap.tracking.sync import start_courier, unsent
+from resomap.tracking.tracker import tracking_uri
+from snakemake_logger_plugin_resomap.arguments import resume_command, typed
+
+CLUSTER_THREADS = 4  # cores for the job of one GPU where the machine that plans is not the one that trains
+
+
+class Planner:
+    """The grid as Snakemake sees it. `workflow` is Snakemake's object of that name."""
+
+    def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
+        self._engine = Engine(workflow)
+        self._announced = False
+        self.python = shlex.quote(sys.executable)
+        with one_sentence():
+            # Jobs on a cluster parse the Snakefile again: they read the study that the main process wrote.
+            self.path = _study_path(config)
+            if self._engine.is_main_process:
+                self.study = Study.open(config)
+                self.study.command = resume_command(typed, TARGET)
+            else:
+                self.study = Study.load(self.path)
+        self.config = self.study.config
+        self._tracker = Consultation(self.study)
+        self._ledger = Ledger(self._engine, self.study, self._tracker)
+
+    def cell(self, wildcards: Any) -> Cell:
+        """The cell of a train job; stops with one sentence where the target names none."""
+        with one_sentence():
+            cell = self.study.target(wildcards.model, wildcards.resolution, wildcards.suffix)
+            self._settle([cell])
+            return cell
+
+    def store(self, wildcards: Any) -> list[str]:
+        """Input of a train job: the prepared images of its resolution; nothing for a cell that is done.
+
+        A done cell that named the store would be trained again as soon as the store has to be made anew for a
+        neighbour, `ancient` or not: Snakemake takes a missing input that a job is going to write for an update.
+        """
+        cell = self.cell(wildcards)
+        if self._ledger.is_done(cell) and not self._engine.is_forced:
+            return []
+        self._ledger.warn_of_other(cell)
+        return [f"results/data/{cell.resolution}/store.json"]
+
+    def markers(self, wildcards: Any = None) -> list[str]:
+        """The markers of the grid, or of one model (`results/{model}/all`), grid or not."""
+        with one_sentence():
+            model = getattr(wildcards, "model", None)
+            cells = [cell for cell in self.study.cells() if model in (None, cell.model)]
+            if not cells:
+                resolutions = self.config.resolutions
+                cells = [self.study.cell(str(model), resolution) for resolution in resolutions]
+                require_supported((cell.model, cell.resolution) for cell in cells)
+            self._settle(cells)
+            return [str(cell.marker) for cell in self._ledger.here(cells)]
+
+    def evaluations(self, _wildcards: Any) -> list[str]:
+        """The records of the grid's evaluation: its cells at every resolution."""
+        with one_sentence():
+            self._settle([])
+        return [str(evaluation.record_path(cell)) for cell in self._ledger.here(self.study.cells())]
+
+    def evaluation_stores(self, wildcards: Any) -> list[str]:
+        """Input of an evaluate job: the prepared images of the resolutions at which it has something to compute.
+
+        A record that lacks some of them is written anew, whatever its modification time and Snakemake's metadata
+        say; one that has more stands, so that a sub-grid evaluates nothing.
+        """
+        cell = self.cell(wildcards)
+        if not self._engine.is_main_process:
+            return []  # the plan has seen to them, and which ones is not to be told from here: the record is away
+        wanted = sorted({cell.resolution, *self.config.resolutions})
+        marker = read_marker(cell.marker) if self._ledger.is_done(cell) else None
+        if marker is None:
+            wanted.remove(cell.resolution)  # there the training keeps its predictions
+            has_weights = "best" in self.config.checkpoints.keep
+        else:
+            wanted = evaluation.missing(cell, marker, wanted)
+            if wanted:
+                self.make_again(evaluation.record_path(cell))
+            has_weights = any(path.exists() for path in evaluation.weights_paths(cell, marker["fingerprint"]))
+            has_weights |= marker["origin"] == "tracker" and bool(marker.get("weights_in_tracker"))
+        if not has_weights:
+            return []  # nothing can be computed, and the record says so: that takes no images
+        return [f"results/data/{resolution}/store.json" for resolution in wanted]
+
+    def grid(self, _wildcards: Any) -> str:
+        """The only param of a step that sums up the grid: it changes when a cell comes, goes or changes."""
+        text = " ".join(sorted(self.study.fingerprints().values()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def fingerprint(self, wildcards: Any) -> str:
+        """The only param of a train job: what its result depends on."""
+        return self.study.fingerprint(self.cell(wildcards))
+
+    def identity(self, _wildcards: Any) -> str:
+        """The only param of a step that reads the images: what they are."""
+        self.announce()
+        return self.study.data_identity
+
+    def threads(self, *_: Any) -> int:
+        """CPU cores of one training: all of them on a CPU, so that no two trainings fight for the same ones."""
+        if not self._engine.is_local:
+            return CLUSTER_THREADS
+        trainings = self._engine.gpus if self._trains_on_gpu() else 1
+        return max(1, self._engine.cores // trainings)
+
+    def cores(self) -> int:
+        """CPU cores that a local run has."""
+        return self._engine.cores
+
+    def device_kind(self) -> str:
+        """`cuda` or `cpu`: where the cells will train; a cluster is taken to have GPUs, as its jobs ask for one."""
+        on_gpu = self._trains_on_gpu() if self._engine.is_local else self.config.device != "cpu"
+        return "cuda" if on_gpu else "cpu"
+
+    def announce(self) -> None:
+        """Once a call, before Snakemake takes stock of files; each step that is not of a cell says so itself."""
+        if self._announced or not self._engine.is_planning:
+            return
+        self._announced = True
+        with one_sentence():
+            # Times and params, which hold the identities of data and cells, are reasons to run again. Code is none
+            # (the recipe's version is in the fingerprint), and neither is another set of inputs (see `store`).
+            self._engine.keep_rerun_triggers("MTIME", "PARAMS")
+            if not self._engine.is_dry_run:
+                self._begin()
+
+    def make_again(self, path: Path) -> None:
+        """A file that is there and does not count: its job runs, whatever times and metadata say."""
+        if self._engine.is_planning:
+            self._engine.make_again(path)
+
+    def _settle(self, cells: Iterable[Cell]) -> None:
+        if self._engine.is_planning:
+            self.announce()
+            self._ledger.settle(cells)
+
+    def _trains_on_gpu(self) -> bool:
+        return self.config.device != "cpu" and may_have_gpu()
+
+    def _begin(self) -> None:
+        """What only a call that is going to run jobs may do."""
+        self._tracker.require()
+        self._presence, alone = neighbours.announce()
+        if alone and (stale := neighbours.remove_stale_locks()):
+            print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)
+        if self.config.device == "auto" and self._engine.is_local and not self._trains_on_gpu():
+            print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)
+        self.study.save(self.path)
+        # What earlier runs left unsent, and on a cluster what nodes without a network write.
+        if not self._engine.is_local or unsent(tracking_uri(self.config.tracking)):
+            self._courier = start_courier(self.study, self.path)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turns a user's mistake into one sentence and exit code 2: any exception would bring Snakemake's traceback."""
+    try:
+        yield
+    except ResomapError as error:
+        sys.stdout.flush()
+        print(f"resomap: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None
+
+
+def _study_path(config: Mapping[str, Any]) -> Path:
+    """Where the jobs of a configuration find their study: the same in the main process and in its children."""
+    text = json.dumps(parse_config(config).model_dump(), sort_keys=True)
+    return STATE_DIRECTORY / f"study-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"

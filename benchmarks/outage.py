@@ -6,24 +6,14 @@ their medians' ratio. The machine should have nothing else to do; a CPU is enoug
 """
 
 import argparse
-import os
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from resomap.data import DATA_DIRECTORY
-from resomap.data.manifest import make_manifest
-from resomap.data.prepare import prepare_images
-from resomap.files import read_json
-from resomap.study import CURRENT, Study
+from benchmarks.studies import draw_images, make_study, start_training, train_seconds
 
 MODEL, RESOLUTION, IMAGES = "test_resnet", 64, 400
 
@@ -37,7 +27,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)
-        _draw(Path(place, "images"))
+        draw_images(Path(place, "images"), IMAGES, RESOLUTION)
         trackers = {"local database": None, "server that hangs": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in trackers}
         for repeat in range(given.repeats):
@@ -57,38 +47,18 @@ def main() -> None:
 
 def _train(directory: Path, images: Path, uri: str | None, epochs: int) -> tuple[float, float]:
     """Seconds of training, and of the process."""
-    directory.mkdir()
-    config: dict[str, Any] = {
+    config = {
         "models": [MODEL],
         "resolutions": [RESOLUTION],
-        "device": "cpu",
         "data": {"source": str(images)},
         "training": {"epochs": epochs, "amp": "off", "early_stopping": {"enabled": False}},
         "tracking": {"uri": uri, "drain_seconds": 0},
     }
-    before = Path.cwd()
-    os.chdir(directory)
-    try:
-        study = Study.open(config)
-        study.save(CURRENT)
-        make_manifest(study.config.data, DATA_DIRECTORY, 1)
-        prepare_images(DATA_DIRECTORY, RESOLUTION, 1)
-    finally:
-        os.chdir(before)
+    study = make_study(directory, config)
     began = time.monotonic()
-    words = [sys.executable, "-m", "resomap", "train", f"{MODEL}@{RESOLUTION}", "--threads", "1"]
-    subprocess.run(words, cwd=directory, check=True, stdin=subprocess.DEVNULL)
-    seconds = time.monotonic() - began
-    return float(read_json(directory / "results" / MODEL / f"{RESOLUTION}.done")["cost"]["train_seconds"]), seconds
-
-
-def _draw(folder: Path) -> None:
-    random = np.random.default_rng(0)
-    for label in ("dark", "light"):
-        (folder / label).mkdir(parents=True)
-        for number in range(IMAGES // 2):
-            pixels = random.normal(100 if label == "dark" else 150, 40, (RESOLUTION, RESOLUTION)).clip(0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{number}.png")
+    if start_training(study, directory).wait():
+        raise SystemExit(f"the training in {directory} failed")
+    return train_seconds(study, directory), time.monotonic() - began
 
 
 if __name__ == "__main__":

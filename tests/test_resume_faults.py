@@ -106,14 +106,18 @@ def test_with_both_files_damaged_it_says_so_and_starts_over(interrupted: Path, w
 def test_another_network_in_the_checkpoint_is_told_by_name_and_shape(interrupted: Path) -> None:
     content = on_cpu(load_sealed(last(interrupted)))
     weights = content["model"]
-    weights["conv1.weight"] = torch.zeros(1, 2, 3, 4)
-    weights["old_name"] = weights.pop(list(weights)[-1])
+    renamed = next(name for name in reversed(weights) if name.startswith("fc."))
+    weights["old_name"] = weights.pop(renamed)
+    reshaped, shape = next((name, list(weights[name].shape)) for name in weights if weights[name].ndim == 4)
+    weights[reshaped] = torch.zeros(1, 2, 3, 4)
     save_sealed(last(interrupted), content)
     process = trainer(CELL, interrupted)
     assert process.wait(timeout=120) == 65
     said = process.stderr.read()  # type: ignore[union-attr]
-    assert "holds another network than the one that is built now: it lacks fc.bias; it has also old_name; " in said
-    assert "conv1.weight [1, 2, 3, 4] in place of [" in said
+    difference = (
+        f"it lacks {renamed}; it has also old_name; of another shape {reshaped} [1, 2, 3, 4] in place of {shape}"
+    )
+    assert f"holds another network than the one that is built now: {difference}" in said
     assert f"start over with `resomap forget {CELL}`" in said
     assert "Traceback" not in said
     assert last(interrupted).exists()
@@ -149,9 +153,10 @@ def test_out_of_memory_halves_the_microbatch_and_is_not_exact(
         "4 from there on",
         "2 from there on",
     ]
-    # The whole batch was learnt from: nearly the same loss as undisturbed, for all that its sums differ.
-    ours, theirs = (float(text.history.split(b"\n")[1].split(b",")[2]) for text in (end, whole))
-    assert ours == pytest.approx(theirs, rel=0.2)
+    # Every batch was learnt from whole, and once: as many images counted, and a network that is no worse for it.
+    ours, theirs = ([line.split(b",") for line in text.history.splitlines()[1:]] for text in (end, whole))
+    assert [row[0] for row in ours] == [row[0] for row in theirs]
+    assert float(ours[-1][2]) < 0.9 * float(ours[0][2])
 
 
 @pytest.fixture

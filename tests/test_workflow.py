@@ -158,6 +158,13 @@ def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str
         (tmp_path / "checkpoints").rename(checkpoints)
 
 
+def test_images_alone_are_prepared_without_any_cell(images: Path, tmp_path: Path) -> None:
+    finished = snakemake("results/data/32/store.json", directory=tmp_path, config=small_config(images))
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "results" / "data" / "32" / "train.npy").exists()
+    assert not markers(tmp_path)
+
+
 def test_sub_grid_and_one_model_from_the_command_line(images: Path, tmp_path: Path) -> None:
     config = small_config(images)
     listed = snakemake("-n", "--config", "models=vgg11,resnet18", "resolutions=224,320", directory=tmp_path)
@@ -199,7 +206,7 @@ def test_required_tracker_that_is_away_stops_the_grid(images: Path, tmp_path: Pa
     config = small_config(images, tracking={"uri": "http://127.0.0.1:9", "required": True})
     refused = snakemake(directory=tmp_path, config=config)
     assert refused.returncode == 2
-    assert "is required and cannot be used: it does not answer" in refused.stderr
+    assert "is required and cannot be used: nobody listens there; start it, or check tracking.uri" in refused.stderr
     assert not markers(tmp_path)
 
 

@@ -133,20 +133,33 @@ def test_on_other_instructions_it_goes_on_and_says_that_it_is_not_exact(interrup
     assert any(reason.startswith("resumed with instructions DEFAULT after ") for reason in marker["exact_reasons"])
 
 
+def train_short_of_memory(directory: Path, where: str) -> "subprocess.CompletedProcess[str]":
+    words = [sys.executable, str(Path(__file__).parent / "oom_trainer.py"), where, "train", CELL, "--threads", "1"]
+    return subprocess.run(words, cwd=directory, env=environment_with(), capture_output=True, text=True, timeout=120)
+
+
+def test_out_of_memory_in_an_update_is_not_repeated_but_resumed_to_the_bit(
+    study_in: Callable[..., Study], tmp_path: Path, whole: End
+) -> None:
+    study_in(tmp_path, training=TRAINING, checkpoints=EVERY_STEP)
+    failed = train_short_of_memory(tmp_path, "update")
+    assert failed.returncode == 1
+    assert "out of memory while the weights were updated at epoch 1, step 3 (" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert trainer(CELL, tmp_path).wait(timeout=120) == 0
+    end = End.of(tmp_path)
+    assert end.marker["exact"] is True
+    assert_same_bits(whole, end)
+
+
 def test_out_of_memory_halves_the_microbatch_and_is_not_exact(
     study_in: Callable[..., Study], tmp_path: Path, whole: End
 ) -> None:
     study_in(tmp_path, training=TRAINING)
-
-    def train(most_images: int) -> "subprocess.CompletedProcess[str]":
-        words = [sys.executable, str(Path(__file__).parent / "oom_trainer.py"), str(most_images), "train", CELL]
-        words += ["--threads", "1"]
-        return subprocess.run(words, cwd=tmp_path, env=environment_with(), capture_output=True, text=True, timeout=120)
-
-    refused = train(0)
+    refused = train_short_of_memory(tmp_path, "0")
     assert refused.returncode == 65
     assert "out of memory with one image at a time (" in refused.stderr
-    assert train(3).returncode == 0
+    assert train_short_of_memory(tmp_path, "3").returncode == 0
     end = End.of(tmp_path)
     assert end.marker["exact"] is False
     assert [reason.rpartition(": ")[2] for reason in end.marker["exact_reasons"]] == [

@@ -13,6 +13,7 @@ from conftest import MODEL, RESOLUTION, ROOT, trainer
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from resomap.data.identity import Description
 from resomap.files import read_json
 from resomap.study import Study
 from resomap.tracking import record
@@ -77,7 +78,8 @@ def test_artifacts(complete: tuple[Study, MlflowClient, Run], place: Path, tmp_p
     config = yaml.safe_load((stored / "config.yaml").read_text())
     assert config["fingerprint"] == study.fingerprint(study.find(CELL))
     assert config["config"]["training"]["epochs"] == config["recipe"]["epochs"] == 2
-    assert Study(study.config.model_validate(config["config"]), config["data_identity"]).base == study.base
+    data = Description(config["data_identity"], images=0, channels=1)
+    assert Study(study.config.model_validate(config["config"]), data).base == study.base
     found = json.loads((stored / "environment.json").read_text())
     assert found["packages"]["torch"] == found["torch"]
     assert found["git"]["dirty"] in (True, False)

@@ -87,13 +87,17 @@ def git_commit() -> str | None:
     """The commit of the checkout that trains, where there is one; read from .git without calling git."""
     git = _checkout() / ".git"
     try:
+        if git.is_file():  # a worktree of `git worktree add`: the file names its folder in the main checkout
+            git = _checkout() / git.read_text().strip().removeprefix("gitdir: ")
+        shared = git / "commondir"  # where a worktree's branches are kept
+        branches = git / shared.read_text().strip() if shared.exists() else git
         head = (git / "HEAD").read_text().strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
-        if (git / name).exists():
-            return (git / name).read_text().strip()
-        packed = (git / "packed-refs").read_text().splitlines()
+        if (branches / name).exists():
+            return (branches / name).read_text().strip()
+        packed = (branches / "packed-refs").read_text().splitlines()
         return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
     except OSError:
         return None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resomap.config import Training
 from resomap.data.store import Images
-from resomap.errors import PermanentFailure
+from resomap.errors import PermanentFailure, ResomapError
 from resomap.evaluate import Predictor, autocast, predict
 from resomap.inputs import Normalisation, in_layout, to_unit_range
 from resomap.metrics import measure
@@ -111,10 +111,45 @@ class Loop:
         self._check_finite()
 
     def _step(self, batch: Batch) -> Tensor:
-        """One optimizer step, with a smaller microbatch where memory is short; the batch's mean loss, on the device."""
+        """One optimizer step; the batch's mean loss, on the device.
+
+        Where memory is short, the gradients are computed again with a smaller microbatch. The update itself is never
+        repeated: it may have changed a part of the weights already, so that running out of memory there ends the
+        attempt, and the next one goes on from the checkpoint.
+        """
+        state, recipe = self._state, self._recipe
+        number = state.epoch * self._batches.steps + state.step
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(number, self._batches.steps, recipe) * group.get("lr_scale", 1.0)
+        loss, hits = self._gradients(batch, draws.step_seed(self._seed, number))
+        if recipe.gradient_clip is not None:
+            state.scaler.unscale_(state.optimizer)
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_clip)
+        try:
+            state.scaler.step(state.optimizer)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ResomapError(
+                f"out of memory while the weights were updated at epoch {state.epoch + 1}, step {state.step + 1} "
+                f"({memory_left(self._device)}); the next attempt goes on from the checkpoint: free memory first, "
+                "or set a smaller training.microbatch"
+            ) from None
+        state.scaler.update()
+        state.optimizer.zero_grad(set_to_none=True)
+        if state.ema is not None:
+            state.ema.update(state.model, step=number + 1)
+        state.sums.hits += hits
+        state.sums.loss += loss * len(batch.labels)
+        state.sums.images += len(batch.labels)
+        return loss
+
+    def _gradients(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """The gradients of a batch, left in the parameters; its mean loss and its hits, on the device."""
         while True:
             try:
-                return self._try_step(batch)
+                torch.manual_seed(seed)
+                return self._accumulate(batch)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -140,36 +175,21 @@ class Loop:
             torch.cuda.empty_cache()
         self._observer.after_deviation(state)
 
-    def _try_step(self, batch: Batch) -> Tensor:
-        state, recipe = self._state, self._recipe
-        number = state.epoch * self._batches.steps + state.step
-        torch.manual_seed(draws.step_seed(self._seed, number))
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(number, self._batches.steps, recipe) * group.get("lr_scale", 1.0)
-
+    def _accumulate(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One forward and backward pass for each microbatch of the batch."""
+        state = self._state
         images, targets = self._inputs(batch)
         size = state.microbatch or len(images)
         total = torch.zeros((), device=self._device)
         hits = torch.zeros((), dtype=torch.int64, device=self._device)
         for part, target in zip(images.split(size), targets.split(size), strict=True):
             with autocast(self._device, self._precision):
-                output = logits(state.model(in_layout(part, recipe.channels_last)))
+                output = logits(state.model(in_layout(part, self._recipe.channels_last)))
             loss = self._objective(output, target) * (len(part) / len(images))
             state.scaler.scale(loss).backward()
             total += loss.detach()
             hits += (output.detach().argmax(1) == target.argmax(1)).sum()
-        if recipe.gradient_clip is not None:
-            state.scaler.unscale_(state.optimizer)
-            torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_clip)
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-        state.optimizer.zero_grad(set_to_none=True)
-        if state.ema is not None:
-            state.ema.update(state.model, step=number + 1)
-        state.sums.hits += hits
-        state.sums.loss += total * len(images)
-        state.sums.images += len(images)
-        return total
+        return total, hits
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Augmented, normalised images [N, 3, H, W] and target shares [N, classes] on the device."""

@@ -143,7 +143,7 @@ def test_out_of_memory_in_an_update_is_not_repeated_but_resumed_to_the_bit(
 ) -> None:
     study_in(tmp_path, training=TRAINING, checkpoints=EVERY_STEP)
     failed = train_short_of_memory(tmp_path, "update")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "out of memory while the weights were updated at epoch 1, step 3 (" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert trainer(CELL, tmp_path).wait(timeout=120) == 0

@@ -206,7 +206,7 @@ def test_required_tracker_that_is_away_stops_the_grid(images: Path, tmp_path: Pa
     config = small_config(images, tracking={"uri": "http://127.0.0.1:9", "required": True})
     refused = snakemake(directory=tmp_path, config=config)
     assert refused.returncode == 2
-    assert "is required and cannot be used: nobody listens there; start it, or check tracking.uri" in refused.stderr
+    assert "is required and cannot be used: nothing listens there; start it, or check tracking.uri" in refused.stderr
     assert not markers(tmp_path)
 
 

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
@@ -92,6 +94,35 @@ def assert_whole(uri: str, experiment: str, journal: Path) -> None:
     figures = {item.path: item.file_size for item in client.list_artifacts(run.info.run_id, "figures")}
     assert figures.keys() == {"figures/curves.png", "figures/confusion_matrix.png"}
     assert min(figures.values()) > 1000
+
+
+def test_what_a_full_disk_did_not_take_is_written_whole_when_there_is_room(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE gives the same short write as a disk with a few bytes left; the error is then ENOSPC's like."""
+    script = """
+import os, resource, signal, sys
+from pathlib import Path
+from resomap.tracking import journal as module
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+module.FULL = (*module.FULL, __import__("errno").EFBIG)
+path = Path(sys.argv[1])
+book = module.Journal(path)
+book.start("uid", "cell", {}, {})
+size = path.stat().st_size
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
+book.metrics(1, {"loss": 1.0})
+assert not book.is_complete and path.stat().st_size == size + 20
+book.metrics(2, {"loss": 0.5})
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+book.metrics(3, {"loss": 0.25})
+assert book.is_complete
+"""
+    path = tmp_path / "a.journal.jsonl"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    events, end = read_events(path)
+    assert [(event["step"], event["values"]["loss"]) for event in events[1:]] == [(1, 1.0), (2, 0.5), (3, 0.25)]
+    assert end == path.stat().st_size
 
 
 def test_epochs_passed_again_after_a_kill_are_written_once(tmp_path: Path) -> None:

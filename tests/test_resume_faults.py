@@ -1,5 +1,6 @@
 """Damaged checkpoints, full disks, other machines and too little memory: what a training makes of each."""
 
+import contextlib
 import json
 import os
 import random
@@ -216,6 +217,26 @@ def test_without_room_for_the_result_it_fails_in_one_sentence_and_goes_on_later(
     assert "Traceback" not in said
     filler.unlink()
     assert trainer(CELL, directory).wait(timeout=120) == 0
+    assert_same_bits(whole, End.of(directory))
+
+
+def test_a_full_disk_under_the_results_keeps_events_for_later(
+    small_disk: Path, study_in: Callable[..., Study], tmp_path: Path, whole: End
+) -> None:
+    directory = tmp_path / "study"
+    study_in(directory, training=TRAINING)
+    journal = small_disk / f"{MODEL}.jsonl"
+    (directory / "results" / MODEL).mkdir(parents=True)
+    (directory / "results" / MODEL / "32.journal.jsonl").symlink_to(journal)
+    filler = small_disk / "filler"
+    process = trainer(CELL, directory)
+    wait_for(lambda: journal.exists() and b'"kind": "start"' in journal.read_bytes())
+    with contextlib.suppress(OSError):
+        filler.write_bytes(b"0" * 12_582_912)
+    size = journal.stat().st_size
+    assert process.wait(timeout=120) == 0
+    assert "the disk is full: the tracker will lack the last events of" in log(directory)
+    assert journal.stat().st_size - size <= 4096  # what was left of the file's last page
     assert_same_bits(whole, End.of(directory))
 
 

@@ -4,6 +4,7 @@ One JSON object a line. Because every event carries its time, replaying it twice
 processes write to it, the trainer and its companion (see `companion`), each line in one call.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -16,10 +17,14 @@ from typing import Any
 from resomap.files import strict_json
 
 SUFFIX = ".journal.jsonl"
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, for now
 
 
 class Journal:
-    """Appends events to a file; each line is complete on disk before the call returns."""
+    """Appends events to a file; each line is complete on disk before the call returns.
+
+    Where the disk is full, events wait in memory for the next call: a training does not end for its record.
+    """
 
     def __init__(self, path: Path, is_shared: bool = False) -> None:
         """With `is_shared` another process is writing: a line that looks torn may be on its way."""
@@ -28,6 +33,7 @@ class Journal:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         if not is_shared:
             _end_torn_line(path, self._descriptor)
+        self._waiting = b""  # lines that a full disk did not take
         self._known: set[tuple[int, str]] = set()  # (step, name) of the points that this training has written
 
     def start(
@@ -75,14 +81,32 @@ class Journal:
         """The attempt ends: FINISHED, FAILED or KILLED."""
         self._append("end", status=status, tags=dict(tags))
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every event so far is in the file."""
+        return not self._waiting
+
     def close(self) -> None:
         os.close(self._descriptor)
 
     def _append(self, kind: str, **content: Any) -> None:
         event = {"kind": kind, "time": round(time.time() * 1000), **content}
-        line = (strict_json(event, indent=None) + "\n").encode()
-        while line:  # short only where the disk is full, and then the next call says so
-            line = line[os.write(self._descriptor, line) :]
+        self._waiting += (strict_json(event, indent=None) + "\n").encode()
+        try:
+            self._write_waiting()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            written = os.write(self._descriptor, self._waiting)
+            if written < len(self._waiting):
+                # Half a line, and the other process may write behind it: it is written whole once more, below.
+                end = self._waiting.rfind(b"\n", 0, written) + 1
+                self._waiting = (b"\n" if end < written else b"") + self._waiting[end:]
+            else:
+                self._waiting = b""
 
 
 def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:

@@ -5,6 +5,7 @@ flock may not reach other machines (Lustre without `-o flock`, some NFS mounts);
 another host counts as long as its heartbeat is fresh, and it wipes its note when it ends.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -116,7 +117,8 @@ def _take(descriptor: int, path: Path) -> bool:
 
 def _beat(descriptor: int, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_SECONDS):
-        _write_note(descriptor)
+        with contextlib.suppress(OSError):  # a full or absent disk for a while: the next beat may reach it
+            _write_note(descriptor)
 
 
 def _write_note(descriptor: int) -> None:

@@ -65,6 +65,8 @@ class Run:
     def close(self, status: str, tags: Mapping[str, str]) -> None:
         """Write the attempt's end; the companion tells the tracker when it can."""
         self.journal.end(status, tags)
+        if not self.journal.is_complete:
+            self._request.say(f"the disk is full: the tracker will lack the last events of {self.journal.path}")
         self.journal.close()
 
     def close_after(self, error: BaseException, is_signalled: bool) -> None:

@@ -99,11 +99,11 @@ def assert_whole(uri: str, experiment: str, journal: Path) -> None:
 def test_what_a_full_disk_did_not_take_is_written_whole_when_there_is_room(tmp_path: Path) -> None:
     """RLIMIT_FSIZE gives the same short write as a disk with a few bytes left; the error is then ENOSPC's like."""
     script = """
-import os, resource, signal, sys
+import errno, resource, signal, sys
 from pathlib import Path
 from resomap.tracking import journal as module
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-module.FULL = (*module.FULL, __import__("errno").EFBIG)
+module.FULL = (*module.FULL, errno.EFBIG)
 path = Path(sys.argv[1])
 book = module.Journal(path)
 book.start("uid", "cell", {}, {})

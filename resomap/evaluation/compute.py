@@ -78,7 +78,7 @@ class Evaluator:
         while True:
             try:
                 return predict(self.classifier.predictor, images, batch)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+            except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
             # Outside the handler: the error's traceback holds on to the tensors that have to go.

@@ -127,7 +127,7 @@ class Loop:
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_clip)
         try:
             state.scaler.step(state.optimizer)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise ResomapError(
@@ -150,7 +150,7 @@ class Loop:
             try:
                 torch.manual_seed(seed)
                 return self._accumulate(batch)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+            except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
             # Outside the handler: the error's traceback holds on to the tensors that have to go.

@@ -30,7 +30,7 @@ from resomap.forget import forget
 from resomap.marker import read_marker
 from resomap.metrics import calibration_error, confusion, measure, per_class
 from resomap.study import CURRENT, Study
-from resomap.train.cell import train_cell
+from resomap.train.attempt import train_cell
 from resomap.train.checkpoint import load_sealed
 from resomap.train.request import Request
 

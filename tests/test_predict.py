@@ -27,7 +27,7 @@ from resomap.files import read_json
 from resomap.models.build import builder_options, construct
 from resomap.models.survey import entry_of
 from resomap.study import CURRENT, Study
-from resomap.train.cell import train_cell
+from resomap.train.attempt import train_cell
 from resomap.train.checkpoint import load_sealed, save_sealed
 from resomap.train.request import Request
 

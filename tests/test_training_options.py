@@ -15,7 +15,7 @@ from resomap.config import Training
 from resomap.errors import PermanentFailure
 from resomap.files import read_json
 from resomap.study import Study
-from resomap.train.cell import train_cell
+from resomap.train.attempt import train_cell
 from resomap.train.checkpoint import load_sealed
 from resomap.train.request import Request
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from resomap.commands import Commands
 from resomap.errors import Interrupted, ResomapError, RunsElsewhere
+from resomap.gpu_lock import bind_gpu
 from resomap.study import Study
 
 
@@ -73,7 +74,7 @@ def _train(given: argparse.Namespace) -> int:
     terminal = os.fdopen(os.dup(2), "w")
     send_output_to(log)
     say(f"{cell.name}: attempt {given.attempt}, process {os.getpid()}")
-    from resomap.train.cell import train_cell
+    from resomap.train.attempt import train_cell
     from resomap.train.request import Request, record_failure
 
     request = Request(study, cell, given.threads, given.attempt, say)
@@ -116,12 +117,15 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 
 def _cost(given: argparse.Namespace) -> None:
-    from resomap.cost.measure import measure
     from resomap.cost.measurement import Measurement
 
     study = Study.load(given.study)
     cell = study.find(given.cell)
     measurement = Measurement(cell.model, cell.resolution, given.device)
+    if given.device == "cuda":
+        bind_gpu()
+    from resomap.cost.measure import measure
+
     for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):
         print(f"resomap: {note}", file=sys.stderr)
 

@@ -14,6 +14,7 @@ from resomap.errors import ResomapError
 from resomap.evaluation import record
 from resomap.evaluation.predictions import Predictions, SplitPredictions
 from resomap.files import write_json
+from resomap.gpu_lock import bind_gpu
 from resomap.marker import is_valid, read_marker
 from resomap.metrics import confusion, measure, per_class
 from resomap.study import Study
@@ -93,7 +94,9 @@ class _Evaluation:
         return found
 
     def _start(self) -> "Evaluator | None":
-        # Imported here: where everything is kept, the step needs no torch.
+        if self._study.config.device != "cpu":
+            bind_gpu(self._say)
+        # Imported here: where everything is kept, the step needs neither a GPU nor torch.
         from resomap.evaluation.compute import Evaluator
 
         return Evaluator.open(self._study, self._cell, self._marker, self._threads, DATA_DIRECTORY)

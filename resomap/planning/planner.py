@@ -13,7 +13,7 @@ from resomap.cell import Cell
 from resomap.config import parse_config
 from resomap.errors import ResomapError
 from resomap.evaluation import record as evaluation
-from resomap.gpus import may_have_gpu
+from resomap.gpus import may_have_gpu, visible_gpus
 from resomap.marker import read_marker
 from resomap.models.fits import require_supported
 from resomap.planning import neighbours
@@ -171,10 +171,19 @@ class Planner:
             print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)
         if self.config.device == "auto" and self._engine.is_local and not self._trains_on_gpu():
             print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)
+        if self._engine.is_local and self._engine.gpus > 1 and self._trains_on_gpu():
+            self._tell_of_idle_gpus()
         self.study.save(self.path)
         # What earlier runs left unsent, and on a cluster what nodes without a network write.
         if not self._engine.is_local or unsent(tracking_uri(self.config.tracking)):
             self._courier = start_courier(self.study, self.path)
+
+    def _tell_of_idle_gpus(self) -> None:
+        asked, visible, cores = self._engine.gpus, len(visible_gpus()), self._engine.cores
+        if 0 < visible < asked:
+            print(f"--resources gpu={asked}, but {visible} GPUs are visible: the other jobs wait", file=sys.stderr)
+        if cores < min(asked, visible or asked):
+            print(f"--cores {cores} for {asked} GPUs: only {cores} jobs run at a time", file=sys.stderr)
 
 
 @contextmanager

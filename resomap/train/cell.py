@@ -1,4 +1,4 @@
-"""Trains one cell from whatever stands on disk to its done marker. `train_cell`, then `_Training.run`, is the order."""
+"""Trains one cell from whatever stands on disk to its done marker; `_Training.run` is the order of things."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from resomap.errors import RunsElsewhere
 from resomap.evaluate import Predictor
 from resomap.files import read_json, strict_json
 from resomap.inputs import Normalisation
-from resomap.marker import is_valid, read_marker, write_marker
+from resomap.marker import write_marker
 from resomap.models.build import BuiltModel, build_model
 from resomap.progress import Progress
 from resomap.tracking.completed import MARKER_TAG
@@ -24,39 +24,27 @@ from resomap.train import checkpoint, outcome
 from resomap.train.batches import TrainingBatches
 from resomap.train.device import choose_device, precision, prepare_backend
 from resomap.train.environment import deviations, environment
-from resomap.train.lock import cell_lock
 from resomap.train.loop import Loop
 from resomap.train.objective import Objective, make_optimizer
 from resomap.train.observer import CellObserver
-from resomap.train.request import Request, refuse_hopeless_retry
+from resomap.train.request import Request
 from resomap.train.run import Run, host, take_over
 from resomap.train.signals import SignalWatch
 from resomap.train.state import RunningSums, TrainingState
 from resomap.train.stopping import BestSoFar
 
 
-def train_cell(request: Request) -> None:
-    """Train, or go on with, a cell until its done marker is written.
+def run_training(request: Request, signals: SignalWatch) -> None:
+    """Train, or go on with, a cell until its done marker is written. The caller holds the cell's lock.
 
     Raises Interrupted after a signal, RunsElsewhere where another place trains it, PermanentFailure where trying
-    again is pointless, ResomapError for a
-    mistake in settings or environment.
+    again is pointless, ResomapError for a mistake in settings or environment.
     """
-    cell = request.cell
-    with SignalWatch() as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
-        if is_valid(read_marker(cell.marker), cell, request.fingerprint):
-            request.say(f"{cell.name} is done already")
-            return
-        if shelf.recover_marker(cell, request.fingerprint):
-            request.say(f"{cell.name} is complete in {cell.checkpoints}; its marker is written again")
-            return
-        refuse_hopeless_retry(request)
-        request.failure_path.unlink(missing_ok=True)
-        try:
-            _Training(request, signals).run()
-        except RunsElsewhere as error:
-            if not take_over(request, error):
-                raise
+    try:
+        _Training(request, signals).run()
+    except RunsElsewhere as error:
+        if not take_over(request, error):
+            raise
 
 
 class _Training:

@@ -1,0 +1,38 @@
+"""An attempt at a cell up to where torch is needed: its lock, what is done already, a GPU of its own.
+
+Light, so that an attempt with nothing to do ends at once, and so that the GPU is chosen before torch is imported.
+"""
+
+from resomap import shelf
+from resomap.errors import Interrupted
+from resomap.gpu_lock import bind_gpu
+from resomap.marker import is_valid, read_marker
+from resomap.train.lock import cell_lock
+from resomap.train.request import Request, refuse_hopeless_retry
+from resomap.train.signals import SignalWatch
+
+
+def train_cell(request: Request) -> None:
+    """Train, or go on with, a cell until its done marker is written.
+
+    Raises Interrupted after a signal, RunsElsewhere where another place trains it, PermanentFailure where trying
+    again is pointless, ResomapError for a mistake in settings or environment.
+    """
+    cell, config = request.cell, request.study.config
+    with SignalWatch() as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
+        if is_valid(read_marker(cell.marker), cell, request.fingerprint):
+            request.say(f"{cell.name} is done already")
+            return
+        if shelf.recover_marker(cell, request.fingerprint):
+            request.say(f"{cell.name} is complete in {cell.checkpoints}; its marker is written again")
+            return
+        refuse_hopeless_retry(request)
+        request.failure_path.unlink(missing_ok=True)
+        if config.device != "cpu":
+            # After the cell's lock: who waits for another training of this cell keeps no GPU from others.
+            bind_gpu(request.say, stop_waiting=lambda: signals.received is not None)
+        from resomap.train.cell import run_training
+
+        if signals.received is not None:
+            raise Interrupted(f"{signals.name} before the first step: nothing was begun")
+        run_training(request, signals)

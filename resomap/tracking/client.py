@@ -9,12 +9,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resomap.marker import whole
 from resomap.tracking.completed import MARKER_TAG
 from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
-from resomap.tracking.tracker import LOCAL_ARTIFACTS, LOCAL_DATABASE
+from resomap.tracking.tracker import LOCAL_ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,12 +44,29 @@ def connect(uri: str) -> "MlflowClient":
 
     if not uri.startswith("sqlite:"):
         return MlflowClient(tracking_uri=uri)
-    LOCAL_DATABASE.parent.mkdir(parents=True, exist_ok=True)
-    with open(LOCAL_DATABASE.with_suffix(".lock"), "w") as lock:
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with open(database.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            _make_database(database)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _make_database(database: Path) -> None:
+    """Make MLflow's tables in a file beside it, which then takes its name.
+
+    MLflow makes them in dozens of steps, and cannot go on from between two of them: a kill there would leave a
+    database that refuses every run of the study.
+    """
+    from mlflow import MlflowClient
+
+    unfinished = database.with_name(f".{database.name}.new")
+    unfinished.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.replace(database)
 
 
 def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:

@@ -118,15 +118,15 @@ def test_training_variance_is_found_again_without_that_of_the_images() -> None:
     random = np.random.default_rng(0)
     own, training = 0.0004, 0.0009
     values = random.normal(0, np.sqrt(own + training), (400, 3))
-    found = pool(values.var(axis=1, ddof=1), np.full(400, 2), np.full(400, own))
+    found = pool(values.var(axis=1, ddof=1), np.full(400, 2), np.full(400, own), np.ones(400))
     assert found is not None
     assert found.training == pytest.approx(training, rel=0.15)
     assert found.freedom == 800
-    assert pool(np.zeros(4), np.zeros(4), np.full(4, own)) is None
+    assert pool(np.zeros(4), np.zeros(4), np.full(4, own), np.ones(4)) is None
 
 
 def test_a_cell_that_scatters_more_keeps_its_variance_and_a_single_seed_takes_that_of_the_others() -> None:
-    found = pool(np.array([4e-4, 1e-4, 100e-4, 0.0]), np.array([2, 2, 2, 0]), np.full(4, 1e-5))
+    found = pool(np.array([4e-4, 1e-4, 100e-4, 0.0]), np.array([2, 2, 2, 0]), np.full(4, 1e-5), np.ones(4))
     assert found is not None
     assert found.variance[2] == 100e-4
     assert found.variance[0] == found.variance[1] == found.variance[3]
@@ -197,3 +197,29 @@ def test_devices_are_never_mixed_in_a_front() -> None:
     assert pareto_front({("a", 1): 0.8}, costs, "flops") == [("a", 1)]
     with pytest.raises(ResomapError, match="'watts' is no cost"):
         pareto_front({("a", 1): 0.8}, costs, "watts")  # type: ignore[arg-type]
+
+
+def test_one_collapsed_training_does_not_blur_the_other_cells() -> None:
+    observed = np.full(20, 1e-4)
+    observed[3] = 0.05
+    found = pool(observed, np.full(20, 2), np.full(20, 1e-5), np.ones(20))
+    assert found is not None
+    assert found.variance[3] == 0.05
+    assert np.delete(found.variance, 3) == pytest.approx(1e-4)
+    assert found.freedom == 38
+
+
+def test_trainings_near_chance_do_not_make_those_near_one_uncertain() -> None:
+    """Cells at chance scatter by several points; those that are right on every image cannot."""
+    random = np.random.default_rng(3)
+    labels = np.arange(300) % 2
+    guess, right = np.full((300, 2), 0.5), np.eye(2)[labels]
+
+    def guessed() -> Sample:
+        return Sample(labels, np.eye(2)[np.where(random.random(300) < random.uniform(0.3, 0.7), labels, 1 - labels)])
+
+    cells = {("m", size): [guessed() for _ in range(3)] for size in (16, 24)}
+    cells |= {("m", size): [Sample(labels, 0.9 * right + 0.1 * guess) for _ in range(3)] for size in (64, 96)}
+    found = intervals(estimate(cells, "accuracy"))
+    assert found["m", 64].low > 0.92
+    assert found["m", 16].high - found["m", 16].low > 0.1

@@ -144,12 +144,14 @@ def _combine(
         share = own[several].sum() / max(of_one[several].sum(), 1e-300)
         own[~several] = share * of_one[~several]
         common[~several] -= own[~several]
+    values = np.array([np.mean([one.value for one in trainings]) for trainings in cells])
     scatter = pool(
         np.array(
             [np.var([one.value for one in trainings], ddof=1) if len(trainings) > 1 else 0 for trainings in cells]
         ),
         seeds - 1,
         np.maximum(own, grain),
+        _scale(values, effective),
     )
     return Estimates(
         metric=metric,
@@ -159,7 +161,7 @@ def _combine(
         effective_images=effective,
         grain=grain,
         seeds=seeds,
-        values=np.array([np.mean([one.value for one in trainings]) for trainings in cells]),
+        values=values,
         deviations=np.array(
             [np.std([one.value for one in trainings], ddof=1) if len(trainings) > 1 else np.nan for trainings in cells]
         ),
@@ -168,6 +170,16 @@ def _combine(
         between=np.zeros(len(cells)) if scatter is None else scatter.variance / seeds,
         scatter=scatter,
     )
+
+
+def _scale(values: np.ndarray, effective: float) -> np.ndarray:
+    """How training variance differs between cells [cells], on average 1: as value (1 - value), like any share's.
+
+    Near 1 no training can be far off, while near chance they differ widely: on one scale for all, a few cells that do
+    not learn would make those that do look uncertain. One image's worth is the least.
+    """
+    share = values * (1 - values) + 1 / effective
+    return np.asarray(share / share.mean())
 
 
 def intervals(estimates: Estimates) -> dict[Position, Interval]:

@@ -6,12 +6,13 @@ from resomap.statistics.pareto import CostName
 from resomap.statistics.recommendation import Recommendation
 from resomap.statistics.samples import Position, position_name
 
-_COSTS: dict[CostName, tuple[str, str]] = {
-    "latency_ms": ("latency", "ms"),
-    "memory_mb": ("memory", "MB"),
-    "flops": ("FLOPs", "G"),
-    "params": ("parameters", "M"),
+_COST_NAMES: dict[CostName, str] = {
+    "latency_ms": "latency",
+    "memory_mb": "memory",
+    "flops": "FLOPs",
+    "params": "parameters",
 }
+COST_UNITS: dict[CostName, str] = {"latency_ms": "ms", "memory_mb": "MB", "flops": "G", "params": "M"}
 
 
 def sentences(result: Recommendation) -> str:
@@ -106,7 +107,7 @@ def _cost(result: Recommendation, cell: Position) -> str:
     value = result.costs[cell]
     if result.cost is None or value is None:
         return "cost unknown"
-    name, unit = _COSTS[result.cost]
+    name, unit = _COST_NAMES[result.cost], COST_UNITS[result.cost]
     where = f" on {result.device}" if result.cost in ("latency_ms", "memory_mb") and result.device else ""
     return f"{name} {value:.3g} {unit}{where}"
 

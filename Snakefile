@@ -33,6 +33,11 @@ include: "workflow/rules/map.smk"
 rule all:
     default_target: True
     input:
-        PLAN.markers,  # named themselves: Snakemake would not miss one behind a summary that is up to date
+        PLAN.markers,  # named themselves: Snakemake would not miss one behind a map that is up to date
         FETCH.records,
-        "results/summary.csv",
+        PLAN.evaluations,
+        "results/summary.json",
+
+
+onerror:
+    MAP.of_what_is_there()

@@ -60,6 +60,7 @@ def small_config(images: Path, **changes: Any) -> dict[str, Any]:
         "device": "cpu",
         "data": {"source": str(images)},
         "training": {"epochs": 3, "batch_size": 8, "warmup_epochs": 0, "amp": "off"},
+        "cost": {"seconds": 0.2},
         "tracking": {"drain_seconds": 0},
     }
     for name, value in changes.items():

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import MODEL, ROOT, command, draw_images, environment_with, small_config, snakemake, tool
 
@@ -28,6 +29,7 @@ def done_grid(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     config |= {"tracking": {"drain_seconds": 60}, "experiment": "A study"}
     finished = snakemake(directory=directory, config=config)
     assert finished.returncode == 0, finished.stderr
+    assert re.search(r"^(Use|Undecided) .* at (32|48) px", finished.stdout, re.MULTILINE), finished.stdout
     return directory, config
 
 
@@ -83,6 +85,18 @@ def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[s
     assert len(rows) == 8
     assert {row["model"] for row in rows} == {MODEL, OTHER}
     assert "True" in {row["within_margin"] for row in rows}
+    content = read_json(directory / "results" / "summary.json")
+    jsonschema.validate(content, read_json(ROOT / "workflow" / "schemas" / "summary.schema.json"))
+    assert content["is_complete"]
+    assert content["missing"] == []
+    assert len(content["matrix"]) == 8  # two models, trained at two resolutions, tested at two
+    marker = read_json(directory / "results" / MODEL / "48.seed1.done")
+    of_marker = next(one for one in content["trainings"] if one["uid"] == marker["uid"])
+    assert of_marker["metrics"] == marker["metrics"]
+    square = next(one for one in content["squares"] if (one["model"], one["resolution"]) == (MODEL, 48))
+    assert (square["seeds"], square["upsampled"]) == ([0, 1], 1.0)
+    assert square["cost"]["flops"] == marker["cost"]["flops"]
+    assert square["cost"]["latency_ms_median"] > 0
     again = snakemake("-n", directory=directory, config=config)
     assert trainings(again.stdout + again.stderr) == 0
     status = command("resomap", "status", "--json", cwd=directory)
@@ -225,6 +239,11 @@ def test_a_failed_cell_leaves_the_others_running(images: Path, tmp_path: Path) -
     assert "diverged at epoch 1, step" in tail
     assert f"results/{OTHER}/32.log" in tail
     assert f"snakemake --rerun-incomplete results/{OTHER}/32.done" in tail
+    # The map of what is there is made all the same, and names what is not.
+    assert "1 trainings of the grid are not in this map: test_efficientnet@32." in finished.stdout
+    content = read_json(tmp_path / "results" / "summary.json")
+    assert not content["is_complete"]
+    assert "diverged" in next(gap["reason"] for gap in content["missing"] if gap["what"] == "training")
     # A failure that cannot get better is tried again by nobody: the later attempts end before they train.
     log = (tmp_path / "results" / OTHER / "32.log").read_text()
     assert log.count("attempt 1") == 1

@@ -38,8 +38,8 @@ def add_steps(commands: Commands) -> None:
     costs = commands.add_with_study("costs", _costs, "the table of measured costs (a step)")
     costs.add_argument("--classes", type=int, required=True)
     costs.add_argument("--output", type=Path, required=True)
-    summary = commands.add_with_study("summary", _summary, "the table of done cells (a step)")
-    summary.add_argument("--output", type=Path, required=True)
+    map_ = commands.add_with_study("map", _map, "the map of what is there: tables and recommendation (a step)")
+    map_.add_argument("--device", choices=("cpu", "cuda"), help="whose costs count; else those that are known of more")
 
 
 def _data(given: argparse.Namespace) -> None:
@@ -136,7 +136,7 @@ def _costs(given: argparse.Namespace) -> None:
     write_table(Study.load(given.study), given.classes, given.output)
 
 
-def _summary(given: argparse.Namespace) -> None:
-    from resomap.summary import write_summary
+def _map(given: argparse.Namespace) -> None:
+    from resomap.map.step import make_map, words
 
-    write_summary(Study.load(given.study), given.output)
+    print(words(make_map(Study.load(given.study), given.device)), flush=True)

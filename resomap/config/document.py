@@ -1,4 +1,4 @@
-"""Writes the configuration's documentation from its schema: the YAML of defaults, the README and the JSON schema.
+"""Writes what is documented from the code: the YAML of defaults, its README, the JSON schemas of both and of the map.
 
 A test fails when the files in the repository differ; `resomap config` writes them anew.
 """
@@ -111,12 +111,28 @@ def config_schema() -> str:
     return json.dumps(_tidy(schema), indent=2, ensure_ascii=False) + "\n"
 
 
+def summary_schema() -> str:
+    """workflow/schemas/summary.schema.json: the form of results/summary.json."""
+    from resomap.map.document import Map
+
+    generated = Map.model_json_schema(by_alias=True, mode="serialization")
+    definitions = generated.pop("$defs")
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **generated,
+        "title": "ResoMap summary",
+        "$defs": definitions,
+    }
+    return json.dumps(_tidy(schema), indent=2, ensure_ascii=False) + "\n"
+
+
 def documents() -> dict[str, str]:
     """The generated files: path below the repository's root -> content."""
     return {
         "config/config.yaml": config_yaml(),
         "config/README.md": config_readme(),
         "workflow/schemas/config.schema.json": config_schema(),
+        "workflow/schemas/summary.schema.json": summary_schema(),
     }
 
 

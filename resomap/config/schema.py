@@ -280,6 +280,23 @@ class Report(Section):
     margin: float = key(0.01, "deficit to the best cell that you would accept", ge=0, lt=1)
 
 
+class Budget(Section):
+    """What a recommended cell may cost at most; the figures are those of results/costs.csv."""
+
+    latency_ms: OptionalFloat = key(None, "median latency of one image; null: no limit", "milliseconds", gt=0)
+    memory_mb: OptionalFloat = key(
+        None, "peak memory of a forward pass of one image, weights included; null: no limit", "MB (10⁶ bytes)", gt=0
+    )
+    flops: OptionalFloat = key(
+        None, "operations of one image, a multiply-add counted as two (2e9, not 2); null: no limit", "FLOPs", ge=1e5
+    )
+    params: OptionalFloat = key(None, "parameters (12e6, not 12); null: no limit", "parameters", ge=1e3)
+
+    def given(self) -> dict[str, float]:
+        """The limits that are set, in the units of these keys."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+
 DEFAULT_MODELS = [
     "vgg11",
     "vgg16",
@@ -316,6 +333,7 @@ class Config(Section):
     cost: Cost = section(Cost, "how the cost of a model is measured")
     tracking: Tracking = section(Tracking, "where runs are remembered")
     report: Report = section(Report, "what the map speaks about")
+    budget: Budget = section(Budget, "what a recommended cell may cost at most")
 
     @model_validator(mode="after")
     def _weights_are_there_to_be_sent(self) -> "Config":

@@ -10,6 +10,7 @@
     unavailable        {"<pixels>": why it is null, in a sentence}
 
     SPLIT: {"metrics": as `metrics.measure` gives them,
+            "intervals": {metric: [low, high], or null}, 95 %, of other images; training noise is not in them
             "per_class": {class: {precision, recall, f1, support}},
             "confusion": [[images]], rows: true class, columns: predicted class}
 
@@ -24,7 +25,7 @@ from resomap import shelf
 from resomap.cell import Cell
 from resomap.files import read_json
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def record_path(cell: Cell) -> Path:

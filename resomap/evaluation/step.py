@@ -13,6 +13,7 @@ from resomap.data import DATA_DIRECTORY
 from resomap.errors import ResomapError
 from resomap.evaluation import record
 from resomap.evaluation.predictions import Predictions, SplitPredictions
+from resomap.evaluation.uncertainty import image_intervals
 from resomap.files import write_json
 from resomap.gpu_lock import bind_gpu
 from resomap.marker import is_valid, read_marker
@@ -103,8 +104,10 @@ class _Evaluation:
 
 
 def _figures(part: SplitPredictions, classes: list[str]) -> dict[str, Any]:
+    metrics = measure(part.probabilities, part.labels)
     return {
-        "metrics": measure(part.probabilities, part.labels),
+        "metrics": metrics,
+        "intervals": image_intervals(part.probabilities, part.labels, metrics),
         "per_class": per_class(part.probabilities, part.labels, classes),
         "confusion": confusion(part.probabilities, part.labels),
     }

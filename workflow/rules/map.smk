@@ -1,4 +1,7 @@
 # From done markers to what a person reads.
+from resomap.map.plan import MapPlan
+
+MAP = MapPlan(PLAN)
 
 
 # One model at all resolutions of the configuration: `snakemake results/vgg11/all`
@@ -10,14 +13,21 @@ rule model:
     localrule: True
 
 
-# The grid as a table: quality and cost of every cell.
-rule summary:
+# Intervals, comparisons, costs, recommendation: as data and as tables. `resomap map` makes it of an incomplete grid.
+rule map:
     input:
         PLAN.markers,
+        PLAN.evaluations,
+        FETCH.records,
+        "results/costs.csv",
+        MAP.check,
     output:
+        "results/summary.json",
         "results/summary.csv",
+        "results/cells.csv",
+        "results/matrix.csv",
     localrule: True
     params:
-        grid=PLAN.grid,
+        basis=MAP.basis,
     shell:
-        "{RESOMAP} summary --study {STUDY} --output {output}"
+        "{RESOMAP} map --study {STUDY} --device {MAP.device_kind}"

@@ -1,0 +1,301 @@
+"""From the evidence and what follows from it to the document."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from resomap.choice import within_margin
+from resomap.evaluation.predictions import EVALUATED
+from resomap.map import document
+from resomap.map.basis import SCHEMA, basis
+from resomap.map.evidence import Evidence, Trained
+from resomap.map.judgement import Judgement
+from resomap.statistics import Interval, Position, Recommendation, Resolutions, sentences
+from resomap.statistics.wording import COST_UNITS
+
+
+def compose(evidence: Evidence) -> document.Map:
+    """The whole map of what is there."""
+    judgement, study = Judgement(evidence), evidence.study
+    config = study.config
+    recommendation = judgement.recommendation
+    advice = _advice(recommendation) if recommendation else None
+    matrix = _matrix(evidence)
+    return document.Map(
+        schema=SCHEMA,
+        basis=basis(study),
+        is_complete=not any(gap.can_come for gap in evidence.missing),
+        experiment=config.experiment,
+        base=study.base,
+        metric=config.report.metric,
+        margin=config.report.margin,
+        budget=config.budget.given(),
+        models=config.models,
+        resolutions=config.resolutions,
+        seeds=config.seeds,
+        images=_images(evidence),
+        recommendation=advice,
+        notes=_notes(evidence, advice),
+        squares=_squares(evidence, judgement, recommendation, matrix),
+        trainings=_trainings(evidence),
+        model_resolutions=[_of_model(one) for one in judgement.resolutions.values()],
+        fronts=[
+            document.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(_place, front)])
+            for name, front in judgement.fronts().items()
+        ],
+        matrix=matrix,
+        missing=[
+            document.Gap(model=gap.model, resolution=gap.resolution, seed=gap.seed, what=gap.what, reason=gap.reason)
+            for gap in evidence.missing
+        ],
+    )
+
+
+def _place(position: Position) -> document.Place:
+    return document.Place(model=position[0], resolution=position[1])
+
+
+def _places(positions: Iterable[Position]) -> list[document.Place]:
+    return [_place(position) for position in positions]
+
+
+def _images(evidence: Evidence) -> document.Images:
+    study, manifest = evidence.study, evidence.manifest
+    digests = {one.marker.get("content_digest") for one in evidence.trained}
+    return document.Images(
+        source=study.config.data.source,
+        identity=study.data_identity,
+        content_digest=manifest.content_digest if manifest else next(iter(digests)) if len(digests) == 1 else None,
+        classes=manifest.classes if manifest else None,
+        counts=manifest.counts if manifest else None,
+        native_size=manifest.native_size if manifest else None,
+    )
+
+
+def _squares(
+    evidence: Evidence, judgement: Judgement, recommendation: Recommendation | None, matrix: list[document.Tested]
+) -> list[document.Square]:
+    found = {split: judgement.intervals(split) for split in EVALUATED}
+    deficits = recommendation.deficits if recommendation else {}
+    squares = []
+    for position in evidence.positions:
+        deficit = deficits.get(position)
+        measured = evidence.costs.get(position)
+        squares.append(
+            document.Square(
+                model=position[0],
+                resolution=position[1],
+                seeds=[one.cell.seed for one in evidence.of(position)],
+                upsampled=evidence.upsampled(position[1]),
+                validation=_qualities(evidence, position, "val", found["val"]),
+                test=_qualities(evidence, position, "test", found["test"]),
+                best_test_resolution=_best_tested(position, matrix),
+                deficit=document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
+                if deficit
+                else None,
+                cost=_measured(measured, position in judgement.comparable) if measured else None,
+            )
+        )
+    return squares
+
+
+def _qualities(
+    evidence: Evidence, position: Position, split: str, found: dict[str, dict[Position, Interval]]
+) -> dict[str, document.Estimate | None]:
+    """Each metric that the markers have; those that the statistics know with their interval."""
+    trained = evidence.of(position)
+    names = dict.fromkeys(name for one in trained for name in one.marker["metrics"] if name.startswith(f"{split}/"))
+    qualities: dict[str, document.Estimate | None] = {}
+    for name in names:
+        metric = name.removeprefix(f"{split}/")
+        interval = found.get(metric, {}).get(position)
+        values = [one.marker["metrics"].get(name) for one in trained]
+        if interval is not None and interval.seeds == len(trained):
+            qualities[metric] = document.Estimate(
+                value=interval.value,
+                low=interval.low,
+                high=interval.high,
+                deviation=interval.deviation,
+                seeds=interval.seeds,
+                includes_training_noise=interval.includes_training_noise,
+            )
+        else:
+            interval_of_one = _image_intervals(trained[0]).get(name) if len(trained) == 1 else None
+            qualities[metric] = _of_markers(values, interval_of_one)
+    return qualities
+
+
+def _of_markers(values: list[float | None], interval: tuple[float, float] | None) -> document.Estimate | None:
+    """Mean and spread of what the markers say; None where one of them is undefined."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    low, high = interval or (None, None)
+    return document.Estimate(
+        value=float(np.mean(known)),
+        low=low,
+        high=high,
+        deviation=float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        seeds=len(known),
+        includes_training_noise=False,
+    )
+
+
+def _measured(content: Any, is_comparable: bool) -> document.Measured:
+    names = set(document.Measured.model_fields) - {"is_comparable"}
+    return document.Measured(**{name: content.get(name) for name in names}, is_comparable=is_comparable)
+
+
+def _trainings(evidence: Evidence) -> list[document.Training]:
+    config = evidence.study.config
+    judged = f"val/{config.report.metric}"
+    near = within_margin([one.marker["metrics"].get(judged) for one in evidence.trained], config.report.margin)
+    return [_training(one, is_near) for one, is_near in zip(evidence.trained, near, strict=True)]
+
+
+def _training(one: Trained, within: bool) -> document.Training:
+    marker, cost = one.marker, one.marker["cost"]
+    return document.Training(
+        model=one.cell.model,
+        resolution=one.cell.resolution,
+        seed=one.cell.seed,
+        origin=marker["origin"],
+        exact=marker["exact"] is True,
+        exact_reasons=[str(reason) for reason in marker.get("exact_reasons") or []],
+        within_margin=within,
+        **{name: marker.get(name) for name in ("fingerprint", "uid", "run_id", "finished_at", "epochs", "best_epoch")},
+        metrics=marker["metrics"],
+        intervals=_image_intervals(one),
+        **{
+            name: cost.get(name)
+            for name in ("train_seconds", "images_per_second", "peak_training_memory_bytes", "device")
+        },
+    )
+
+
+def _image_intervals(one: Trained) -> dict[str, tuple[float, float] | None]:
+    """Of the training alone, from its evaluation at its own resolution."""
+    entries = (one.evaluation or {"test_resolutions": {}})["test_resolutions"]
+    entry = entries.get(str(one.cell.resolution)) or {}
+    return {
+        f"{split}/{metric}": tuple(interval) if interval else None
+        for split in EVALUATED
+        for metric, interval in entry.get(split, {}).get("intervals", {}).items()
+    }
+
+
+def _of_model(one: Resolutions) -> document.ModelResolutions:
+    return document.ModelResolutions(
+        model=one.model,
+        best=one.best,
+        alike=list(one.alike),
+        claims=[document.Claim(better=better, worse=worse) for better, worse in one.claims],
+        comparisons=[
+            document.Pair(
+                first=pair.first[1],
+                second=pair.second[1],
+                difference=pair.difference,
+                low=pair.low,
+                high=pair.high,
+                p=pair.p,
+            )
+            for pair in one.comparisons
+        ],
+        includes_training_noise=one.includes_training_noise,
+    )
+
+
+def _matrix(evidence: Evidence) -> list[document.Tested]:
+    """All pairs that at least one seed was evaluated at, in the grid's order."""
+    metric = evidence.study.config.report.metric
+    values: dict[tuple[Position, int], list[dict[str, float | None]]] = defaultdict(list)
+    for one in evidence.trained:
+        for size, entry in (one.evaluation or {"test_resolutions": {}})["test_resolutions"].items():
+            if entry is not None:
+                values[one.position, int(size)].append({split: entry[split]["metrics"][metric] for split in EVALUATED})
+    return [
+        document.Tested(
+            model=position[0],
+            trained_at=position[1],
+            tested_at=size,
+            seeds=len(found),
+            validation=_mean([one["val"] for one in found]),
+            test=_mean([one["test"] for one in found]),
+        )
+        for position in evidence.positions
+        for (own, size), found in sorted(values.items())
+        if own == position
+    ]
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _best_tested(position: Position, matrix: list[document.Tested]) -> int | None:
+    """By validation; where several are equal, the training's own, else the smallest."""
+    tested = [one for one in matrix if (one.model, one.trained_at) == position and one.validation is not None]
+    if not tested:
+        return None
+
+    def rank(one: document.Tested) -> tuple[float, bool, int]:
+        return one.validation or 0.0, one.tested_at == position[1], -one.tested_at
+
+    return max(tested, key=rank).tested_at
+
+
+def _advice(found: Recommendation) -> document.Advice:
+    def bound(cell: Position) -> document.Bound:
+        deficit = found.deficits[cell]
+        return document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
+
+    return document.Advice(
+        text=sentences(found),
+        chosen=_place(found.chosen) if found.chosen else None,
+        best=_place(found.best) if found.best else None,
+        cost=found.cost,
+        device=found.device or None,
+        candidates=[
+            document.Candidate(
+                model=cell[0],
+                resolution=cell[1],
+                value=found.values[cell],
+                cost=found.costs[cell],
+                deficit=bound(cell),
+            )
+            for cell in found.candidates
+        ],
+        open=_places(found.open),
+        excluded=[
+            document.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
+        ],
+        images=found.images,
+        includes_training_noise=found.includes_training_noise,
+        more_images=found.more_images,
+        more_seeds=found.more_seeds,
+        more_of_both=found.more_of_both,
+    )
+
+
+def _notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
+    """What a reader of the recommendation must know beside it."""
+    notes = []
+    trainings = [gap for gap in evidence.missing if gap.what == "training"]
+    if trainings:
+        names = ", ".join(dict.fromkeys(f"{gap.model}@{gap.resolution}" for gap in trainings[:4]))
+        more = f" and {len(trainings) - 4} more" if len(trainings) > 4 else ""
+        notes.append(f"{len(trainings)} trainings of the grid are not in this map: {names}{more}.")
+    native = evidence.manifest.native_size["median"] if evidence.manifest else None
+    above = [size for size in evidence.study.config.resolutions if native is not None and size > native]
+    if above:
+        sizes = ", ".join(map(str, above))
+        notes.append(f"The images have {native} px (median of the short sides): at {sizes} px they are enlarged.")
+    if advice and advice.chosen and advice.chosen.resolution in above:
+        notes.append("The recommended resolution enlarges the images: it adds computation, not detail.")
+    inexact = sum(one.marker["exact"] is not True for one in evidence.trained)
+    if inexact:
+        notes.append(f"{inexact} of {len(evidence.trained)} trainings are not repeatable to the bit; each says why.")
+    return notes

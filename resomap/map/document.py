@@ -1,0 +1,239 @@
+"""The form of `results/summary.json`: every figure with its unit. workflow/schemas/summary.schema.json is made of it.
+
+Qualities, margins and deficits are shares (0..1), losses nats, times seconds unless a name says milliseconds, memory
+bytes unless a name says MB (10⁶ bytes). What is undefined or not known is null.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    """Base of all parts: no further keys, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Place(Part):
+    """A square of the map, all seeds together."""
+
+    model: str
+    resolution: int = Field(description="pixels, images are square")
+
+
+class Estimate(Part):
+    """A quality: mean over the seeds, with its 95 % interval."""
+
+    value: float
+    low: float | None = Field(
+        description="95 %; null without predictions, and over several seeds for metrics that report.metric cannot be"
+    )
+    high: float | None
+    deviation: float | None = Field(description="sample standard deviation over the seeds; null with one seed")
+    seeds: int = Field(description="trainings behind it")
+    includes_training_noise: bool = Field(
+        description="false: the interval speaks of these trained models and other images, not of training again"
+    )
+
+
+class Measured(Part):
+    """Cost of a model at a resolution, measured with untrained weights (docs/cost.md)."""
+
+    device_kind: str
+    device: str
+    threads: int
+    precision: str
+    params: int | None
+    flops: int | None = Field(description="of one image, a multiply-add counted as two")
+    activations: int | None
+    weights_bytes: int | None
+    latency_ms_median: float | None = Field(description="milliseconds for one image")
+    latency_ms_q1: float | None
+    latency_ms_q3: float | None
+    best_batch: int | None = Field(description="images")
+    throughput_images_per_second_median: float | None
+    peak_memory_bytes_batch_1: int | None
+    is_comparable: bool = Field(
+        description="false: device, threads or precision are not those of most cells, so latency and memory of this "
+        "one stand in no front and decide nothing"
+    )
+
+
+class Bound(Part):
+    """By how much a cell is worse than the best of the candidates, on validation."""
+
+    estimate: float
+    upper: float = Field(description="95 % upper bound, all bounds of the map together")
+    may_be_best: bool
+
+
+class Square(Place):
+    """One square of the map. `validation` and `test` by metric; choices are made on validation alone."""
+
+    seeds: list[int] = Field(description="seeds whose training is finished")
+    upsampled: float | None = Field(description="share of the images that are enlarged to this resolution")
+    validation: dict[str, Estimate | None]
+    test: dict[str, Estimate | None]
+    best_test_resolution: int | None = Field(
+        description="pixels at which the trained cell is best on validation; null where it was not evaluated"
+    )
+    deficit: Bound | None
+    cost: Measured | None
+
+
+class Training(Place):
+    """One finished training, as its marker tells of it."""
+
+    seed: int
+    origin: str = Field(description="local | tracker")
+    exact: bool = Field(description="false: not to the bit what an uninterrupted training would be")
+    exact_reasons: list[str]
+    fingerprint: str
+    uid: str
+    run_id: str | None
+    finished_at: float | None = Field(description="seconds since 1970")
+    epochs: int | None
+    best_epoch: int | None = Field(description="chosen on validation, counted from 1")
+    metrics: dict[str, float | None] = Field(description="by val/<metric> and test/<metric>")
+    intervals: dict[str, tuple[float, float] | None] = Field(
+        description="95 %, by val/<metric> and test/<metric>; of other images, without training noise"
+    )
+    within_margin: bool = Field(description="validation quality is within the margin of the best training's")
+    train_seconds: float | None
+    images_per_second: float | None
+    peak_training_memory_bytes: int | None
+    device: str | None
+
+
+class Pair(Part):
+    """Two resolutions of a model on the same validation images; `difference` is first minus second."""
+
+    first: int
+    second: int
+    difference: float
+    low: float = Field(description="95 % interval, all pairs of the map together")
+    high: float
+    p: float = Field(description="adjusted for all pairs of the map")
+
+
+class Claim(Part):
+    """Training at `better` px may be said to be better than at `worse` px for this model."""
+
+    better: int
+    worse: int
+
+
+class ModelResolutions(Part):
+    """One model over its resolutions, on validation."""
+
+    model: str
+    best: int = Field(description="pixels, the highest estimate")
+    alike: list[int] = Field(description="the best, and those that cannot be told from it")
+    claims: list[Claim] = Field(description="empty with one seed: training noise is unknown")
+    comparisons: list[Pair]
+    includes_training_noise: bool
+
+
+class Front(Part):
+    """Pareto front of validation quality against a cost, from cheap to dear, on one device."""
+
+    cost: str = Field(description="latency_ms | memory_mb | flops (10⁹) | params (10⁶)")
+    unit: str
+    device: str
+    places: list[Place]
+
+
+class Tested(Part):
+    """Train resolution x test resolution: the report's metric, mean over the seeds."""
+
+    model: str
+    trained_at: int = Field(description="pixels")
+    tested_at: int = Field(description="pixels")
+    seeds: int
+    validation: float | None
+    test: float | None
+
+
+class Candidate(Place):
+    """A cell within the budget."""
+
+    value: float = Field(description="validation quality")
+    cost: float | None = Field(description="in the recommendation's cost and unit")
+    deficit: Bound
+
+
+class Excluded(Place):
+    """A cell that is no candidate, and why."""
+
+    reason: str
+
+
+class Advice(Part):
+    """The recommendation and what it rests on; decided on validation."""
+
+    text: str = Field(description="two sentences for a person")
+    chosen: Place | None = Field(description="null: undecided")
+    best: Place | None = Field(description="highest estimate, which is no proof")
+    cost: str | None = Field(description="what cheap means: latency_ms | flops (10⁹) | params (10⁶)")
+    device: str | None
+    candidates: list[Candidate] = Field(description="from cheap to dear")
+    open: list[Place] = Field(description="cells that may be within the margin but are not shown to be")
+    excluded: list[Excluded]
+    images: int = Field(description="validation images")
+    includes_training_noise: bool
+    more_images: int | None = Field(description="about how many more validation images would settle it")
+    more_seeds: int | None = Field(description="about how many more seeds a cell would settle it")
+    more_of_both: tuple[int, int] | None = Field(description="(images, seeds), where neither alone would")
+
+
+class Images(Part):
+    """The images of the study."""
+
+    source: str
+    identity: str
+    content_digest: str | None
+    classes: list[str] | None
+    counts: dict[str, dict[str, int]] | None = Field(description="images by split and class")
+    native_size: dict[str, int] | None = Field(description="short side in pixels: median, min, max")
+
+
+class Gap(Place):
+    """Something that the whole map would have."""
+
+    seed: int | None
+    what: str = Field(description="training | predictions | evaluation | cost")
+    reason: str
+
+
+class Map(Part):
+    """`results/summary.json`: the map as data."""
+
+    schema_version: int = Field(alias="schema", description="of this form: 1")
+    basis: str = Field(description="12 hex digits over what the map was asked for; another one makes it anew")
+    is_complete: bool = Field(description="false: running the workflow again would bring more")
+    experiment: str
+    base: str = Field(description="fingerprint that all cells share")
+    metric: str
+    margin: float
+    budget: dict[str, float]
+    models: list[str]
+    resolutions: list[int]
+    seeds: list[int]
+    images: Images
+    recommendation: Advice | None = Field(description="null where no cell has predictions yet")
+    notes: list[str] = Field(description="what a reader must know, in sentences")
+    squares: list[Square]
+    trainings: list[Training]
+    model_resolutions: list[ModelResolutions]
+    fronts: list[Front]
+    matrix: list[Tested]
+    missing: list[Gap]
+
+    def content(self) -> dict[str, Any]:
+        """For strict JSON."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def square(self, place: Place) -> Square:
+        """The square of a place that the map has."""
+        return next(one for one in self.squares if (one.model, one.resolution) == (place.model, place.resolution))

@@ -1,0 +1,36 @@
+"""What the rule of the map asks: whether the map on disk is of this study. Light: planning reads it."""
+
+import subprocess
+import sys
+from typing import Any
+
+from resomap.map.basis import SUMMARY, basis, is_current
+from resomap.planning.planner import Planner
+
+
+class MapPlan:
+    """The map of the planned grid."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner, self._study = planner, planner.study
+
+    @property
+    def device_kind(self) -> str:
+        """Whose costs count: those of the kind of device that trains the grid."""
+        return self._planner.device_kind()
+
+    def check(self, _wildcards: Any) -> list[str]:
+        """Input of the map: none. One of another study, or of an incomplete grid, is made anew whatever its time."""
+        if SUMMARY.exists() and not is_current(self._study):
+            self._planner.make_again(SUMMARY)
+        return []
+
+    def basis(self, _wildcards: Any) -> str:
+        """The only param of the map: what it is asked for."""
+        return basis(self._study)
+
+    def of_what_is_there(self) -> None:
+        """After a failure, when the rule has not run: the map all the same, with what is missing named in it."""
+        if any(cell.marker.exists() for cell in self._study.cells()):
+            words = [sys.executable, "-m", "resomap", "map", "--study", str(self._planner.path)]
+            subprocess.run(words, check=False, stdin=subprocess.DEVNULL)

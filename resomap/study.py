@@ -52,7 +52,8 @@ class Study:
         """
         config = parse_config(values)
         study = cls(config, describe(config.data))
-        for model in {*config.models, *(target.partition("@")[0] for target in config.overrides)}:
+        named = [name for name in (*config.overrides, *config.priority) if not name.isdigit()]
+        for model in {*config.models, *(name.partition("@")[0] for name in named)}:
             study.index.entry(model)
         require_supported((model, res) for model in config.models for res in config.resolutions)
         return study

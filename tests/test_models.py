@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from resomap.config.schema import DEFAULT_MODELS
 from resomap.errors import ResomapError
 from resomap.models.build import build_model, logits
 from resomap.models.cache import ask_process, cache_files
-from resomap.models.fits import require_supported, weight_bytes
+from resomap.models.fits import require_supported, size_of
 from resomap.models.index import ModelEntry, ModelIndex, load_index
 from resomap.models.listing import print_models
 from resomap.models.survey import family_of, survey
@@ -225,7 +226,8 @@ class TestFits:
         assert seconds < 0.05  # the failures too are remembered
         assert capfd.readouterr().err.count("trying 6 models and resolutions") == 1
         known = json.loads(next(filled_cache.glob("resomap/fits-*.json")).read_text())
-        assert known["vit_tiny_patch16_224@64"] == weight_bytes("vit_tiny_patch16_224", 64) > 5e6
+        assert known["vit_tiny_patch16_224@64"] == asdict(size_of("vit_tiny_patch16_224", 64))
+        assert size_of("vit_tiny_patch16_224", 64).weights > 5e6
 
     def test_build_model_says_the_same(self) -> None:
         with pytest.raises(ResomapError, match="vit_tiny_patch16_224 cannot be built for 250 px images: its patches"):

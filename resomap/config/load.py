@@ -51,6 +51,12 @@ def parse_config(values: Mapping[str, Any]) -> Config:
                 "for example vgg11 or vgg11@320"
             )
         training_for(config, target)
+    for name in config.priority:
+        if not name.isdigit() and not OVERRIDE_TARGET.fullmatch(name):
+            raise ResomapError(
+                f"the configuration's priority has '{name}', and must have models, resolutions or cells, "
+                "for example vgg11, 224 or vgg11@224"
+            )
     return config
 
 

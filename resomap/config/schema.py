@@ -323,6 +323,11 @@ class Config(Section):
     device: Literal["auto", "cpu", "cuda"] = key("auto", "`auto`: the GPU given to the job, else the CPU")
     deterministic: bool = key(False, "only algorithms that give the same bits each time; slower on a GPU")
     skip_completed: bool = key(True, "ask the tracker for cells that are complete there")
+    priority: Names = key(
+        [],
+        "what trains first: models, resolutions and cells (`vgg11`, `224`, `vgg11@224`) in this order; the others "
+        "follow, the longest first",
+    )
     retries: Count = key(1, "how often a cell is tried again after a failure that may pass", ge=0)
     data: Data = section(Data, "which images")
     training: Training = section(Training, "the recipe")

@@ -1,9 +1,9 @@
 """What a network costs on paper: parameters, operations, activations, size of its weights. The same on every device."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True)
 class Operations:
-    """Of one forward pass of one image."""
+    """Of forward passes; of one image, where nothing else is said."""
 
     flops: int  # a multiply-add counts as two; convolutions and matrix products, as published tables do
     activations: int  # elements that those operations write (Radosavovic et al. 2020, section 3.2)
@@ -31,16 +33,17 @@ def count_operations(model: nn.Module, resolution: int) -> Operations:
     was_training = model.training
     model.eval()
     try:
-        with (
-            torch.no_grad(),
-            _in_plain_operations(),
-            _Written() as written,
-            FlopCounterMode(display=False) as counter,
-        ):
-            model(image)
+        with torch.no_grad():
+            return counted(lambda: model(image))[0]
     finally:
         model.train(was_training)
-    return Operations(int(counter.get_total_flops()), written.elements)
+
+
+def counted(run: Callable[[], Answer]) -> tuple[Operations, Answer]:
+    """What `run` computes without gradients, and its answer. Raises what it raises."""
+    with _in_plain_operations(), _Written() as written, FlopCounterMode(display=False) as counter:
+        answer = run()
+    return Operations(int(counter.get_total_flops()), written.elements), answer
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from resomap.errors import ResomapError
 from resomap.files import read_json, write_json
 
-LAYOUT = 2  # raised when the content of the files changes its form or its meaning
+LAYOUT = 3  # raised when the content of the files changes its form or its meaning
 
 
 def library_versions() -> tuple[str, str]:

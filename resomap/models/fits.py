@@ -1,12 +1,23 @@
-"""Whether a model takes a resolution, and how large its weights are: known before the grid starts and without
-importing the libraries.
+"""Whether a model takes a resolution, and how large it is then: known before the grid starts and without importing
+the libraries.
 """
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from resomap.errors import ResomapError
 from resomap.models.cache import ask_process, read_cache, writable_cache, write_cache
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a model is on paper, built for two classes and one resolution; 0 where that is not known."""
+
+    weights: int  # bytes of its state dict in float32
+    flops: int  # of a forward pass of one image; a multiply-add counts as two
+    activations: int  # elements that convolutions and matrix products write in that pass
 
 
 def require_supported(pairs: Iterable[tuple[str, int]]) -> None:
@@ -16,19 +27,24 @@ def require_supported(pairs: Iterable[tuple[str, int]]) -> None:
     library's reason and the nearest resolution that works.
     """
     answers = _ask(pairs)
-    # A number says that it works; a text says why not.
+    # A text says why it does not work.
     reasons = [answer for answer in answers.values() if isinstance(answer, str)]
     if reasons:
         raise ResomapError("; ".join(dict.fromkeys(reasons)))
 
 
-def weight_bytes(model: str, resolution: int) -> int:
-    """Bytes of a model's state dict in float32, built for two classes and this resolution in pixels."""
-    answer = _ask([(model, resolution)])[model, resolution]
-    return answer if isinstance(answer, int) else 0
+def size_of(model: str, resolution: int) -> Size:
+    """The size of a model at a resolution in pixels; zeros where it does not take it."""
+    return sizes([(model, resolution)])[model, resolution]
 
 
-def _ask(pairs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int | str]:
+def sizes(pairs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Size]:
+    """The same of many, which reads the cache once."""
+    answers = _ask(pairs)
+    return {pair: Size(0, 0, 0) if isinstance(answer, str) else Size(**answer) for pair, answer in answers.items()}
+
+
+def _ask(pairs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], dict[str, Any] | str]:
     wanted = list(dict.fromkeys(pairs))
     known = read_cache("fits")
     if any(_key(pair) not in known for pair in wanted):

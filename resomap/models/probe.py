@@ -1,7 +1,7 @@
 """Tries models at resolutions, most of them without computing anything.
 
 `python -m resomap.models.probe` reads [[model, resolution], ...] as JSON from its standard input and prints
-{"model@resolution": bytes of its weights, or the reason why it does not work}.
+{"model@resolution": its size on paper, or the reason why it does not work}.
 """
 
 import json
@@ -10,6 +10,7 @@ import warnings
 
 import torch
 
+from resomap.cost.operations import Operations, counted
 from resomap.models.build import construct, first_line, logits
 from resomap.models.index import ModelEntry
 from resomap.models.survey import entry_of
@@ -17,11 +18,15 @@ from resomap.models.survey import entry_of
 CLASSES = 2
 NO_CLASSIFIER = "it is no classifier"
 MOST_SUGGESTIONS_TRIED = 12
+IMAGES = 2
+
+# Bytes of the state dict in float32; FLOPs and activations of a forward pass of one image, 0 where not countable.
+Size = dict[str, int]
 
 
-def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, int | str]:
-    """Bytes of the weights for each "model@resolution" that works, else a sentence that names one that does."""
-    answers: dict[str, int | str] = {}
+def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, Size | str]:
+    """The size of each "model@resolution" that works, else a sentence that names one that does."""
+    answers: dict[str, Size | str] = {}
     for name, resolution in pairs:
         entry = entry_of(name)
         answer = reason = size_or_reason(entry, resolution)
@@ -33,8 +38,8 @@ def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, int | str]:
     return answers
 
 
-def size_or_reason(entry: ModelEntry, resolution: int) -> int | str:
-    """Bytes of the network's state dict where two images go through, else the library's reason against it.
+def size_or_reason(entry: ModelEntry, resolution: int) -> Size | str:
+    """The network's size where two images go through, else the library's reason against it.
 
     The meta device knows shapes and allocates nothing. Networks that look at values while they are built fail
     on it for that reason alone, so a failure counts only where the CPU agrees or the library said so itself.
@@ -49,17 +54,29 @@ def size_or_reason(entry: ModelEntry, resolution: int) -> int | str:
         return _try_on("cpu", entry, resolution)
     except Exception as error:  # any failure here is the answer
         # A machine too small for the largest networks says nothing about the resolution.
-        return 0 if "not enough memory" in str(error) else first_line(error)
+        return _size(0, Operations(0, 0)) if "not enough memory" in str(error) else first_line(error)
 
 
-def _try_on(device: str, entry: ModelEntry, resolution: int) -> int | str:
+def _try_on(device: str, entry: ModelEntry, resolution: int) -> Size | str:
     # In training mode: a batch norm over a single pixel fails only there.
     with torch.device(device), torch.no_grad():
         model = construct(entry, resolution, CLASSES).train()
-        scores = logits(model(torch.zeros(2, 3, resolution, resolution)))
-    if scores.shape != (2, CLASSES):
-        return f"{NO_CLASSIFIER} (its output for 2 images is {list(scores.shape)})"
-    return sum(tensor.nbytes for tensor in model.state_dict().values())
+        images = torch.zeros(IMAGES, 3, resolution, resolution)
+        try:
+            operations, scores = counted(lambda: logits(model(images)))
+        except Exception:  # is it the network, or that it is counted?
+            operations, scores = Operations(0, 0), logits(model(images))
+    if scores.shape != (IMAGES, CLASSES):
+        return f"{NO_CLASSIFIER} (its output for {IMAGES} images is {list(scores.shape)})"
+    return _size(sum(tensor.nbytes for tensor in model.state_dict().values()), operations)
+
+
+def _size(weights: int, operations: Operations) -> Size:
+    return {
+        "weights": weights,
+        "flops": operations.flops // IMAGES,
+        "activations": operations.activations // IMAGES,
+    }
 
 
 def _nearest_that_works(entry: ModelEntry, resolution: int) -> int | None:
@@ -75,7 +92,7 @@ def _nearest_that_works(entry: ModelEntry, resolution: int) -> int | None:
     }
     nearest = sorted((size for size in sizes - {0, resolution}), key=lambda size: (abs(size - resolution), size))
     return next(
-        (size for size in nearest[:MOST_SUGGESTIONS_TRIED] if isinstance(size_or_reason(entry, size), int)), None
+        (size for size in nearest[:MOST_SUGGESTIONS_TRIED] if not isinstance(size_or_reason(entry, size), str)), None
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resomap.cell import Cell
 from resomap.errors import ResomapError
-from resomap.models.fits import weight_bytes
+from resomap.models.fits import sizes
 from resomap.study import Study
 
 # last.pt in units of the weights: model, two moments of the optimizer (AdamW; SGD has one), best weights so far.
@@ -38,7 +38,8 @@ class DiskForecast:
 def forecast_disk(study: Study, remaining: Sequence[Cell], at_once: int) -> DiskForecast:
     """What the remaining cells will write, with `at_once` trainings at the same time."""
     keep = study.config.checkpoints.keep
-    weights = [weight_bytes(cell.model, cell.resolution) for cell in remaining]
+    known = sizes((cell.model, cell.resolution) for cell in remaining)
+    weights = [known[cell.model, cell.resolution].weights for cell in remaining]
     copies = [STATE_COPIES + (study.recipe(cell).ema_decay is not None) for cell in remaining]
     states = [size * count for size, count in zip(weights, copies, strict=True)]
     final = sum(kind in keep for kind in ("best", "final"))

@@ -26,7 +26,7 @@ class Ledger:
 
     def __init__(self, engine: Engine, study: Study, tracker: Consultation) -> None:
         self._engine, self._study, self._tracker = engine, study, tracker
-        self._settled: set[Cell] = set()
+        self.settled: set[Cell] = set()  # the grid, and what was asked for beside it
         self._done: set[Cell] = set()
         self._elsewhere: dict[Cell, Elsewhere] = {}
         self._asked: list[Cell] = []
@@ -46,9 +46,9 @@ class Ledger:
         Raises ResomapError where a tracker that is required does not answer, or where the disk has no room.
         """
         asked = list(asked)
-        cells = asked if self._settled else [*self._study.cells(), *asked]
-        new = [cell for cell in dict.fromkeys(cells) if cell not in self._settled]
-        self._settled.update(new)
+        cells = asked if self.settled else [*self._study.cells(), *asked]
+        new = [cell for cell in dict.fromkeys(cells) if cell not in self.settled]
+        self.settled.update(new)
         for cell in new:
             self._settle_one(cell)
         if self._study.config.skip_completed:

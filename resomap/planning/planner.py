@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from resomap.gpus import may_have_gpu, visible_gpus
 from resomap.marker import read_marker
 from resomap.models.fits import require_supported
 from resomap.planning import neighbours
+from resomap.planning.duration import Durations
 from resomap.planning.engine import Engine
 from resomap.planning.ledger import Ledger
+from resomap.planning.order import Order
 from resomap.study import STATE_DIRECTORY, TARGET, Study
 from resomap.tracking.consult import Consultation
 from resomap.tracking.sync import start_courier, unsent
@@ -128,6 +131,33 @@ class Planner:
             return CLUSTER_THREADS
         trainings = self._engine.gpus if self._trains_on_gpu() else 1
         return max(1, self._engine.cores // trainings)
+
+    @cached_property
+    def durations(self) -> Durations:
+        """What trainings are expected to take."""
+        return Durations(self.study, self.device_kind(), self.threads())
+
+    @cached_property
+    def _order(self) -> Order:
+        return Order(self.durations, self.config.priority)
+
+    def priority(self, wildcards: Any) -> int:
+        """Of a train job: what is named first, then the longest."""
+        if not self._engine.is_planning:
+            return 0
+        return self._order.priority(self.cell(wildcards), self._ledger.settled)
+
+    def images_priority(self, wildcards: Any) -> int:
+        """Of the images of a resolution: above all trainings at once, the longest one's first.
+
+        The step takes all cores: behind the first training it would wait until all that are ready are done.
+        """
+        if not self._engine.is_planning:
+            return 0
+        cells = [cell for cell in self._ledger.settled if str(cell.resolution) == wildcards.resolution]
+        first = max((self._order.priority(cell, self._ledger.settled) for cell in cells), default=0)
+        at_once = self._engine.gpus if self._engine.is_local else 1
+        return at_once * len(self._ledger.settled) + first
 
     def cores(self) -> int:
         """CPU cores that a local run has."""

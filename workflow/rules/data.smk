@@ -21,6 +21,7 @@ rule images:
         ancient("results/data/manifest.json"),
     output:
         "results/data/{resolution}/store.json",
+    priority: PLAN.images_priority
     threads: workflow.cores or 4
     resources:
         mem_mb=4000,

@@ -6,6 +6,7 @@ rule train:
         ancient(PLAN.store),
     output:
         "results/{model}/{resolution}{suffix}.done",
+    priority: PLAN.priority
     retries: PLAN.config.retries
     threads: PLAN.threads
     resources:

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from snakemake.exceptions import WorkflowError
+
 from snakemake_logger_plugin_resomap.arguments import is_local
+
+UNSAID_CORES = 4
 
 
 class Engine:
@@ -41,8 +45,11 @@ class Engine:
 
     @property
     def cores(self) -> int:
-        """CPU cores that a local run has."""
-        return int(self._workflow.cores or 1)
+        """CPU cores that a local run has; a few where nobody said how many (`snakemake --report`)."""
+        try:
+            return int(self._workflow.cores)
+        except WorkflowError:
+            return UNSAID_CORES
 
     @property
     def gpus(self) -> int:

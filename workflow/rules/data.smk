@@ -5,7 +5,7 @@
 rule data:
     output:
         "results/data/manifest.json",
-    threads: workflow.cores or 4
+    threads: PLAN.cores()
     resources:
         mem_mb=4000,
         runtime=60,
@@ -22,7 +22,7 @@ rule images:
     output:
         "results/data/{resolution}/store.json",
     priority: PLAN.images_priority
-    threads: workflow.cores or 4
+    threads: PLAN.cores()
     resources:
         mem_mb=4000,
         runtime=60,

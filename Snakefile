@@ -28,6 +28,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/map.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -37,6 +38,7 @@ rule all:
         FETCH.records,
         PLAN.evaluations,
         "results/summary.json",
+        "results/report.html",
 
 
 onerror:

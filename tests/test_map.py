@@ -57,10 +57,12 @@ def grid(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
     return make
 
 
-def finish(study: Study, cell: Cell, samples: dict[str, Sample]) -> None:
-    """Predictions, marker and evaluation of one training."""
+def finish(study: Study, cell: Cell, samples: dict[str, Sample], names: list[str] | None = None) -> None:
+    """Predictions, marker and evaluation of one training; the images are called 0, 1, ... without names."""
     parts = {
-        split: SplitPredictions([f"{number}" for number in range(len(one.labels))], one.labels, one.probabilities)
+        split: SplitPredictions(
+            names or [f"{index}" for index in range(len(one.labels))], one.labels, one.probabilities
+        )
         for split, one in samples.items()
     }
     fingerprint = study.fingerprint(cell)

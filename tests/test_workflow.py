@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from browser import look_at
 from conftest import MODEL, ROOT, command, draw_images, environment_with, small_config, snakemake, tool
 
 from resomap.files import read_json
@@ -102,6 +103,24 @@ def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[s
     status = command("resomap", "status", "--json", cwd=directory)
     assert status.returncode == 0, status.stderr
     assert json.dumps(json.loads(status.stdout)).count('"done"') >= 8
+
+
+def test_the_report_of_the_grid_is_drawn_and_snakemakes_own_report_has_its_figures(
+    done_grid: tuple[Path, dict[str, Any]],
+) -> None:
+    directory, config = done_grid
+    own = directory / "own.html"
+    made = snakemake("--report", str(own), directory=directory, config=config)
+    assert made.returncode == 0, made.stderr
+    for word in ("curves.svg", "line is the Pareto", "Classes"):
+        assert word in own.read_text()
+    with look_at(directory / "results" / "report.html", 390) as look:
+        assert look.complaints == []
+        assert look.requests == []
+        assert look.width() <= 390
+        assert all(chart["marks"] for chart in look.charts())
+        assert "latency" in look.tooltip_at("#figure-pareto .mark-symbol path")
+        assert look.page.locator("#disagreements img, #data img").count() > 0
 
 
 def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -> None:
@@ -243,6 +262,7 @@ def test_a_failed_cell_leaves_the_others_running(images: Path, tmp_path: Path) -
     assert "1 trainings of the grid are not in this map: test_efficientnet@32." in finished.stdout
     content = read_json(tmp_path / "results" / "summary.json")
     assert not content["is_complete"]
+    assert "test_efficientnet @ 32 px, seed 0" in (tmp_path / "results" / "report.html").read_text()
     assert "diverged" in next(gap["reason"] for gap in content["missing"] if gap["what"] == "training")
     # A failure that cannot get better is tried again by nobody: the later attempts end before they train.
     log = (tmp_path / "results" / OTHER / "32.log").read_text()

@@ -40,6 +40,8 @@ def add_steps(commands: Commands) -> None:
     costs.add_argument("--output", type=Path, required=True)
     map_ = commands.add_with_study("map", _map, "the map of what is there: tables and recommendation (a step)")
     map_.add_argument("--device", choices=("cpu", "cuda"), help="whose costs count; else those that are known of more")
+    report = commands.add_with_study("report", _report, "results/report.html, of what is there (a step)")
+    report.add_argument("--device", choices=("cpu", "cuda"), help="whose costs count, as for the map")
 
 
 def _data(given: argparse.Namespace) -> None:
@@ -140,3 +142,9 @@ def _map(given: argparse.Namespace) -> None:
     from resomap.map.step import make_map, words
 
     print(words(make_map(Study.load(given.study), given.device)), flush=True)
+
+
+def _report(given: argparse.Namespace) -> None:
+    from resomap.report.step import make_report
+
+    print(f"report: {make_report(Study.load(given.study), given.device)}", flush=True)

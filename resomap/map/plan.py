@@ -30,7 +30,8 @@ class MapPlan:
         return basis(self._study)
 
     def of_what_is_there(self) -> None:
-        """After a failure, when the rule has not run: the map all the same, with what is missing named in it."""
+        """After a failure, when the rules have not run: map and report all the same, which name what is missing."""
         if any(cell.marker.exists() for cell in self._study.cells()):
-            words = [sys.executable, "-m", "resomap", "map", "--study", str(self._planner.path)]
-            subprocess.run(words, check=False, stdin=subprocess.DEVNULL)
+            for step in ("map", "report"):
+                words = [sys.executable, "-m", "resomap", step, "--study", str(self._planner.path)]
+                subprocess.run(words, check=False, stdin=subprocess.DEVNULL)

@@ -1,0 +1,116 @@
+"""Test images on which resolution decides: those that only the higher one gets right, and only the lower."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from resomap.report.material import Material
+from resomap.report.thumbnails import Thumbnails
+from resomap.statistics import Position
+
+IMAGES = 96  # of the whole chapter, at most about
+AT_MOST = 6  # of one group
+AT_LEAST = 2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image at two resolutions: what it is, what the model says there (class, its mean probability in %)."""
+
+    name: str
+    truth: str
+    low: str | None  # the image itself, as data
+    high: str | None
+    said_low: str
+    said_high: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One model at its lowest and highest resolution. A square is right where more than half of its seeds are."""
+
+    model: str
+    low: int
+    high: int
+    seeds: tuple[int, int]
+    both: int
+    only_high: int
+    only_low: int
+    neither: int
+    gained: list[Seen]  # only the higher one is right; the clearest first
+    lost: list[Seen]
+
+
+def disagreements(material: Material, thumbnails: Thumbnails) -> list[Pair]:
+    """One a model that has predictions at two resolutions or more."""
+    known = {position: votes for position in material.evidence.positions if (votes := _votes(material, position))}
+    models = [model for model in material.models if sum(one[0] == model for one in known) > 1]
+    shown = max(AT_LEAST, min(AT_MOST, IMAGES // (2 * len(models)))) if models else 0
+    pairs = []
+    for model in models:
+        sizes = sorted(resolution for one, resolution in known if one == model)
+        pairs.append(_pair(model, known[model, sizes[0]], known[model, sizes[-1]], shown, thumbnails))
+    return pairs
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """Mean probabilities [N, classes] of a square's seeds, and which images most of them get right [N]."""
+
+    resolution: int
+    seeds: int
+    names: list[str]
+    classes: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    right: np.ndarray
+
+
+def _votes(material: Material, position: Position) -> _Votes | None:
+    known = [one.predictions for one in material.evidence.of(position) if one.predictions is not None]
+    parts = [one.splits["test"] for one in known]
+    if not parts or not len(parts[0].labels):
+        return None
+    labels = np.asarray(parts[0].labels)
+    right = np.mean([part.probabilities.argmax(axis=1) == labels for part in parts], axis=0) > 0.5
+    probabilities = np.mean([part.probabilities for part in parts], axis=0)
+    return _Votes(position[1], len(parts), list(parts[0].names), known[0].classes, labels, probabilities, right)
+
+
+def _pair(model: str, low: _Votes, high: _Votes, shown: int, thumbnails: Thumbnails) -> Pair:
+    images = np.arange(len(low.labels))
+    clearer = high.probabilities[images, high.labels] - low.probabilities[images, low.labels]
+    gained, lost = high.right & ~low.right, low.right & ~high.right
+
+    def seen(chosen: np.ndarray, order: np.ndarray) -> list[Seen]:
+        indices = [int(index) for index in np.argsort(order, kind="stable") if chosen[index]]
+        return [_seen(index, low, high, thumbnails) for index in indices[:shown]]
+
+    return Pair(
+        model,
+        low.resolution,
+        high.resolution,
+        (low.seeds, high.seeds),
+        int((low.right & high.right).sum()),
+        int(gained.sum()),
+        int(lost.sum()),
+        int((~low.right & ~high.right).sum()),
+        seen(gained, -clearer),
+        seen(lost, clearer),
+    )
+
+
+def _seen(index: int, low: _Votes, high: _Votes, thumbnails: Thumbnails) -> Seen:
+    def said(votes: _Votes) -> str:
+        best = int(votes.probabilities[index].argmax())
+        return f"{votes.classes[best]} {votes.probabilities[index, best]:.0%}"
+
+    name = low.names[index]
+    return Seen(
+        name,
+        low.classes[int(low.labels[index])],
+        thumbnails.of(name, low.resolution),
+        thumbnails.of(name, high.resolution),
+        said(low),
+        said(high),
+    )

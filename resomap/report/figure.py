@@ -1,0 +1,115 @@
+"""A figure of the report: its panels, legend and caption, on the page and as a file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import altair as alt
+import vl_convert
+
+from resomap.files import replace_atomically, write_text
+from resomap.report.palette import CONFIG, FONT
+
+Row: TypeAlias = Mapping[str, Any]
+Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
+PNG_SCALE = 2.0  # pixels of the file per pixel of the drawing: sharp in print
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend: a sign in a colour, and what it stands for."""
+
+    sign: str  # a character such as ●, or `line` or `dash`
+    colour: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a figure. It has a height of its own and takes the width it is given."""
+
+    title: str
+    chart: Chart
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`name` is the stem of its files. Without panels, `reason` says in a sentence why there is nothing to draw."""
+
+    name: str
+    title: str
+    caption: str
+    panels: Sequence[Panel]
+    legend: Sequence[Key] = ()
+    reason: str = ""
+    least_width: int = 240  # pixels that a panel needs to be read
+    columns: int | None = None  # of panels; None: as many as fill the rows
+    width: int = 360  # pixels of a panel, in the file
+
+    @property
+    def side_by_side(self) -> int:
+        """Panels in a row, where there is room for them."""
+        count = len(self.panels)
+        if self.columns is not None:
+            return self.columns
+        if count <= 3:
+            return max(1, count)
+        return 2 if count == 4 else 4 if count % 4 == 0 else 3
+
+    def specifications(self) -> list[dict[str, Any]]:
+        """The panels as Vega-Lite for the page: as wide as their place. Legends stand beside them, in HTML."""
+        config = {**CONFIG, "legend": {"disable": True}} if self.legend else CONFIG
+        found = []
+        for panel in self.panels:
+            chart = panel.chart.properties(width="container", description=f"{self.title}, {panel.title}")
+            content = chart.to_dict()
+            found.append({**content, "config": config, "background": None})
+        return found
+
+    def save(self, directory: Path) -> list[Path]:
+        """Write `<name>.svg` and `<name>.png`; the paths. Raises OSError."""
+        if self.panels:
+            svg = vl_convert.vegalite_to_svg(json.dumps(self._whole()))
+        else:
+            svg = _sentence(self.title, self.reason)
+        png = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
+        paths = [directory / f"{self.name}.svg", directory / f"{self.name}.png"]
+        write_text(paths[0], svg)
+        replace_atomically(paths[1], lambda stream: stream.write(png))
+        return paths
+
+    def _whole(self) -> dict[str, Any]:
+        charts = [panel.chart.properties(title=panel.title, width=self.width) for panel in self.panels]
+        whole = alt.concat(*charts, columns=self.side_by_side).properties(
+            title=alt.TitleParams(self.title, fontSize=16, offset=14)
+        )
+        return {**whole.to_dict(), "config": CONFIG, "background": "white", "padding": 12}
+
+
+def rows(values: Sequence[Row]) -> alt.Data:
+    """Rows for a chart, written into it."""
+    return alt.Data(values=[dict(row) for row in values])
+
+
+def _sentence(title: str, text: str) -> str:
+    words, lines = text.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 72:
+            lines.append("")
+        lines[-1] += f"{word} "
+    height = 60 + 20 * len(lines)
+    body = "".join(
+        f'<text x="16" y="{58 + 20 * index}" font-size="13" fill="#555">{_escaped(line.strip())}</text>'
+        for index, line in enumerate(lines)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="560" height="{height}" font-family="{_escaped(FONT)}">'
+        f'<rect width="100%" height="100%" fill="#fff"/>'
+        f'<text x="16" y="32" font-size="15" font-weight="600" fill="#222">{_escaped(title)}</text>{body}</svg>'
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

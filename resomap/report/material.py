@@ -1,0 +1,88 @@
+"""What the chapters are made of: the map, the evidence behind it, and how both are said in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from resomap.map.document import Estimate, Map, Place, Square
+from resomap.map.evidence import Evidence
+from resomap.statistics import Position
+
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """A study's map and what it rests on."""
+
+    map: Map
+    evidence: Evidence
+
+    @property
+    def metric(self) -> str:
+        """The report's metric, in words."""
+        return METRICS.get(self.map.metric, self.map.metric.replace("_", " "))
+
+    @cached_property
+    def squares(self) -> Mapping[Position, Square]:
+        """The squares that have a finished training."""
+        return {(one.model, one.resolution): one for one in self.map.squares}
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The models with a finished training, in the grid's order."""
+        return list(dict.fromkeys(model for model, _ in self.squares))
+
+    @property
+    def chosen(self) -> Position | None:
+        """The recommended square."""
+        advice = self.map.recommendation
+        return (advice.chosen.model, advice.chosen.resolution) if advice and advice.chosen else None
+
+    def judged(self, square: Square, split: str = "validation") -> Estimate | None:
+        """The report's metric on `validation` or `test`."""
+        qualities: Mapping[str, Estimate | None] = getattr(square, split)
+        return qualities.get(self.map.metric)
+
+    def why_missing(self, position: Position) -> str:
+        """Why a square of the grid has no training, or an empty text."""
+        reasons = [
+            gap.reason for gap in self.map.missing if gap.what == "training" and (gap.model, gap.resolution) == position
+        ]
+        return "; ".join(dict.fromkeys(reasons))
+
+
+def name(place: Place) -> str:
+    """`resnet18 @ 64 px`."""
+    return f"{place.model} @ {place.resolution} px"
+
+
+def quality(value: float | None) -> str:
+    """Three digits, or a dash where it is undefined."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def interval(one: Any) -> str:
+    """`0.758 [0.710, 0.801]`, of anything with value, low and high."""
+    if one is None:
+        return "–"
+    return quality(one.value) if one.low is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
+def points(share: float) -> str:
+    """`1 point`, `2.5 points`: hundredths of a share, in words."""
+    text = f"{share * 100:g}"
+    return f"{text} point{'' if text == '1' else 's'}"
+
+
+def padded(values: list[float]) -> tuple[float, float]:
+    """Limits of an axis of shares around values, with some air."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    air = max(0.01, 0.06 * (high - low))
+    return max(0.0, low - air), min(1.0, high + air)

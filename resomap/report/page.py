@@ -1,0 +1,167 @@
+"""The page: chapters in their order, set by the templates into one file that needs nothing else."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from resomap import __version__
+from resomap.report import circumstances, classes, images, learning, pareto, quality, tables, transfer
+from resomap.report.blocks import Chapter, Part, Words
+from resomap.report.disagreements import disagreements
+from resomap.report.figure import Figure
+from resomap.report.material import Material, interval
+from resomap.report.thumbnails import Thumbnails
+
+_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what the page takes from Vega's bundle
+
+
+def draw(material: Material) -> dict[str, Figure]:
+    """All figures, by name."""
+    made = (
+        quality.heatmap(material),
+        quality.curves(material),
+        pareto.pareto(material),
+        transfer.transfer(material),
+        classes.per_class(material),
+        classes.confusion(material),
+        learning.learning(material),
+        images.class_distribution(material),
+        images.sizes(material),
+    )
+    return {figure.name: figure for figure in made}
+
+
+def compose(material: Material, figures: dict[str, Figure]) -> str:
+    """The HTML of the whole report."""
+    chapters = _chapters(material, figures)
+    specifications = [
+        specification
+        for chapter in chapters
+        for block in chapter.blocks
+        if isinstance(block, Figure)
+        for specification in block.specifications()
+    ]
+    environment = Environment(
+        loader=PackageLoader("resomap.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    files = resources.files("resomap.report") / "templates"
+    return environment.get_template("report.html.j2").render(
+        material=material,
+        map=material.map,
+        headline=_headline(material),
+        facts=_facts(material),
+        chapters=chapters,
+        style=Markup((files / "style.css").read_text()),
+        # Both stand inside <script>, where only the end of the element has a meaning of its own.
+        library=Markup(vl_convert.javascript_bundle(_LIBRARY).replace("</script", "<\\/script")),
+        script=Markup((files / "draw.js").read_text()),
+        specifications=Markup(json.dumps(specifications, allow_nan=False).replace("<", "\\u003c")),
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+    )
+
+
+def _headline(material: Material) -> str:
+    advice = material.map.recommendation
+    if advice is not None:
+        return advice.text
+    if material.squares:
+        return (
+            "No recommendation yet: none of the finished trainings has its predictions here. "
+            "What is missing, and why, stands below."
+        )
+    return (
+        "No recommendation yet: no training of the grid is finished. "
+        "Run the same snakemake command again; it goes on where the trainings stood."
+    )
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure that stands out, and what it is."""
+
+    value: str
+    label: str
+
+
+def _facts(material: Material) -> list[Fact]:
+    found = []
+    if material.chosen and (square := material.squares.get(material.chosen)):
+        found.append(Fact(interval(material.judged(square, "test")), f"test {material.metric} of the recommended cell"))
+        if square.cost and square.cost.latency_ms_median is not None:
+            found.append(Fact(f"{square.cost.latency_ms_median:.3g} ms", "its latency, one image"))
+    wanted = len(material.map.models) * len(material.map.resolutions) * len(material.map.seeds)
+    found.append(Fact(f"{len(material.map.trainings)} of {wanted}", "trainings are in this map"))
+    counts = material.map.images.counts
+    if counts:
+        sums = " / ".join(f"{sum(counts[split].values()):,}" for split in ("train", "val", "test"))
+        found.append(Fact(sums, "images to train / choose / report"))
+    return found
+
+
+def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapter]:
+    thumbnails = Thumbnails(material.evidence.manifest)
+    pairs = disagreements(material, thumbnails)
+    complete = Words("Nothing is missing: every training, evaluation and cost of the grid is in this map.")
+    exact = Words("Nothing was deviated from: every training is repeatable to the bit.")
+    chapters: list[tuple[str, str, str, list[Any]]] = [
+        ("candidates", "What there was to choose from", "Choice", [tables.candidates(material)]),
+        ("map", figures["heatmap"].title, "Map", [figures["heatmap"]]),
+        ("resolution", figures["curves"].title, "Resolution", [figures["curves"], tables.resolutions(material)]),
+        ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),
+        ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),
+        ("classes", figures["per-class"].title, "Classes", [figures["per-class"]]),
+        ("disagreements", "Images on which resolution decides", "Images", [_disagreements(pairs, thumbnails)]),
+        ("confusion", figures["confusion"].title, "Confusion", [figures["confusion"]]),
+        ("learning", figures["learning"].title, "Learning", [figures["learning"]]),
+        ("data", "The data", "Data", _data(material, figures, thumbnails)),
+        ("settings", "Settings and environment", "Settings", _circumstances(material)),
+        (
+            "missing",
+            "Missing and deviating",
+            "Missing",
+            [
+                tables.missing(material) or (complete if material.squares else None),
+                tables.deviations(material) or (exact if material.squares else None),
+            ],
+        ),
+        ("origin", "Every training, and where it comes from", "Origin", [tables.origins(material)]),
+    ]
+    nothing = Words("Nothing to show yet: no training of the grid is finished.")
+    return [
+        Chapter(mark, title, short, [block for block in blocks if block is not None] or [nothing])
+        for mark, title, short, blocks in chapters
+    ]
+
+
+def _disagreements(pairs: list[Any], thumbnails: Thumbnails) -> Any:
+    if not pairs:
+        return Words("No model has predictions at two resolutions yet, so there is nothing to compare.")
+    return Part("disagreements", {"pairs": pairs, "reason": thumbnails.reason})
+
+
+def _data(material: Material, figures: dict[str, Figure], thumbnails: Thumbnails) -> list[Any]:
+    manifest = material.evidence.manifest
+    content = {
+        "manifest": manifest,
+        "findings": images.findings(),
+        "duplicates": images.duplicates(material)[: images.LISTED],
+        "examples": images.examples(material, thumbnails),
+        "reason": thumbnails.reason,
+    }
+    return [Part("images", content), figures["class-distribution"], figures["image-sizes"], Part("data", content)]
+
+
+def _circumstances(material: Material) -> list[Any]:
+    changed = circumstances.changed_settings(material) or Words("All settings are the defaults.")
+    ran = circumstances.environments(material) or (
+        Words("No record of a training's environment is here.") if material.squares else None
+    )
+    return [changed, circumstances.all_settings(material), ran, circumstances.packages(material)]

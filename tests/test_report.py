@@ -1,0 +1,239 @@
+"""The report of grids that are whole, incomplete and odd: always a page, which names what it lacks."""
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import look_at
+from conftest import MODEL, command, small_config
+from PIL import Image
+from test_map import finish, measured
+
+from resomap.cell import Cell
+from resomap.data import DATA_DIRECTORY
+from resomap.data.manifest import Manifest, make_manifest
+from resomap.evaluation import record
+from resomap.evaluation.predictions import EVALUATED
+from resomap.files import read_json, write_json
+from resomap.map.basis import SUMMARY
+from resomap.map.document import Map
+from resomap.map.evidence import gather
+from resomap.map.step import make_map
+from resomap.report.material import Material
+from resomap.report.page import compose, draw
+from resomap.report.step import FIGURES, REPORT, make_report
+from resomap.statistics import Sample
+from resomap.study import CURRENT, Study
+
+NAMES = {
+    *("heatmap", "curves", "pareto", "transfer", "per-class", "confusion", "learning"),
+    *("class-distribution", "image-sizes"),
+}
+MANY_MODELS = [
+    *("vgg11", "vgg16", "resnet18", "resnet50"),
+    *("mobilenet_v2", "mobilenetv4_conv_small", "efficientnet_b0", "convnext_tiny"),
+]
+
+
+@pytest.fixture
+def written(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study]:
+    """A grid in a fresh directory, its trainings written as files: better from resolution to resolution."""
+
+    def make(source: Path = images, epochs: int = 3, checked: bool = True, **changes: Any) -> Study:
+        monkeypatch.chdir(tmp_path)
+        study = Study.open(small_config(source, **{"resolutions": [32, 48], "seeds": [0, 1], **changes}))
+        study.save(CURRENT)
+        if checked:
+            make_manifest(study.config.data, DATA_DIRECTORY, 1)
+        random = np.random.default_rng(0)
+        for cell in study.cells():
+            right = 0.6 + 0.3 * study.config.resolutions.index(cell.resolution) / len(study.config.resolutions)
+            finish(study, cell, {split: _sample(random, right) for split in EVALUATED})
+            _history(cell, epochs, random)
+        for size in study.config.resolutions:
+            measured(study, size)
+        return study
+
+    return make
+
+
+def _sample(random: np.random.Generator, right: float, images: int = 80) -> Sample:
+    labels = np.arange(images) % 2
+    said = np.where(random.random(images) < right, labels, 1 - labels)
+    sure = random.uniform(0.55, 0.99, images)
+    return Sample(labels, np.where(np.arange(2) == said[:, None], sure[:, None], 1 - sure[:, None]).astype(np.float32))
+
+
+def _history(cell: Cell, epochs: int, random: np.random.Generator) -> None:
+    with cell.beside_marker("history.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["epoch", "train/loss", "val/loss", "val/balanced_accuracy"])
+        for epoch in range(1, epochs + 1):
+            writer.writerow([epoch, *(random.random(2) + 0.1), random.uniform(0.5, 1)])
+
+
+def page() -> str:
+    return REPORT.read_text()
+
+
+def chapter(mark: str) -> str:
+    found = re.search(rf'<section id="{mark}" data-chapter>(.*?)</section>', page(), re.DOTALL)
+    assert found, mark
+    return found[1]
+
+
+def test_the_page_begins_with_the_recommendation_and_holds_all_of_the_grid(written: Callable[..., Study]) -> None:
+    make_report(written())
+    found = Map.model_validate(read_json(SUMMARY))
+    assert found.recommendation
+    assert found.recommendation.text in page().replace("&#39;", "'").split('class="facts"')[0]
+    assert page().count("data-chart=") == 2 + 1 + 4 + 1 + 1 + 2 + 2 + 1 + 1
+    assert "Nothing is missing" not in page()  # the pretended marker has no such thing, but evaluations do
+    for figure in NAMES:
+        assert (FIGURES / f"{figure}.svg").read_text().startswith("<svg")
+        with Image.open(FIGURES / f"{figure}.png") as picture:
+            assert picture.width > 400
+    assert f"{MODEL} @ 48 px" in chapter("origin")
+    assert "toaster" in chapter("cost")
+
+
+def test_charts_are_drawn_on_a_wide_and_a_narrow_screen_without_a_word_or_a_request(
+    written: Callable[..., Study],
+) -> None:
+    make_report(written())
+    for width in (1400, 390):
+        with look_at(REPORT, width) as look:
+            charts = look.charts()
+            assert {chart["name"] for chart in charts} == {f"figure-{name}" for name in NAMES}
+            assert all(chart["drawn"] for chart in charts)
+            assert min(chart["marks"] for chart in charts) > 0, charts
+            assert look.width() <= width
+            for figure, word in (("pareto", "cost"), ("heatmap", "interval"), ("curves", "interval")):
+                mark = ".mark-rect path" if figure == "heatmap" else ".mark-symbol path"
+                assert MODEL in look.tooltip_at(f"#figure-{figure} {mark}"), word
+            assert look.complaints == []
+            assert look.requests == []
+
+
+def test_an_empty_grid_has_a_report(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Study.open(small_config(images)).save(CURRENT)
+    done = command("resomap", "report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "report: results/report.html\n"
+    assert "no training of the grid is finished" in page()
+    assert "manifest.json) is not here" in chapter("data")
+    assert f"{MODEL} @ 32 px, seed 0" in chapter("missing")
+    assert "No training of the grid is finished yet" in (FIGURES / "heatmap.svg").read_text()
+    with look_at(REPORT) as look:
+        assert look.complaints == []
+
+
+def test_what_is_missing_is_named_and_the_rest_is_drawn(written: Callable[..., Study]) -> None:
+    study = written(resolutions=[32, 48, 64])
+    cells = {(cell.resolution, cell.seed): cell for cell in study.cells()}
+    cells[32, 0].marker.unlink()
+    cells[32, 1].marker.unlink()
+    for seed in (0, 1):
+        record.predictions_path(cells[48, seed], 48).unlink()
+        record.record_path(cells[48, seed]).unlink()
+        cells[48, seed].beside_marker("history.csv").write_text("epoch,val/loss\nx,\n")
+    for path in Path("results/cost").rglob("64.json"):
+        path.unlink()
+    content = read_json(cells[64, 1].marker)
+    write_json(cells[64, 1].marker, {**content, "exact": False, "exact_reasons": ["microbatch halved"]})
+    write_json(cells[64, 0].marker, {**read_json(cells[64, 0].marker), "origin": "tracker"})
+    make_report(study)
+    missing = chapter("missing")
+    for what in ("training", "predictions", "evaluation", "cost"):
+        assert f'<td class="text">{what}</td>' in missing
+    assert "microbatch halved" in missing
+    assert re.search(r"64 px</td><td class=\"number\">0</td><td class=\"text\">tracker<", chapter("origin"))
+    assert "no model has predictions at two resolutions" in chapter("disagreements").lower()
+    assert "64 px against" not in page()
+    with look_at(REPORT) as look:
+        assert look.complaints == []
+        assert all(chart["marks"] for chart in look.charts())
+
+
+def test_a_map_of_other_trainings_is_made_anew(written: Callable[..., Study]) -> None:
+    study = written()
+    make_map(study)
+    before = SUMMARY.stat().st_mtime_ns
+    make_report(study)
+    assert SUMMARY.stat().st_mtime_ns == before
+    study.cells()[0].marker.unlink()
+    make_report(study)
+    assert len(Map.model_validate(read_json(SUMMARY)).trainings) == 3
+    SUMMARY.write_text("{")
+    make_report(study)
+    assert Map.model_validate(read_json(SUMMARY)).missing
+
+
+def test_names_are_text_and_never_markup(images: Path, written: Callable[..., Study], tmp_path: Path) -> None:
+    evil = "</script><script>console.log('out')</script><img src=x onerror=console.log('out')>"
+    source = tmp_path / "named"
+    for label, folder in (("across", "<b>bold & co"), ("down", "down")):
+        (source / folder).mkdir(parents=True)
+        for path in sorted((images / label).iterdir())[:12]:
+            (source / folder / path.name).write_bytes(path.read_bytes())
+    make_report(written(source, experiment=evil))
+    assert "<b>bold" not in page()
+    assert "&lt;b&gt;bold &amp; co" in page()
+    with look_at(REPORT) as look:
+        assert look.complaints == []
+        assert evil in look.page.title()
+
+
+def test_images_on_which_resolution_decides_are_shown_as_each_network_sees_them(written: Callable[..., Study]) -> None:
+    study = written(seeds=[0])
+    manifest = Manifest.load(DATA_DIRECTORY)
+    names = [entry.name for entry in manifest.entries if entry.split == "test"]
+    labels = np.array([entry.label for entry in manifest.entries if entry.split == "test"])
+    wrong = {32: [0, 1, 2], 48: [2, 3]}
+    for cell in study.cells():
+        said = labels.copy()
+        said[wrong[cell.resolution]] ^= 1
+        sample = Sample(labels, np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1)
+        finish(study, cell, {"val": sample, "test": sample}, names)
+    make_report(study)
+    text = chapter("disagreements")
+    assert "Only 48 px is right: 2 images" in text
+    assert "Only 32 px is right: 1 images" in text
+    shown = re.findall(r'<span class="file">(.*?)</span>', text)
+    assert sorted(shown) == sorted(names[index] for index in (0, 1, 3))
+    assert text.count('<img src="data:image/png;base64,') == 6
+    assert f"32 px: {manifest.classes[1 - labels[0]]} 90% ✗" in re.sub(r"\s+", " ", text)
+
+
+def test_images_that_are_gone_leave_their_names(written: Callable[..., Study], images: Path, tmp_path: Path) -> None:
+    source = tmp_path / "moved"
+    for label in ("across", "down"):
+        (source / label).mkdir(parents=True)
+        for path in sorted((images / label).iterdir())[:12]:
+            (source / label / path.name).write_bytes(path.read_bytes())
+    study = written(source)
+    source.rename(tmp_path / "elsewhere")
+    make_report(study)
+    assert "The images cannot be shown" in chapter("data")
+    assert "data:image" not in chapter("data")
+
+
+def test_default_grid_is_below_8_mb_and_all_of_it_is_drawn(written: Callable[..., Study]) -> None:
+    sizes = [224, 256, 320, 384, 512]
+    study = written(models=MANY_MODELS, resolutions=sizes, seeds=[0], epochs=25)
+    evidence = gather(study)
+    material = Material(make_map(study), evidence)
+    text = compose(material, draw(material))
+    REPORT.write_text(text)
+    assert len(text.encode()) < 8e6
+    with look_at(REPORT, 390) as look:
+        charts = look.charts()
+        assert sum(chart["name"] == "figure-confusion" for chart in charts) == 40
+        assert all(chart["marks"] for chart in charts)
+        assert look.width() <= 390
+        assert look.complaints == []

@@ -1,0 +1,57 @@
+# What a person looks at: one HTML file without network, and its figures, which `snakemake --report` shows too.
+
+
+# Of an incomplete grid `resomap report` makes it, which names what is missing.
+rule report:
+    input:
+        "results/summary.json",
+    output:
+        report("results/report.html", caption="../report/report.rst", category="Report"),
+        report(
+            "results/figures/heatmap.svg",
+            caption="../report/heatmap.rst",
+            category="Map",
+        ),
+        report(
+            "results/figures/curves.svg",
+            caption="../report/curves.rst",
+            category="Map",
+        ),
+        report(
+            "results/figures/pareto.svg",
+            caption="../report/pareto.rst",
+            category="Map",
+        ),
+        report(
+            "results/figures/transfer.svg",
+            caption="../report/transfer.rst",
+            category="Map",
+        ),
+        report(
+            "results/figures/per-class.svg",
+            caption="../report/per-class.rst",
+            category="Classes",
+        ),
+        report(
+            "results/figures/confusion.svg",
+            caption="../report/confusion.rst",
+            category="Classes",
+        ),
+        report(
+            "results/figures/learning.svg",
+            caption="../report/learning.rst",
+            category="Training",
+        ),
+        report(
+            "results/figures/class-distribution.svg",
+            caption="../report/class-distribution.rst",
+            category="Data",
+        ),
+        report(
+            "results/figures/image-sizes.svg",
+            caption="../report/image-sizes.rst",
+            category="Data",
+        ),
+    localrule: True
+    shell:
+        "{RESOMAP} report --study {STUDY} --device {MAP.device_kind}"

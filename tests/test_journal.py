@@ -21,6 +21,7 @@ from dagshub_stand_in import StandIn, Visit, stand_in
 from mlflow import MlflowClient
 
 from resomap.evaluation.predictions import Predictions, SplitPredictions
+from resomap.tracking.client import connect
 from resomap.tracking.journal import Journal, read_events
 from resomap.tracking.sender import Busy, Receipt, Sender, is_sent, receipt_path, sent_run_id
 
@@ -351,3 +352,21 @@ def test_a_journal_is_sent_by_one_process_at_a_time(
         Sender(path, server, "busy").send()
     first.join(60)
     assert first.exitcode == 0
+
+
+def test_a_kill_while_the_local_database_is_made_leaves_none_that_refuses(tmp_path: Path) -> None:
+    """MLflow makes its tables in dozens of steps and cannot go on from between two of them."""
+    database = tmp_path / "results" / "mlflow.db"
+    unfinished = database.with_name(".mlflow.db.new")
+    words = [sys.executable, "-c", f"from resomap.tracking.client import connect; connect('sqlite:///{database}')"]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (unfinished.exists() and unfinished.stat().st_size > 50_000):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert not database.exists()
+    assert connect(f"sqlite:///{database}").search_experiments()
+    assert not unfinished.exists()

@@ -19,6 +19,7 @@ from resomap.files import read_json
 from resomap.marker import REQUIRED
 from resomap.study import Study
 from resomap.tracking.completed import prepared_digest
+from resomap.tracking.reasons import PAGE, Reasons
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +184,21 @@ def test_what_does_not_count_is_told_in_a_dry_run(
     listed = snakemake("-n", str(cells[1].marker), directory=tmp_path, config=config)
     assert "without its complete tag" in listed.stderr
     assert "the loss is nan" not in listed.stderr
+
+
+def test_a_reason_is_found_behind_many_newer_runs(
+    server: str, client: Any, study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = study_in(experiment="many runs", tracking={"uri": server})
+    cell = study.cells()[0]
+    run = make_run(client, study, cell, complete=None)
+    known = client.get_experiment_by_name("many runs").experiment_id
+    for number in range(PAGE + 5):
+        client.create_run(known, run_name=f"other {number}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("resomap.tracking.reasons.SECONDS", 30.0)  # this is about pages, not about a busy machine
+        lines = Reasons(study).lines([cell])
+    assert lines == [f"{cell.name}: run {run[:8]} FINISHED without its complete tag"]
 
 
 def test_a_run_on_other_image_contents_does_not_count(

@@ -15,11 +15,14 @@ from resomap.cell import Cell
 from resomap.config.schema import Tracking
 from resomap.data import DATA_DIRECTORY
 from resomap.marker import is_valid, whole
-from resomap.tracking.tracker import TrackerUnavailable, ask, is_remote
+from resomap.tracking.tracker import TrackerUnavailable, ask, is_remote, tracking_uri
 
 MARKER_TAG = "resomap.marker"
 PAGE = 1000
 HEAD = 1 << 20  # bytes: what stands before the manifest's list of images
+
+# Ids of experiments by tracker and name: they never change, and three questions of one plan need them.
+_experiments: dict[tuple[str, str], str] = {}
 
 
 class Completed:
@@ -72,11 +75,16 @@ def run_tags(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def experiment_id(tracking: Tracking, name: str, seconds: float | None = None) -> str | None:
-    """The id of an experiment, None where there is none of that name. Raises TrackerUnavailable."""
-    quoted = name.replace("\\", "\\\\").replace("'", "\\'")
-    question = {"filter": f"name = '{quoted}'", "max_results": 1}
-    known = ask(tracking, "experiments/search", question, seconds).get("experiments")
-    return str(known[0]["experiment_id"]) if known else None
+    """The id of an experiment, None where there is none of that name; asked once. Raises TrackerUnavailable."""
+    key = (tracking_uri(tracking), name)
+    if key not in _experiments:
+        quoted = name.replace("\\", "\\\\").replace("'", "\\'")
+        question = {"filter": f"name = '{quoted}'", "max_results": 1}
+        known = ask(tracking, "experiments/search", question, seconds).get("experiments")
+        if not known:
+            return None
+        _experiments[key] = str(known[0]["experiment_id"])
+    return _experiments[key]
 
 
 def is_of_other_images(content: Mapping[str, Any], content_digest: str | None) -> bool:

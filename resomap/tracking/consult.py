@@ -1,10 +1,12 @@
 """What planning learns from the tracker, and the lines it says about it. A local database is never asked.
 
-Once per invocation: which cells are complete (`complete`), and in a dry run what keeps the rest (`explain`).
+Once per invocation: which cells are complete (`complete`), which are trained elsewhere (`elsewhere`), and in a dry run
+what keeps the rest (`explain`). A dry run asks all three at the same time: a person waits for it.
 """
 
 import sys
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -20,11 +22,12 @@ from resomap.tracking.tracker import TrackerUnavailable, is_remote, tracking_uri
 class Consultation:
     """One study's questions to its tracker, asked by the process that plans."""
 
-    def __init__(self, study: Study) -> None:
-        self._study, self._tracking = study, study.config.tracking
+    def __init__(self, study: Study, is_dry_run: bool = False) -> None:
+        self._study, self._tracking, self._is_dry_run = study, study.config.tracking, is_dry_run
         self._completed = Completed(self._tracking, study.config.experiment, study.base)
         self._reasons = Reasons(study)
         self._is_away = False
+        self._asked_ahead: tuple[Future[dict[Cell, Elsewhere]], Future[None]] | None = None
 
     def complete(self, wanted: Mapping[Cell, str]) -> dict[Cell, dict[str, Any]]:
         """Marker contents of those cells (with their fingerprints) that the tracker has complete.
@@ -33,6 +36,9 @@ class Consultation:
         """
         if not wanted:
             return {}
+        if self._is_dry_run and self._asked_ahead is None and is_remote(self._tracking):
+            pool = ThreadPoolExecutor(2, "resomap-ahead")
+            self._asked_ahead = pool.submit(self._running, wanted), pool.submit(self._reasons.ask_once)
         try:
             self._completed.ask_once()
         except TrackerUnavailable as error:
@@ -61,7 +67,8 @@ class Consultation:
         if not wanted or self._is_away or not is_remote(self._tracking):
             return {}
         try:
-            found = running_elsewhere(self._tracking, self._study.config.experiment, self._study.base, wanted)
+            known = self._asked_ahead[0].result() if self._asked_ahead else self._running(wanted)
+            found = {cell: other for cell, other in known.items() if cell in wanted}
         except TrackerUnavailable as error:
             print(f"whether remaining cells run elsewhere is not known: {error}", file=sys.stderr)
             return {}
@@ -76,11 +83,16 @@ class Consultation:
         if self._is_away or not is_remote(self._tracking):
             return
         try:
+            if self._asked_ahead:
+                self._asked_ahead[1].result()
             lines = self._reasons.lines(cells)
         except TrackerUnavailable as error:
             lines = [f"what the tracker has of the remaining cells is not known: {error}"]
         for line in lines:
             print(line, file=sys.stderr)
+
+    def _running(self, wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
+        return running_elsewhere(self._tracking, self._study.config.experiment, self._study.base, wanted)
 
     def require(self) -> None:
         """Raises ResomapError where the tracker is required and does not answer."""

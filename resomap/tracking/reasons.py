@@ -1,6 +1,8 @@
 """Why a cell remains although the tracker has a run of it: one line a cell, for `snakemake -n`.
 
-A courtesy: one query for the newest runs, half a second in all, and nothing depends on the answer.
+A courtesy: one paged query for the newest runs, half a second in all, and nothing depends on the answer. In pages,
+because a server takes milliseconds for each run: what has come when the time is up explains some cells, which is better
+than none.
 """
 
 import time
@@ -13,7 +15,7 @@ from resomap.study import Study
 from resomap.tracking.completed import experiment_id, run_tags
 from resomap.tracking.tracker import TrackerUnavailable, ask
 
-NEWEST = 200  # runs
+NEWEST, PAGE = 200, 50  # runs
 SECONDS = 0.5
 DIFFERENCES = 3  # that are named before "and more"
 
@@ -31,11 +33,16 @@ class Reasons:
         Raises TrackerUnavailable, at the first call only.
         """
         remaining = list(cells)
-        if self._runs is None and remaining:
-            self._runs = []
-            self._runs = _newest(self._study)
+        if remaining:
+            self.ask_once()
         told = ((cell, self._reason(cell)) for cell in remaining)
         return [f"{cell.name}: {reason}" for cell, reason in told if reason]
+
+    def ask_once(self) -> None:
+        """Ask at the first call. Raises TrackerUnavailable, which is not repeated."""
+        if self._runs is None:
+            self._runs = []
+            self._runs = _newest(self._study)
 
     def _reason(self, cell: Cell) -> str | None:
         for run in self._runs or []:
@@ -86,16 +93,28 @@ def differences(logged: Mapping[str, str], study: Study, cell: Cell) -> str:
 
 
 def _newest(study: Study) -> list[dict[str, Any]]:
+    """What comes in time of the newest runs. Raises TrackerUnavailable where nothing does."""
     tracking, end = study.config.tracking, time.monotonic() + SECONDS
     known = experiment_id(tracking, study.config.experiment, SECONDS)
-    left = end - time.monotonic()
     if known is None:
         return []
-    if left <= 0:
-        raise TrackerUnavailable(f"it did not answer within {SECONDS:g} s")
-    question = {"experiment_ids": [known], "order_by": ["attributes.start_time DESC"], "max_results": NEWEST}
-    runs = ask(tracking, "runs/search", question, left).get("runs", [])
-    return [run for run in runs if isinstance(run.get("info"), dict)]
+    question = {"experiment_ids": [known], "order_by": ["attributes.start_time DESC"], "max_results": PAGE}
+    runs: list[dict[str, Any]] = []
+    while len(runs) < NEWEST:
+        left = end - time.monotonic()
+        try:
+            if left <= 0:
+                raise TrackerUnavailable(f"it did not answer within {SECONDS:g} s")
+            answer = ask(tracking, "runs/search", question, left)
+        except TrackerUnavailable:
+            if not runs:
+                raise
+            break
+        runs += [run for run in answer.get("runs", []) if isinstance(run.get("info"), dict)]
+        if not answer.get("next_page_token"):
+            break
+        question["page_token"] = answer["next_page_token"]
+    return runs
 
 
 def _short(run: Mapping[str, Any]) -> str:

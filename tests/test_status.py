@@ -16,7 +16,8 @@ import pytest
 from resomap.cell import Cell
 from resomap.marker import write_marker
 from resomap.progress import Failure, Progress, duration, is_alive
-from resomap.status import collect, counts, save_svg, show, summary_line
+from resomap.status import collect, counts, save_svg, seconds_to_go, show, summary_line
+from resomap.tracking.elsewhere import Elsewhere, note_path
 
 WANTED = "aaaaaaaaaaaa"
 OPTIONS: dict[str, Any] = {"metric": "balanced_accuracy", "margin": 0.01}
@@ -237,6 +238,58 @@ def test_seeds_share_a_place_in_the_map() -> None:
     assert "0.850 2/3" in text_of(grid(*cells))
     mark_done(cells[2], 0.91)
     assert "0.870 " in text_of(grid(*cells))
+
+
+def test_the_time_to_go_counts_what_runs_and_what_waits_but_not_what_failed() -> None:
+    done, running, starting, waiting, failed, foreign = (cell("a", size) for size in (32, 48, 64, 96, 128, 160))
+    mark_done(done, 0.5)
+    Progress(running.name, "training", 5, 10, eta_seconds=100.0).write(running.beside_marker("progress.json"))
+    Progress(starting.name, "training", 1, 10).write(starting.beside_marker("progress.json"))
+    Failure(failed.name, WANTED, "why", True, "log", "resume").write(failed.beside_marker("failed.json"))
+    Elsewhere(WANTED, "run", "b", time.time(), time.time()).write(note_path(foreign))
+    statuses = grid(done, running, starting, waiting, failed, foreign)
+    # (100 + 0.9 x 1000 + 1000) on two places
+    assert seconds_to_go(statuses, lambda _cell: 1000.0) == pytest.approx(1000.0)
+    assert seconds_to_go(statuses, lambda _cell: 100.0) == pytest.approx((100 + 90 + 100) / 2)
+    assert seconds_to_go(grid(done, failed), lambda _cell: 1.0) is None
+    stream = io.StringIO()
+    show(statuses, stream=stream, forecast=lambda _statuses: 5400.0, **OPTIONS)
+    assert stream.getvalue().rstrip().endswith("1 completed, 1 failed, 2 running, 2 remaining; about 1 h 30 min to go")
+    stream = io.StringIO()
+    show(statuses, stream=stream, as_json=True, forecast=lambda _statuses: 5400.0, **OPTIONS)
+    assert json.loads(stream.getvalue())["eta_seconds"] == 5400
+
+
+def test_a_thousand_cells_leave_the_table_on_the_screen() -> None:
+    cells = [cell(f"model{row}", 32 * column) for row in range(100) for column in range(1, 11)]
+    for place, of in enumerate(cells):
+        if place % 4 == 0:
+            mark_done(of, 0.5 + place / 10000)
+        elif place % 4 == 1:
+            failure = Failure(of.name, WANTED, "it went wrong", True, "log", f"snakemake {of.marker}")
+            failure.write(of.beside_marker("failed.json"))
+    began = time.monotonic()
+    statuses = grid(*cells)
+    shown = text_of(statuses)
+    assert time.monotonic() - began < 5, "generous, for a busy machine"
+    assert shown.count("it went wrong") == 20
+    assert "and 230 more; `resomap status --json` has all" in shown
+    assert shown.rstrip().endswith("250 completed, 250 failed, 0 running, 500 remaining")
+
+
+def test_watching_goes_on_between_two_cells() -> None:
+    first, second = cell("a", 64), cell("a", 96)
+    mark_done(first, 0.5)
+    rounds = iter(range(100))
+
+    def refresh() -> list[Any]:
+        if next(rounds) == 2:
+            mark_done(second, 0.6)
+        return grid(first, second)
+
+    stream = io.StringIO()
+    show(grid(first, second), watch_seconds=0.05, refresh=refresh, stream=stream, **OPTIONS)
+    assert next(rounds) == 3
 
 
 def test_watching_ends_when_nothing_runs() -> None:

@@ -53,6 +53,7 @@ def add_people(commands: Commands) -> None:
 
 def _status(given: argparse.Namespace) -> None:
     from resomap import status
+    from resomap.status.forecast import predictions
 
     study = Study.load(given.study)
     report, fingerprints = study.config.report, study.fingerprints()
@@ -72,6 +73,7 @@ def _status(given: argparse.Namespace) -> None:
             as_json=given.json,
             watch_seconds=given.watch,
             refresh=collect,
+            forecast=lambda statuses: status.seconds_to_go(statuses, predictions(study).seconds),
         )
 
 

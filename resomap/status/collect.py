@@ -1,0 +1,116 @@
+"""The state of each cell, from its marker, progress file and failure: small files, and no process is asked."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resomap.cell import Cell
+from resomap.choice import within_margin
+from resomap.files import read_json
+from resomap.marker import is_valid, read_marker
+from resomap.progress import Failure, Progress, duration, is_alive
+from resomap.tracking.elsewhere import Elsewhere, note_path
+
+State = Literal["done", "running", "failed", "waiting"]
+
+
+@dataclass
+class CellStatus:
+    """One cell as it stands. `value` is its test metric: None where it is not done or the metric undefined."""
+
+    cell: Cell
+    state: State
+    note: str = ""
+    value: float | None = None
+    validation: float | None = None  # the same metric on the validation split: what choices are made on
+    is_best: bool = False  # by validation
+    is_near_best: bool = False  # within the margin of the best by validation, the best itself included
+    origin: str | None = None  # local | tracker
+    is_exact: bool | None = None
+    is_elsewhere: bool = False  # another place trains it right now
+    progress: Progress | None = None
+    failure: Failure | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The status for JSON; nested parts keep their files' keys."""
+        content = {**dataclasses.asdict(self), "cell": self.cell.name}
+        return {
+            "model": self.cell.model,
+            "resolution": self.cell.resolution,
+            "seed": self.cell.seed,
+            **content,
+        }
+
+
+def collect(cells: Iterable[Cell], fingerprints: Mapping[Cell, str], metric: str, margin: float) -> list[CellStatus]:
+    """The status of each cell, in their order.
+
+    `metric` is the part after `test/` (higher is better), `margin` the accepted deficit to the best cell on
+    the validation split.
+    Paths start at the working directory.
+    """
+    statuses = [_status(cell, fingerprints[cell], metric) for cell in cells]
+    judged = [status.validation for status in statuses]
+    best = max((value for value in judged if value is not None), default=None)
+    for status, is_near in zip(statuses, within_margin(judged, margin), strict=True):
+        status.is_near_best = is_near
+        status.is_best = is_near and status.validation == best
+    return statuses
+
+
+def counts(statuses: Iterable[CellStatus]) -> dict[str, int]:
+    """Cells by state, and `remaining`: those that are neither done nor failed nor running."""
+    found = Counter(status.state for status in statuses)
+    return {
+        "completed": found["done"],
+        "failed": found["failed"],
+        "running": found["running"],
+        "remaining": found["waiting"],
+    }
+
+
+def summary_line(statuses: Iterable[CellStatus], seconds: float | None = None) -> str:
+    """`31 completed, 1 failed, 2 running, 6 remaining; about 3 h 20 min to go`, where these `seconds` are known."""
+    line = ", ".join(f"{count} {name}" for name, count in counts(statuses).items())
+    return f"{line}; about {duration(seconds)} to go" if seconds else line
+
+
+def _status(cell: Cell, fingerprint: str, metric: str) -> CellStatus:
+    marker = read_marker(cell.marker)
+    if marker is not None and is_valid(marker, cell, fingerprint):
+        exact = marker["exact"] is True
+        reasons = marker.get("exact_reasons") or []
+        return CellStatus(
+            cell,
+            "done",
+            note="" if exact else "; ".join(map(str, reasons)) or "not exactly repeatable",
+            value=marker["metrics"].get(f"test/{metric}"),
+            validation=marker["metrics"].get(f"val/{metric}"),
+            origin=marker["origin"],
+            is_exact=exact,
+        )
+    progress = Progress.read(cell.beside_marker("progress.json"))
+    if progress is not None and is_alive(progress):
+        return CellStatus(cell, "running", progress=progress)
+    failure = Failure.read(cell.beside_marker("failed.json"))
+    is_last_word = failure is not None and (progress is None or failure.at >= progress.started_at)
+    other = Elsewhere.read(note_path(cell))
+    if other is not None and other.fingerprint == fingerprint and (failure is None or other.seen_at > failure.at):
+        note = str(other) if other.is_fresh else f"it was {other}"
+        return CellStatus(cell, "waiting", note=note, is_elsewhere=other.is_fresh)
+    if failure is not None and failure.fingerprint == fingerprint and is_last_word:
+        return CellStatus(cell, "failed", note=failure.reason, failure=failure)
+    return CellStatus(cell, "waiting", note=_why_waiting(cell, marker, progress))
+
+
+def _why_waiting(cell: Cell, marker: Mapping[str, Any] | None, progress: Progress | None) -> str:
+    if progress is not None:
+        return f"interrupted after epoch {progress.epoch}/{progress.epochs}; goes on from its checkpoint"
+    if marker is not None:
+        return "settings changed"
+    if cell.marker.exists():
+        held = read_json(cell.marker)
+        return "marker is damaged" if held is None else "marker lacks what a marker needs"
+    return ""

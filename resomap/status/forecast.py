@@ -1,0 +1,37 @@
+"""How long the rest of the sweep will take: what running trainings say of themselves, predictions for the others."""
+
+import os
+from collections.abc import Callable, Iterable
+
+from resomap.cell import Cell
+from resomap.gpus import may_have_gpu
+from resomap.planning.duration import Durations
+from resomap.status.collect import CellStatus
+from resomap.study import Study
+
+
+def predictions(study: Study) -> Durations:
+    """What trainings of the study take on this machine, corrected by those that are finished wherever they ran."""
+    on_gpu = study.config.device != "cpu" and may_have_gpu()
+    return Durations(study, "cuda" if on_gpu else "cpu", os.cpu_count() or 1)
+
+
+def seconds_to_go(statuses: Iterable[CellStatus], predicted: Callable[[Cell], float]) -> float | None:
+    """Seconds until no cell waits or runs, with as many trainings at once as run now; None where nothing is to come.
+
+    `predicted` gives the seconds of a whole training. A failed cell has no part in it, because it waits for a person,
+    and neither has one that runs elsewhere.
+    """
+    running, waiting = [], []
+    for status in statuses:
+        progress = status.progress
+        if status.state == "running" and progress is not None:
+            known = progress.eta_seconds
+            left = 1 - progress.epoch / max(1, progress.epochs)
+            running.append(known if known is not None else left * predicted(status.cell))
+        elif status.state == "waiting" and not status.is_elsewhere:
+            waiting.append(predicted(status.cell))
+    if not running and not waiting:
+        return None
+    # No training is shared out among several places: the longest one is the least that it takes.
+    return max(sum(running + waiting) / max(1, len(running)), *running, *waiting, 0.0)

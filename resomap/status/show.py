@@ -1,0 +1,93 @@
+"""Shows the grid: once or again and again on a terminal, as JSON, as a picture."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeAlias
+
+from resomap.files import strict_json
+from resomap.status.collect import CellStatus, counts
+from resomap.status.table import render
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+IDLE_SECONDS = 60.0
+Forecast: TypeAlias = Callable[[list[CellStatus]], float | None]
+
+
+def show(
+    statuses: list[CellStatus],
+    *,
+    metric: str,
+    margin: float,
+    as_json: bool = False,
+    watch_seconds: float | None = None,
+    refresh: Callable[[], list[CellStatus]] | None = None,
+    stream: IO[str] | None = None,
+    forecast: Forecast = lambda _statuses: None,
+) -> None:
+    """Write the grid to `stream` (stdout): a table of models and resolutions, or JSON.
+
+    With `watch_seconds` and `refresh` it is drawn anew until every cell is done or failed, until nothing has run for a
+    minute (between two cells nothing runs for a moment), or until Ctrl-C. `forecast` tells the seconds to go.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    stream = stream or sys.stdout
+    if as_json:
+        stream.write(as_json_text(statuses, metric, margin, forecast(statuses)) + "\n")
+        return
+    # A pipe has no width of its own, and rich would fold the commands that people copy.
+    console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+
+    def drawn() -> "Group":
+        return render(statuses, metric, margin, console.width, forecast(statuses))
+
+    if not watch_seconds or refresh is None:
+        console.print(drawn())
+        return
+    try:
+        with Live(drawn(), console=console, auto_refresh=False) as live:
+            ran_at = time.monotonic()
+            while any(status.state in ("running", "waiting") for status in statuses):
+                if any(status.state == "running" for status in statuses):
+                    ran_at = time.monotonic()
+                if time.monotonic() - ran_at > IDLE_SECONDS:
+                    break
+                time.sleep(watch_seconds)
+                statuses = refresh()
+                live.update(drawn(), refresh=True)
+    except KeyboardInterrupt:
+        return  # how a person ends watching; the trainings are other processes
+
+
+def as_json_text(statuses: list[CellStatus], metric: str, margin: float, seconds: float | None = None) -> str:
+    """`{"metric", "margin", "counts", "eta_seconds", "cells"}` as strict JSON."""
+    return strict_json(
+        {
+            "metric": f"test/{metric}",
+            "margin": margin,
+            "counts": counts(statuses),
+            "eta_seconds": seconds,
+            "cells": [status.as_dict() for status in statuses],
+        }
+    )
+
+
+def save_svg(statuses: list[CellStatus], path: Path, title: str, *, metric: str, margin: float) -> None:
+    """The table as a picture, 80 columns wide. Raises OSError."""
+    import io
+
+    from rich._export_format import CONSOLE_SVG_FORMAT
+    from rich.console import Console
+
+    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, highlight=False)
+    console.print(render(statuses, metric, margin, console.width))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without rich's web font: a picture that is looked at off-line asks nobody.
+    template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    console.save_svg(str(path), title=title, code_format=template)

@@ -1,0 +1,137 @@
+"""The grid as text: a table of models and resolutions, and below it what runs, what failed and what waits."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from resomap.progress import duration
+from resomap.status.collect import CellStatus, summary_line
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+NAME_WIDTH = 24  # mobilenetv4_conv_small and a space
+COLUMN_WIDTH = 11  # a value with its signs, or `epoch 12/25`
+STYLES = {"done": "", "running": "cyan", "failed": "bold red", "waiting": "dim"}
+LISTED = 20  # cells of one state that are listed: a grid of a thousand must leave its table on the screen
+
+
+def render(
+    statuses: list[CellStatus], metric: str, margin: float, width: int = 80, seconds: float | None = None
+) -> "Group":
+    """Matrix, legend, running and failed cells, and the summary line, for a console of `width` columns.
+
+    `seconds`: until the sweep is done, where that is known.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Any] = list(_matrices(statuses, metric, width))
+    parts += [Text(line, style="dim") for line in _legend(statuses, margin)]
+    by_state = {state: [status for status in statuses if status.state == state] for state in STYLES}
+    noted = [status for status in by_state["waiting"] if status.note]
+    parts += _listed("running", [[Text(f"  {_running(status)}")] for status in by_state["running"]])
+    parts += _listed("failed", [list(_failed(status)) for status in by_state["failed"]])
+    parts += _listed("waiting", [[Text(f"  {status.cell.name}  {status.note}")] for status in noted])
+    return Group(*parts, Text(f"\n{summary_line(statuses, seconds)}", style="bold"))
+
+
+def _listed(title: str, entries: list[list[Any]]) -> Iterable[Any]:
+    """A heading and its entries, the first ones where there are many."""
+    from rich.text import Text
+
+    if not entries:
+        return
+    yield Text(f"\n{title}", style="bold")
+    for lines in entries[:LISTED]:
+        yield from lines
+    if len(entries) > LISTED:
+        yield Text(f"  and {len(entries) - LISTED} more; `resomap status --json` has all", style="dim")
+
+
+def _matrices(statuses: list[CellStatus], metric: str, width: int) -> Iterable["Table"]:
+    """As many tables as the width asks for, each with some of the resolutions."""
+    from rich.table import Table
+    from rich.text import Text
+
+    models = list(dict.fromkeys(status.cell.model for status in statuses))
+    resolutions = sorted({status.cell.resolution for status in statuses})
+    per_table = max(1, (width - NAME_WIDTH) // COLUMN_WIDTH)
+    by_position: dict[tuple[str, int], list[CellStatus]] = {}
+    for status in statuses:
+        by_position.setdefault((status.cell.model, status.cell.resolution), []).append(status)
+    for start in range(0, len(resolutions), per_table):
+        table = Table(title=f"test {metric}", title_justify="left", box=None, padding=(0, 1, 0, 0))
+        table.add_column("model", min_width=12, max_width=NAME_WIDTH - 1, overflow="fold")
+        shown = resolutions[start : start + per_table]
+        for resolution in shown:
+            table.add_column(f"{resolution} px", justify="right", min_width=COLUMN_WIDTH - 1, no_wrap=True)
+        for model in models:
+            squares = [_square(by_position.get((model, resolution), [])) for resolution in shown]
+            table.add_row(Text(model), *(Text(text, style=style) for text, style in squares))
+        yield table
+
+
+def _square(statuses: Sequence[CellStatus]) -> tuple[str, str]:
+    """Text and style of one place of the map: one cell, or the seeds' mean and how many of them are done."""
+    if not statuses:
+        return "", ""
+    if len(statuses) == 1:
+        return _single(statuses[0])
+    values = [status.value for status in statuses if status.value is not None]
+    states = [status.state for status in statuses]
+    if not values:
+        state = next((state for state in ("failed", "running") if state in states), states[0])
+        return {"failed": "failed", "running": "running"}.get(state, "."), STYLES[state]
+    done = "" if len(values) == len(statuses) else f" {len(values)}/{len(statuses)}"
+    return f"{sum(values) / len(values):.3f}{done}", ""
+
+
+def _single(status: CellStatus) -> tuple[str, str]:
+    if status.state == "done":
+        signs = f"{'*' * status.is_near_best}{'t' * (status.origin == 'tracker')}{'~' * (not status.is_exact)}"
+        text = "undefined" if status.value is None else f"{status.value:.3f}"
+        # Values stay in line whatever follows them.
+        return f"{text}{signs:<3}", "bold green" if status.is_best else "green" if status.is_near_best else ""
+    if status.state == "running" and status.progress:
+        return f"{status.progress.epoch}/{status.progress.epochs}", STYLES["running"]
+    return {"failed": "failed", "running": "running"}.get(status.state, "."), STYLES[status.state]
+
+
+def _legend(statuses: list[CellStatus], margin: float) -> Iterable[str]:
+    best = next((status for status in statuses if status.is_best), None)
+    if best is not None and best.validation is not None:
+        yield f"* by validation within {margin:g} of the best, {best.cell.name} with {best.validation:.3f}"
+    if any(status.origin == "tracker" for status in statuses):
+        yield "t trained elsewhere, known from the tracker"
+    if any(status.is_exact is False for status in statuses):
+        yield "~ not exactly repeatable; the reason is in its marker"
+    if any(status.state == "waiting" for status in statuses):
+        yield ". waiting"
+
+
+def _running(status: CellStatus) -> str:
+    progress = status.progress
+    if progress is None:
+        return status.cell.name
+    parts = [f"{status.cell.name}  epoch {progress.epoch}/{progress.epochs}"]
+    if progress.state != "training":
+        parts.append(progress.state)
+    if progress.value is not None:
+        parts.append(f"val {progress.value:.3f}")
+    if progress.images_per_second is not None:
+        parts.append(f"{progress.images_per_second:.0f} images/s")
+    if progress.eta_seconds is not None:
+        parts.append(f"ETA {duration(progress.eta_seconds)}")
+    return ", ".join([*parts, f"{progress.device} on {progress.host}"])
+
+
+def _failed(status: CellStatus) -> Iterable[Any]:
+    from rich.text import Text
+
+    failure = status.failure
+    if failure is None:
+        return
+    yield Text(f"  {status.cell.name}  {failure.reason}", style="red")
+    yield Text(f"    log     {failure.log}")
+    yield Text(f"    resume  {failure.resume}")

@@ -16,6 +16,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 if TYPE_CHECKING:
+    from snakemake_logger_plugin_resomap.bars import Bars
     from snakemake_logger_plugin_resomap.sweep import Job, Sweep
 
 POLL_SECONDS = 2.0
@@ -24,6 +25,8 @@ SILENT_EVENTS = {
     *(LogEvent.WORKFLOW_STARTED, LogEvent.JOB_STARTED, LogEvent.PROGRESS, LogEvent.RESOURCES_INFO),
     LogEvent.RULEGRAPH,
 }
+# Which trainings run may be another after these.
+CHANGES = {LogEvent.JOB_INFO, LogEvent.JOB_FINISHED, LogEvent.JOB_ERROR}
 # What the summary says better.
 REPEATED = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete")
 SILENT_STARTS = (
@@ -59,6 +62,7 @@ class LogHandler(LogHandlerBase):
             *(settings.quiet, settings.debug_dag, settings.verbose, settings.dryrun, settings.printshellcmds)
         )
         self._sweep: Sweep | None = None
+        self._bars: Bars | None = None
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._poller: threading.Thread | None = None
@@ -100,6 +104,9 @@ class LogHandler(LogHandlerBase):
                 self._pass_on(record)
             if line and self._asked.filter(record):
                 self._write(line, is_bad=record.levelno >= logging.ERROR)
+            if self._bars is not None and getattr(record, "event", None) in CHANGES:
+                with self._writing:
+                    self._bars.update()
         except Exception:
             self.handleError(record)
 
@@ -109,6 +116,10 @@ class LogHandler(LogHandlerBase):
             self._ended.set()
             if self._poller is not None:
                 self._poller.join(timeout=POLL_SECONDS)
+            if self._bars is not None:
+                with self._writing:
+                    self._bars.stop()
+                    self._bars = None
             self._sweep.settle()
             if self._is_asked("all"):
                 from snakemake_logger_plugin_resomap import arguments
@@ -150,6 +161,10 @@ class LogHandler(LogHandlerBase):
         from snakemake_logger_plugin_resomap.sweep import Sweep
 
         self._sweep = Sweep(Path.cwd(), {rule: count for rule, count in stats.items() if rule != "total"})
+        if self._sweep.trainings and self._stream.isatty() and self._is_asked("progress"):
+            from snakemake_logger_plugin_resomap.bars import Bars
+
+            self._bars = Bars(self._stream, self._sweep, colour=not self._default.nocolor)
         self._poller = threading.Thread(target=self._poll, name="resomap-progress", daemon=True)
         self._poller.start()
         steps = ", ".join(f"{count} {rule}" for rule, count in self._sweep.planned.items())
@@ -170,7 +185,10 @@ class LogHandler(LogHandlerBase):
     def _poll(self) -> None:
         """Thread: looks into the progress files of the running cells."""
         while not self._ended.wait(POLL_SECONDS):
-            if self._sweep is not None and self._is_asked("progress"):
+            if self._bars is not None:
+                with self._writing:
+                    self._bars.update()
+            elif self._sweep is not None and self._is_asked("progress"):
                 for line in self._sweep.progress_lines(time.time()):
                     self._write(line)
 
@@ -183,19 +201,25 @@ class LogHandler(LogHandlerBase):
         if not self._is_reader_gone and self._asked.filter(record):
             try:
                 with self._writing:
-                    self._default.emit(record)
+                    if self._bars is None:
+                        self._default.emit(record)
+                    else:
+                        self._bars.above(lambda: self._default.emit(record))
             except BrokenPipeError:
                 self._give_up()
 
     def _write(self, text: str, is_bad: bool = False) -> None:
-        """The one place where this plugin's lines leave it: where bars would be drawn on a terminal."""
+        """The one place where this plugin's lines leave it, above the bars where there are some."""
         if self._is_reader_gone:
             return
         if is_bad and not self._default.nocolor:
             text = f"{self._default.COLOR_SEQ % 31}{text}{self._default.RESET_SEQ}"
         try:
             with self._writing:
-                print(text, file=self._stream, flush=True)
+                if self._bars is None:
+                    print(text, file=self._stream, flush=True)
+                else:
+                    self._bars.write(text)
         except BrokenPipeError:
             self._give_up()
 

@@ -136,8 +136,8 @@ class Sweep:
         for job in list(self.jobs.values()):
             if job.cell is None or job.state != "running":
                 continue
-            progress = Progress.read(self._beside(job.cell, "progress.json"))
-            if progress is None or progress == job.stale_progress or progress.state == "starting":
+            progress = self.progress(job)
+            if progress is None or progress.state == "starting":
                 continue
             point = (progress.epoch, progress.state if progress.state == "sending" else "")
             if point == job.shown and now - job.shown_at < STILL_THERE_SECONDS:
@@ -149,6 +149,11 @@ class Sweep:
             job.shown, job.shown_at = point, now
             line = describe(progress, with_step=not is_new or not progress.epoch)
             yield f"[{job.number}/{self.trainings}] {line}"
+
+    def progress(self, job: Job) -> Progress | None:
+        """What a running training says of itself; None before its first word in this attempt."""
+        found = Progress.read(self._beside(job.cell, "progress.json")) if job.cell else None
+        return None if found == job.stale_progress else found
 
     def quality(self, job: Job) -> str:
         """`test balanced_accuracy 0.83` of a finished cell, or nothing where it is not defined."""

@@ -1,12 +1,19 @@
 """The lines of a running sweep and its end, from real runs of Snakemake whose jobs write the trainer's files."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
+import pyte
 import pytest
 
 from resomap.progress import Failure, Progress
@@ -99,6 +106,39 @@ def test_a_sweep_is_told_in_lines(project: Path) -> None:
     assert "val balanced_accuracy 0." in progress[0]
     assert any("vgg11@320 done in " in line and line.endswith("test balanced_accuracy 0.875") for line in lines)
     assert lines[-1].startswith("This run's cells: 2 completed, 0 failed, 0 remaining (")
+
+
+def on_a_terminal(directory: Path, *arguments: str) -> tuple[list[str], list[str]]:
+    """The screens on the way and the last one's lines, of a real run on a pseudo-terminal of 100 columns."""
+    screen = pyte.HistoryScreen(100, 40, history=1000)
+    stream, screens = pyte.ByteStream(screen), []
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    words = [sys.executable, "-m", "snakemake", *arguments]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        words, cwd=directory, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+    )
+    os.close(slave)
+    with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+        while data := os.read(master, 65536):
+            stream.feed(data)
+            screens.append("\n".join(line.rstrip() for line in screen.display))
+    os.close(master)
+    assert process.wait() == 0, screens[-1]
+    return screens, [line.rstrip() for line in screen.display if line.strip()]
+
+
+def test_on_a_terminal_there_are_bars_that_leave_nothing_behind(project: Path) -> None:
+    screens, last = on_a_terminal(project, *cells(vgg11="slow", resnet18="fine"), "--cores", "1")
+    drawn = [text for text in screens if "\u2501" in text]
+    assert drawn
+    assert any(re.search(r"vgg11@320 \u2501+.* [123]/3 val 0\.[678]00 ETA 14 min", text) for text in drawn), drawn[-1]
+    assert any(re.search(r"sweep \s*\u2501+.* [01]/2 cells", text) for text in drawn)
+    assert not any("\u2501" in line for line in last)
+    assert any("vgg11@320 done in " in line for line in last)
+    assert last[-1].startswith("This run's cells: 2 completed, 0 failed, 0 remaining (")
+    assert not any(" epoch " in line for line in last), "what the bars say is not said in lines too"
 
 
 def test_the_end_names_each_failed_cell_its_reason_log_and_resume_command(project: Path) -> None:

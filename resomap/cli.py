@@ -14,7 +14,7 @@ from resomap.errors import ResomapError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; a user's mistake is one sentence on stderr and an exit code that is not 0."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
         return given.run(given) or 0
     except ResomapError as error:
@@ -28,10 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="resomap", description="Which model, at which input resolution?")
-    parser.add_argument("--version", action="version", version=f"resomap {__version__}")
-    commands = Commands(parser)
+def parser() -> argparse.ArgumentParser:
+    """All subcommands with their options."""
+    made = argparse.ArgumentParser(prog="resomap", description="Which model, at which input resolution?")
+    made.add_argument("--version", action="version", version=f"resomap {__version__}")
+    commands = Commands(made)
     add_people(commands)
     add_steps(commands)
-    return parser
+    return made

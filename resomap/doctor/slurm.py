@@ -11,7 +11,7 @@ SECONDS = 10
 
 
 def look_at_slurm() -> Iterator[Finding]:
-    """No Slurm is nothing bad: the grid runs on this machine."""
+    """No Slurm, or one that does not answer, is nothing bad: the grid runs on this machine without it."""
     if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
         yield Finding("note", "Slurm", "no Slurm here: the grid runs on this machine")
         return
@@ -24,11 +24,11 @@ def look_at_slurm() -> Iterator[Finding]:
             ["sinfo", "-h", "-o", "%P %a %G"], capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding("bad", "Slurm", f"sinfo does not answer ({type(error).__name__})", "ask the cluster's operators")
+        yield _unusable(f"sinfo does not answer ({type(error).__name__})")
         return
     if asked.returncode != 0:
         said = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        yield Finding("bad", "Slurm", f"sinfo fails: {said}", "check that slurmctld runs and that SLURM_CONF is right")
+        yield _unusable(f"sinfo fails: {said}")
         return
     rows = [line.split(maxsplit=2) for line in asked.stdout.splitlines() if line.strip()]
     with_gpu = [row[0].rstrip("*") for row in rows if len(row) == 3 and "gpu" in row[2] and row[1] == "up"]
@@ -37,4 +37,13 @@ def look_at_slurm() -> Iterator[Finding]:
         Finding("ok", "Slurm", f"partitions with GPUs: {names}")
         if names
         else Finding("note", "Slurm", "no partition that is up has GPUs", "train with --config device=cpu there")
+    )
+
+
+def _unusable(words: str) -> Finding:
+    return Finding(
+        "note",
+        "Slurm",
+        f"installed, but {words}; the grid runs on this machine",
+        "for `--profile profiles/slurm`: check that slurmctld runs and that SLURM_CONF is right, or ask its operators",
     )

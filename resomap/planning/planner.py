@@ -47,7 +47,7 @@ class Planner:
             else:
                 self.study = Study.load(self.path)
         self.config = self.study.config
-        self._tracker = Consultation(self.study, self._engine.is_dry_run)
+        self._tracker = Consultation(self.study, lambda: self._engine.is_dry_run)  # not known while the file is parsed
         self._ledger = Ledger(self._engine, self.study, self._tracker)
 
     def cell(self, wildcards: Any) -> Cell:

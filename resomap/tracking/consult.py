@@ -4,8 +4,9 @@ Once per invocation: which cells are complete (`complete`), which are trained el
 what keeps the rest (`explain`). A dry run asks all three at the same time: a person waits for it.
 """
 
+import atexit
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from resomap.cell import Cell
 from resomap.errors import ResomapError
 from resomap.study import Study
-from resomap.tracking.completed import Completed, is_of_other_images, prepared_digest
+from resomap.tracking.completed import Completed, experiment_id, is_of_other_images, prepared_digest
 from resomap.tracking.elsewhere import Elsewhere, running_elsewhere
 from resomap.tracking.reasons import Reasons
 from resomap.tracking.tracker import TrackerUnavailable, is_remote, tracking_uri, why_unreachable
@@ -22,11 +23,12 @@ from resomap.tracking.tracker import TrackerUnavailable, is_remote, tracking_uri
 class Consultation:
     """One study's questions to its tracker, asked by the process that plans."""
 
-    def __init__(self, study: Study, is_dry_run: bool = False) -> None:
+    def __init__(self, study: Study, is_dry_run: Callable[[], bool] = lambda: False) -> None:
         self._study, self._tracking, self._is_dry_run = study, study.config.tracking, is_dry_run
         self._completed = Completed(self._tracking, study.config.experiment, study.base)
         self._reasons = Reasons(study)
         self._is_away = False
+        self._unexplained: list[Cell] = []
         self._asked_ahead: tuple[Future[dict[Cell, Elsewhere]], Future[None]] | None = None
 
     def complete(self, wanted: Mapping[Cell, str]) -> dict[Cell, dict[str, Any]]:
@@ -36,11 +38,10 @@ class Consultation:
         """
         if not wanted:
             return {}
-        if self._is_dry_run and self._asked_ahead is None and is_remote(self._tracking):
-            pool = ThreadPoolExecutor(2, "resomap-ahead")
-            self._asked_ahead = pool.submit(self._running, wanted), pool.submit(self._reasons.ask_once)
         try:
-            self._completed.ask_once()
+            if not self._is_away:
+                self._ask_ahead(wanted)
+                self._completed.ask_once()
         except TrackerUnavailable as error:
             self._is_away = True
             if self._tracking.required:
@@ -78,26 +79,41 @@ class Consultation:
         return found
 
     def explain(self, remaining: Iterable[Cell]) -> None:
-        """One line for each cell that remains although the tracker has a run of it."""
+        """One line for each cell that remains although the tracker has a run of it; at the end of the dry run.
+
+        The answer to that question takes as long as Snakemake's own plan, which need not wait for it.
+        """
         cells = [cell for cell in dict.fromkeys(remaining) if cell not in self._completed.refused]
-        if self._is_away or not is_remote(self._tracking):
+        if self._is_away or not is_remote(self._tracking) or not cells:
             return
+        if not self._unexplained:
+            atexit.register(self._tell_reasons)
+        self._unexplained += cells
+
+    def _tell_reasons(self) -> None:
         try:
             if self._asked_ahead:
                 self._asked_ahead[1].result()
-            lines = self._reasons.lines(cells)
+            lines = self._reasons.lines(self._unexplained)
         except TrackerUnavailable as error:
             lines = [f"what the tracker has of the remaining cells is not known: {error}"]
         for line in lines:
             print(line, file=sys.stderr)
 
-    def _running(self, wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
-        return running_elsewhere(self._tracking, self._study.config.experiment, self._study.base, wanted)
-
     def require(self) -> None:
         """Raises ResomapError where the tracker is required and does not answer."""
         if self._tracking.required and (reason := why_unreachable(self._tracking)):
             raise self._required(reason)
+
+    def _ask_ahead(self, wanted: Mapping[Cell, str]) -> None:
+        """In a dry run: begin with what will be asked after this. Raises TrackerUnavailable."""
+        if self._is_dry_run() and self._asked_ahead is None and is_remote(self._tracking):
+            experiment_id(self._tracking, self._study.config.experiment)  # once for all three
+            pool = ThreadPoolExecutor(2, "resomap-ahead")
+            self._asked_ahead = pool.submit(self._running, wanted), pool.submit(self._reasons.ask_once)
+
+    def _running(self, wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
+        return running_elsewhere(self._tracking, self._study.config.experiment, self._study.base, wanted)
 
     def _required(self, reason: str) -> ResomapError:
         return ResomapError(

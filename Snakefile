@@ -24,6 +24,7 @@ wildcard_constraints:
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/cost.smk"
+include: "workflow/rules/microbatch.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/evaluate.smk"

@@ -163,8 +163,10 @@ class TestOrder:
 
 
 def test_snakemake_trains_in_that_order(images: Path, tmp_path: Path) -> None:
-    config: dict[str, Any] = small_config(images, resolutions=[32, 48, 64], training={"epochs": 1})
-    finished = snakemake("--cores", "2", "--config", f"priority={MODEL}@32", directory=tmp_path, config=config)
+    config = small_config(images, resolutions=[32, 48, 64], training={"epochs": 1})
+    where: dict[str, Any] = {"directory": tmp_path, "config": config}
+    targets = [f"results/{MODEL}/{res}.done" for res in (32, 48, 64)]
+    finished = snakemake("--cores", "2", *targets, "--config", f"priority={MODEL}@32", **where)
     assert finished.returncode == 0, finished.stderr
     assert "Failed to solve scheduling problem" not in finished.stderr
     ends = {res: read_json(tmp_path / f"results/{MODEL}/{res}.done")["finished_at"] for res in (32, 48, 64)}

@@ -340,6 +340,9 @@ def test_a_failure_that_may_pass_is_tried_again_and_goes_on(in_training: Any) ->
     log = (results / "32.log").read_text()
     assert "attempt 1" in log
     assert "attempt 2" in log
+    said = "".join(path.read_text() for path in (directory / ".snakemake" / "log").iterdir())
+    first_asked, second_asked = (int(number) for number in re.findall(r"rule train:[^[]*? mem_mb=(\d+)", said))
+    assert second_asked > 1.4 * first_asked
 
 
 def test_a_living_neighbours_lock_is_not_removed(in_training: Any) -> None:

@@ -35,6 +35,11 @@ def add_steps(commands: Commands) -> None:
     cost.add_argument("--classes", type=int, required=True)
     cost.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     cost.add_argument("--memory-mb", type=int, default=8000, help="what it may take in main memory")
+    microbatch = commands.add_with_study("microbatch", _microbatch, "find how many images a forward pass fit (a step)")
+    microbatch.add_argument("model")
+    microbatch.add_argument("--classes", type=int, required=True)
+    microbatch.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    microbatch.add_argument("--memory-mb", type=int, default=8000, help="what it may take in main memory")
     costs = commands.add_with_study("costs", _costs, "the table of measured costs (a step)")
     costs.add_argument("--classes", type=int, required=True)
     costs.add_argument("--output", type=Path, required=True)
@@ -130,6 +135,16 @@ def _cost(given: argparse.Namespace) -> None:
 
     for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):
         print(f"resomap: {note}", file=sys.stderr)
+
+
+def _microbatch(given: argparse.Namespace) -> None:
+    study = Study.load(given.study)
+    if study.config.device != "cpu":
+        bind_gpu()
+    from resomap.log import say
+    from resomap.train.microbatch import find_microbatch
+
+    find_microbatch(study, given.model, given.classes, given.threads, given.memory_mb * 10**6, say)
 
 
 def _costs(given: argparse.Namespace) -> None:

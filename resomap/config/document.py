@@ -229,6 +229,8 @@ def _allowed(node: dict[str, Any]) -> str:
     """What a key takes, in the words of a table cell, from its node of the JSON schema."""
     if "anyOf" in node:
         return " or ".join(_allowed(choice) for choice in node["anyOf"])
+    if "const" in node:
+        return f"`{node['const']}`"
     if "enum" in node:
         return ", ".join(f"`{choice}`" for choice in node["enum"])
     if node["type"] == "array":

@@ -8,7 +8,7 @@ import ipaddress
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 
 def _none_from_text(value: Any) -> Any:
@@ -34,6 +34,21 @@ def _exact_int(value: Any) -> Any:
     """A bool is an int in Python; as a count it is a mistake."""
     if isinstance(value, bool):
         raise ValueError(f"is {str(value).lower()}, and must be a whole number")
+    return value
+
+
+def _count_auto_or_none(value: Any) -> Any:
+    """A union would answer a mistake with one sentence for each of its members."""
+    value = _none_from_text(value)
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value)
+    if value is None or (isinstance(value, str) and value.strip().lower() == "auto"):
+        return value and "auto"
+    if isinstance(value, bool) or not isinstance(value, int):
+        given = str(value).lower() if isinstance(value, bool) else repr(value)
+        raise ValueError(f"is {given}, and must be a whole number, auto or null")
+    if value < 1:
+        raise ValueError(f"is {value}, and must be at least 1")
     return value
 
 
@@ -73,6 +88,10 @@ Seeds = Annotated[list[Seed], BeforeValidator(_list_from_text)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_from_text)]
 OptionalFloat = Annotated[float | None, BeforeValidator(_none_from_text)]
 PositiveCount = Annotated[int, Field(ge=1), BeforeValidator(_exact_int)]
+Microbatch = Annotated[
+    int | Literal["auto"] | None,
+    PlainValidator(_count_auto_or_none, Annotated[int, Field(ge=1)] | Literal["auto"] | None),
+]
 OptionalCount = Annotated[PositiveCount | None, BeforeValidator(_none_from_text)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -156,10 +175,10 @@ class Training(Section):
 
     epochs: Count = key(25, "passes over the training images", "epochs", ge=1)
     batch_size: Count = key(32, "images an optimizer step", "images", ge=2)
-    microbatch: OptionalCount = key(
+    microbatch: Microbatch = key(
         None,
-        "images a forward pass; gradients are accumulated up to `batch_size`; null: the whole batch. "
-        "Changes the statistics of batch normalisation",
+        "images a forward pass; gradients are accumulated up to `batch_size`; null: the whole batch; `auto`: as many "
+        "as fit, tried once for each model at its largest resolution. Changes the statistics of batch normalisation",
         "images",
     )
     optimizer: str = key("adamw", "any optimizer that timm's factory knows (`adamw`, `sgd`, `lamb`, ...)")
@@ -196,7 +215,7 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _microbatch_fits(self) -> "Training":
-        if self.microbatch is not None and self.microbatch > self.batch_size:
+        if isinstance(self.microbatch, int) and self.microbatch > self.batch_size:
             raise ValueError(f"microbatch {self.microbatch} is larger than batch_size {self.batch_size}")
         return self
 

@@ -41,7 +41,13 @@ class Evaluator:
             return None
         device = choose_device(study.config.device)
         prepare_backend(device, study.config.deterministic, threads)
-        return cls(weights.classifier(device), device, marker, evaluation_batch(study.recipe(cell)), data)
+        return cls(
+            weights.classifier(device),
+            device,
+            marker,
+            evaluation_batch(study.recipe(cell), marker.get("microbatch")),
+            data,
+        )
 
     def why_not(self, resolution: int) -> str | None:
         """Why the network cannot take images of this many pixels; None where it can."""

@@ -3,6 +3,7 @@
 Hence snakemake==9.27.*: what is used here beyond the documented interface may change in any version.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,13 @@ class Engine:
         """GPUs that a local run may use, which is how many trainings it starts at once."""
         # No dictionary, although it looks like one: `get` with a default fails.
         return max(1, int(self._workflow.global_resources["gpu"].value))
+
+    @property
+    def memory_mb(self) -> int:
+        """MB of main memory that no job may exceed, or it would wait for ever: of `--resources`, or this machine's."""
+        if "mem_mb" in self._workflow.global_resources:
+            return int(self._workflow.global_resources["mem_mb"].value)
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6 if self.is_local else sys.maxsize
 
     @property
     def jobs(self) -> int | None:

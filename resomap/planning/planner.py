@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from resomap import microbatch
 from resomap.cell import Cell
 from resomap.config import parse_config
 from resomap.errors import ResomapError
@@ -21,6 +22,7 @@ from resomap.planning import neighbours
 from resomap.planning.duration import Durations
 from resomap.planning.engine import Engine
 from resomap.planning.ledger import Ledger
+from resomap.planning.memory import memory_mb
 from resomap.planning.order import Order
 from resomap.study import STATE_DIRECTORY, TARGET, Study
 from resomap.tracking.consult import Consultation
@@ -58,7 +60,8 @@ class Planner:
             return cell
 
     def store(self, wildcards: Any) -> list[str]:
-        """Input of a train job: the prepared images of its resolution; nothing for a cell that is done.
+        """Input of a train job: the images of its resolution, its microbatch where that is to be found; nothing for a
+        cell that is done.
 
         A done cell that named the store would be trained again as soon as the store has to be made anew for a
         neighbour, `ancient` or not: Snakemake takes a missing input that a job is going to write for an update.
@@ -67,7 +70,8 @@ class Planner:
         if self._ledger.is_done(cell) and not self._engine.is_forced:
             return []
         self._ledger.warn_of_other(cell)
-        return [f"results/data/{cell.resolution}/store.json"]
+        store = f"results/data/{cell.resolution}/store.json"
+        return [store, str(microbatch.path_of(cell.model))] if microbatch.is_wanted(self.study, cell) else [store]
 
     def markers(self, wildcards: Any = None) -> list[str]:
         """The markers of the grid, or of one model (`results/{model}/all`), grid or not."""
@@ -157,7 +161,20 @@ class Planner:
         cells = [cell for cell in self._ledger.settled if str(cell.resolution) == wildcards.resolution]
         first = max((self._order.priority(cell, self._ledger.settled) for cell in cells), default=0)
         at_once = self._engine.gpus if self._engine.is_local else 1
-        return at_once * len(self._ledger.settled) + first
+        return at_once * (len(self._ledger.settled) + 1) + first
+
+    def microbatch_priority(self, _wildcards: Any) -> int:
+        """Of the step that finds a microbatch: above each training."""
+        return len(self._ledger.settled) + 1
+
+    def memory_mb(self, wildcards: Any, attempt: int) -> int:
+        """Main memory of a train or microbatch job, more with each attempt, never more than there is altogether."""
+        with one_sentence():
+            if hasattr(wildcards, "resolution"):
+                cell = self.study.target(wildcards.model, wildcards.resolution, wildcards.suffix)
+            else:
+                cell = microbatch.cells_of(self.study, wildcards.model)[0]
+            return min(memory_mb(self.study, cell, self.device_kind(), attempt), self._engine.memory_mb)
 
     def cores(self) -> int:
         """CPU cores that a local run has."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from timm.utils import ModelEmaV3
 
-from resomap import shelf
+from resomap import microbatch, shelf
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
 from resomap.errors import RunsElsewhere
@@ -25,6 +25,7 @@ from resomap.train.batches import TrainingBatches
 from resomap.train.device import choose_device, precision, prepare_backend
 from resomap.train.environment import deviations, environment
 from resomap.train.loop import Loop
+from resomap.train.memory import MemoryWatch
 from resomap.train.objective import Objective, make_optimizer
 from resomap.train.observer import CellObserver
 from resomap.train.request import Request
@@ -62,7 +63,7 @@ class _Training:
         """From disk to marker."""
         uid = self._claim_directory()
         saved = checkpoint.load_last(self._cell.checkpoints, lambda content: self._is_ours(content, uid), self._say)
-        # What changes sums comes from the checkpoint, not from the machine: threads and precision.
+        # What changes sums comes from the checkpoint, not from the machine: threads, precision, microbatch.
         threads = saved["threads"] if saved else self._request.threads
         amp = _dtype(saved["precision"]) if saved else precision(self._recipe.amp, self._device)
         prepare_backend(self._device, self._config.deterministic, threads)
@@ -71,6 +72,8 @@ class _Training:
         state = self._fresh_state(built, amp)
         if saved:
             self._restore(state, saved)
+        else:
+            state.microbatch = microbatch.require(self._request.study, self._cell)
         del saved  # its tensors are views of last.pt
         fixed = self._fixed(uid, threads, amp)
         normalisation = Normalisation(tuple(built.mean or self._store.mean), tuple(built.std or self._store.std))
@@ -126,7 +129,6 @@ class _Training:
             ema=ModelEmaV3(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None,
             best=BestSoFar(recipe.monitor),
             sums=RunningSums.zero(place),
-            microbatch=recipe.microbatch,
         )
 
     def _restore(self, state: TrainingState, saved: Mapping[str, Any]) -> None:
@@ -172,6 +174,7 @@ class _Training:
             signals=self._signals,
             elsewhere=run.elsewhere,
             steps_per_epoch=batches.steps,
+            memory=MemoryWatch(self._device.memory, self._say),
             say=self._say,
         )
         Loop(

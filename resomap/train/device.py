@@ -5,11 +5,14 @@ import platform
 import resource
 from dataclasses import dataclass
 
-import psutil
 import torch
 
 from resomap.errors import ResomapError
 from resomap.gpus import given_gpu
+from resomap.train.memory import Memory, memory_of
+
+# How torch and the libraries below it say that memory ended, where they raise a plain RuntimeError.
+SHORT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Device:
     @property
     def is_cuda(self) -> bool:
         return self.torch.type == "cuda"
+
+    def memory(self) -> Memory:
+        """What this process can still get of it: the GPU's memory, or main memory."""
+        return memory_of(self.torch)
 
     def peak_memory_bytes(self) -> int:
         """Highest memory of the training so far: allocated on the GPU, or resident in this process on a CPU."""
@@ -51,18 +58,15 @@ def choose_device(wanted: str) -> Device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or in main memory (where torch raises a plain RuntimeError)."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """Whether an allocation failed, on a GPU or in main memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in SHORT_OF_MEMORY)
 
 
 def memory_left(device: torch.device) -> str:
     """Free and whole memory of the device, for a person."""
-    if device.type == "cuda":
-        free, whole = torch.cuda.mem_get_info(device)
-    else:
-        memory = psutil.virtual_memory()
-        free, whole = memory.available, memory.total
-    return f"{free / 2**30:.1f} of {whole / 2**30:.1f} GiB are free"
+    return str(memory_of(device))
 
 
 def cpu_name() -> str:

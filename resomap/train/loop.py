@@ -21,6 +21,7 @@ from resomap.train import draws
 from resomap.train.augment import augment, mix
 from resomap.train.batches import Batch, TrainingBatches
 from resomap.train.device import Device, is_out_of_memory, memory_left
+from resomap.train.memory import memory_of, wanted
 from resomap.train.objective import Objective
 from resomap.train.schedule import learning_rate
 from resomap.train.state import RunningSums, TrainingState
@@ -127,7 +128,7 @@ class Loop:
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_clip)
         try:
             state.scaler.step(state.optimizer)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise ResomapError(
@@ -150,25 +151,27 @@ class Loop:
             try:
                 torch.manual_seed(seed)
                 return self._accumulate(batch)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                shortage = wanted(error, memory_of(self._device))
             # Outside the handler: the error's traceback holds on to the tensors that have to go.
             self._state.optimizer.zero_grad(set_to_none=True)
-            self._shrink(len(batch.labels))
+            self._shrink(len(batch.labels), shortage)
 
-    def _shrink(self, images: int) -> None:
+    def _shrink(self, images: int, shortage: str) -> None:
         """Half as many images a forward pass from now on: the batch stays what it was, the bits do not."""
         state = self._state
         tried = state.microbatch or images
         if tried == 1:
             raise PermanentFailure(
-                f"out of memory with one image at a time ({memory_left(self._device)}); free memory, use a lower "
-                "resolution or a smaller model, or train this one elsewhere"
+                f"out of memory with one image at a time ({shortage}); free memory, use a lower resolution or a "
+                "smaller model, or train this one elsewhere"
             )
         state.microbatch = (tried + 1) // 2
         state.deviations.append(
-            f"out of memory with {tried} images a forward pass at epoch {state.epoch + 1}, step {state.step + 1}: "
+            f"out of memory with {tried} images a forward pass at epoch {state.epoch + 1}, step {state.step + 1} "
+            f"({shortage}): "
             f"{state.microbatch} from there on"
         )
         if self._device.type == "cuda":
@@ -221,7 +224,7 @@ class Loop:
         probabilities = predict(
             predictor,
             self._validation,
-            evaluation_batch(self._recipe),
+            evaluation_batch(self._recipe, self._state.microbatch),
             lambda: self._observer.during_validation(self._state),
         )
         return measure(probabilities, self._validation.labels)
@@ -240,6 +243,6 @@ class Loop:
         }
 
 
-def evaluation_batch(recipe: Training) -> int:
-    """Images a forward pass in evaluation: without gradients twice as many fit."""
-    return 2 * (recipe.microbatch or recipe.batch_size)
+def evaluation_batch(recipe: Training, microbatch: int | None) -> int:
+    """Images a forward pass in evaluation: without gradients twice as many fit as in training."""
+    return 2 * (microbatch or recipe.batch_size)

@@ -11,6 +11,7 @@ from resomap.progress import Progress
 from resomap.tracking.elsewhere import Elsewhere
 from resomap.tracking.journal import Journal
 from resomap.train.checkpoint import BackgroundSaver
+from resomap.train.memory import MemoryWatch
 from resomap.train.signals import SignalWatch
 from resomap.train.state import TrainingState
 
@@ -32,6 +33,7 @@ class CellObserver:
         signals: SignalWatch,
         elsewhere: Callable[[], Elsewhere | None],
         steps_per_epoch: int,
+        memory: MemoryWatch,
         say: Callable[[str], None],
     ) -> None:
         self._config = config
@@ -43,6 +45,7 @@ class CellObserver:
         self._signals = signals
         self._elsewhere = elsewhere
         self._steps_per_epoch = steps_per_epoch
+        self._memory = memory
         self._say = say
         self._saved_at = time.monotonic()
         self._shown_at = self._looked_at = 0.0
@@ -142,6 +145,7 @@ class CellObserver:
     def _show(self, state: TrainingState, doing: str = "training") -> None:
         progress, now = self._progress, time.monotonic()
         self._shown_at = now
+        self._memory.look()
         progress.state = doing
         progress.epoch, progress.step = state.epoch, state.step
         done = state.epoch * self._steps_per_epoch + state.step

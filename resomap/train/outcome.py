@@ -76,7 +76,7 @@ def evaluate_best(
     splits: dict[str, SplitPredictions] = {}
     for split in EVALUATED:
         images = store.split(split)
-        probabilities = predict(predictor, images, evaluation_batch(request.recipe), between)
+        probabilities = predict(predictor, images, evaluation_batch(request.recipe, state.microbatch), between)
         metrics |= {f"{split}/{name}": value for name, value in measure(probabilities, images.labels).items()}
         splits[split] = SplitPredictions(images.names, images.labels, probabilities)
     predictions = Predictions(request.fingerprint, _uid(request.cell), store.classes, splits)
@@ -126,6 +126,7 @@ def marker_content(
             "device": device.name,
         },
         "weights_in_tracker": request.study.config.tracking.keep_weights,
+        "microbatch": state.microbatch or request.recipe.batch_size,
         "exact": not state.deviations,
         "exact_reasons": state.deviations,
         "content_digest": store.content_digest,

@@ -11,7 +11,7 @@ rule train:
     threads: PLAN.threads
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=PLAN.memory_mb,
         runtime=24 * 60,
         attempt=lambda wildcards, attempt: attempt,
     params:

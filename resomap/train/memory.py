@@ -1,0 +1,85 @@
+"""Memory of the device that a training has: how much is free, what an allocation lacked, a warning before it ends."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+GIB = 2**30
+LOW = 0.05  # of the whole memory: with less than that left the next larger tensor may not fit
+MORE_THAN_LOW = 0.1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a GPU or of this machine."""
+
+    free: int
+    whole: int
+
+    def __str__(self) -> str:
+        return f"{self.free / GIB:.1f} of {self.whole / GIB:.1f} GiB are free"
+
+
+def memory_of(device: torch.device) -> Memory:
+    """What this process can still get: of a GPU what nobody holds and what torch keeps for reuse, else main memory."""
+    if device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(device)
+        return Memory(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device), whole)
+    memory = psutil.virtual_memory()
+    limit = _container_limit()
+    if limit is not None and limit.whole < memory.total:
+        return Memory(min(limit.free, memory.available), limit.whole)
+    return Memory(memory.available, memory.total)
+
+
+def resident_bytes() -> int:
+    """Main memory that this process has."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def wanted(error: BaseException, memory: Memory) -> str:
+    """What a failed allocation asked for, where the error tells, and what was free before it; for a person."""
+    asked = re.search(r"tried to allocate ([\d.]+) *(bytes|[KMG]i?B)", str(error), re.IGNORECASE)
+    if asked is None:
+        return str(memory)
+    amount, unit = asked.groups()
+    more = f"{int(amount) / GIB:.3f} GiB" if unit == "bytes" else f"{amount} {unit}"
+    return f"{more} more were needed; {memory}"
+
+
+class MemoryWatch:
+    """Warns once when a training's memory gets short, and again only after it was not."""
+
+    def __init__(self, reading: Callable[[], Memory], say: Callable[[str], None]) -> None:
+        self._reading, self._say = reading, say
+        self._is_low = False
+
+    def look(self) -> None:
+        """Take a reading; a line where it is the first low one."""
+        memory = self._reading()
+        share = memory.free / max(1, memory.whole)
+        if share < LOW and not self._is_low:
+            self._is_low = True
+            self._say(
+                f"memory gets short: {memory}; when it ends, the microbatch is halved and the result no longer exact "
+                "(another process on the same device? a smaller training.microbatch leaves room)"
+            )
+        elif share > MORE_THAN_LOW:
+            self._is_low = False
+
+
+def _container_limit(root: Path = Path("/sys/fs/cgroup")) -> Memory | None:
+    """Of this process's container or batch job (cgroup v2), page cache counted as free; None where there is none."""
+    try:
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
+        place = root / group if (root / group / "memory.max").exists() else root
+        most = int((place / "memory.max").read_text())
+        used = int((place / "memory.current").read_text())
+        stat = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+        return Memory(max(0, most - used + int(stat.get("file", 0))), most)
+    except (OSError, ValueError):
+        return None  # no limit ("max"), another layout, or another system

@@ -1,0 +1,24 @@
+# Images a forward pass, where `training.microbatch` is `auto`: one number for a model at all resolutions and seeds.
+from resomap.planning.microbatches import MicrobatchPlan
+
+MICROBATCHES = MicrobatchPlan(PLAN)
+
+
+# Tried at the model's largest resolution, on the device that trains it, before the first of its trainings.
+rule microbatch:
+    input:
+        MICROBATCHES.check,
+    output:
+        "results/microbatch/{model}.json",
+    priority: PLAN.microbatch_priority
+    threads: PLAN.threads
+    resources:
+        gpu=1,
+        mem_mb=PLAN.memory_mb,
+        runtime=60,
+    params:
+        classes=COSTS.classes,
+        settings=MICROBATCHES.settings,
+    shell:
+        "{RESOMAP} microbatch {wildcards.model} --study {STUDY} --classes {params.classes} --threads {threads}"
+        " --memory-mb {resources.mem_mb}"

@@ -48,7 +48,7 @@ def test_generated_documents_match_the_schema() -> None:
 
 
 def test_writing_mends_a_drift_and_nothing_else(tmp_path: Path) -> None:
-    assert len(write_documents(tmp_path)) == 3
+    assert len(write_documents(tmp_path)) == 4
     assert write_documents(tmp_path) == []
     changed = tmp_path / "config" / "config.yaml"
     changed.write_text(changed.read_text().replace("epochs: 25", "epochs: 26"))

@@ -96,13 +96,13 @@ def finish(study: Study, cell: Cell, samples: dict[str, Sample], names: list[str
     evaluate_cell(study, cell, 1, lambda _sentence: None)
 
 
-def measured(study: Study, size: int, device: str = "toaster") -> None:
+def measured(study: Study, size: int, device: str = "toaster", model: str = MODEL) -> None:
     """A measurement of cost that grows with the resolution."""
-    measurement = Measurement(MODEL, size, "cpu")
+    measurement = Measurement(model, size, "cpu")
     settings = measurement.settings(study, 2)
     figures = {"params": 5_000_000, "flops": size**2 * 1_000_000, "latency_ms_median": size / 32}
     content = {
-        "model": MODEL,
+        "model": model,
         "resolution": size,
         "device_kind": "cpu",
         "device": device,

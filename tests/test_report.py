@@ -54,8 +54,9 @@ def written(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
             right = 0.6 + 0.3 * study.config.resolutions.index(cell.resolution) / len(study.config.resolutions)
             finish(study, cell, {split: _sample(random, right) for split in EVALUATED})
             _history(cell, epochs, random)
-        for size in study.config.resolutions:
-            measured(study, size)
+        for model in study.config.models:
+            for size in study.config.resolutions:
+                measured(study, size, model=model)
         return study
 
     return make

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Align = Literal["text", "number", "code"]
+Align = Literal["text", "nowrap", "number", "code"]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def _lines(own: list[dict[str, Any]], shown: list[str], material: Material) -> C
         x=alt.X(
             "resolution:Q",
             title="resolution (px)",
-            scale=alt.Scale(zero=False, padding=16, nice=False),
+            scale=alt.Scale(type="log", padding=16, nice=False),
             axis=alt.Axis(values=material.map.resolutions, grid=False, format="d"),
         ),
         y=alt.Y("recall:Q", title="recall (test)", scale=alt.Scale(domain=[0, 1])),
@@ -120,7 +120,7 @@ def confusion(material: Material) -> Figure:
         f"shares of the row, numbers are images.{hidden}",
         panels,
         reason=_NONE,
-        least_width=190 if len(names) <= 4 else 280,
+        least_width=165 if len(names) <= 4 else 280,
         columns=max(1, min(5, len(material.map.resolutions))),
         width=200 if len(names) <= 4 else 320,
     )

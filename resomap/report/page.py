@@ -1,6 +1,7 @@
 """The page: chapters in their order, set by the templates into one file that needs nothing else."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from resomap import __version__
 from resomap.report import circumstances, classes, images, learning, pareto, quality, tables, transfer
@@ -48,9 +49,10 @@ def compose(material: Material, figures: dict[str, Figure]) -> str:
         if isinstance(block, Figure)
         for specification in block.specifications()
     ]
-    environment = Environment(
+    environment = Environment(  # autoescape: names of classes, files and models are anybody's
         loader=PackageLoader("resomap.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["words"] = _words
     files = resources.files("resomap.report") / "templates"
     return environment.get_template("report.html.j2").render(
         material=material,
@@ -66,6 +68,11 @@ def compose(material: Material, figures: dict[str, Figure]) -> str:
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
     )
+
+
+def _words(text: str) -> Markup:
+    """Text with `commands` in it set as code; all of it escaped."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _headline(material: Material) -> str:
@@ -112,8 +119,8 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
     complete = Words("Nothing is missing: every training, evaluation and cost of the grid is in this map.")
     exact = Words("Nothing was deviated from: every training is repeatable to the bit.")
     chapters: list[tuple[str, str, str, list[Any]]] = [
-        ("candidates", "What there was to choose from", "Choice", [tables.candidates(material)]),
         ("map", figures["heatmap"].title, "Map", [figures["heatmap"]]),
+        ("candidates", "What there was to choose from", "Choice", [tables.candidates(material)]),
         ("resolution", figures["curves"].title, "Resolution", [figures["curves"], tables.resolutions(material)]),
         ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),
         ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),

@@ -15,6 +15,8 @@ COSTS = {
     "params": ("Parameters", "millions of parameters"),
 }
 
+CROWD = 12  # points of a panel, beyond which their labels would cover each other
+
 
 def pareto(material: Material) -> Figure:
     """A panel a cost. Squares measured on another device than most are left out, as the fronts do."""
@@ -119,7 +121,9 @@ def _plane(points: list[dict[str, Any]], axis: str, material: Material, looks: d
             alt.Tooltip("is_front:N", title="on the front"),
         ],
     )
-    labels = base.mark_text(align="left", dx=8, dy=-7, fontSize=10).encode(
+    # In a crowd only the front is labelled; the pointer tells the rest.
+    labelled = base.transform_filter("datum.is_front") if len(points) > CROWD else base
+    labels = labelled.mark_text(align="left", dx=8, dy=-7, fontSize=10).encode(
         y="value:Q", text="resolution:Q", opacity=_opacity(0.7)
     )
     layers = [bars, dots, labels]

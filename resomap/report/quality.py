@@ -40,7 +40,7 @@ def _squares(material: Material, split: str, low: float, high: float) -> list[Ro
         for resolution in material.map.resolutions:
             square = material.squares.get((model, resolution))
             estimate = material.judged(square, split) if square else None
-            row: dict[str, Any] = {"model": model, "resolution": resolution, "value": None, "is_chosen": False}
+            row = {"model": model, "resolution": resolution, "value": None, "is_chosen": False, "may_be_best": False}
             if square is None or estimate is None:
                 why = "undefined" if square else material.why_missing((model, resolution)) or "not trained"
                 found.append({**row, "text": "–", "ink": "#777", "interval": why, "seeds": 0})
@@ -50,7 +50,8 @@ def _squares(material: Material, split: str, low: float, high: float) -> list[Ro
                 {
                     **row,
                     "value": estimate.value,
-                    "text": f"{quality(estimate.value)}{' ★' if may_be_best else ''}",
+                    "text": quality(estimate.value),
+                    "may_be_best": may_be_best,
                     "ink": ink_on((estimate.value - low) / ((high - low) or 1.0)),
                     "interval": interval(estimate),
                     "seeds": estimate.seeds,
@@ -84,8 +85,11 @@ def _heat(squares: list[Row], low: float, high: float) -> Chart:
     )
     frame = base.transform_filter("datum.is_chosen").mark_rect(fill=None, stroke=ACCENT, strokeWidth=4, cornerRadius=3)
     text = base.mark_text(fontSize=12).encode(text="text:N", color=alt.Color("ink:N", scale=None))
+    # Below the number and not beside it, where a narrow screen has no room.
+    star = base.transform_filter("datum.may_be_best").mark_text(text="★", fontSize=9, dy=13)
+    stars = star.encode(color=alt.Color("ink:N", scale=None))
     return (
-        alt.layer(absent, squares_drawn, frame, text)
+        alt.layer(absent, squares_drawn, frame, text, stars)
         .resolve_scale(color="independent")
         .properties(height=38 * len({row["model"] for row in squares}))
     )
@@ -96,15 +100,18 @@ def curves(material: Material) -> Figure:
     points = [row for model in material.models for row in _points(material, model)]
     domain = padded([value for row in points for value in (row["low"], row["value"], row["high"])])
     native = material.map.images.native_size
+    inside = native if native and min(sizes := material.map.resolutions) <= native["median"] <= max(sizes) else None
     panels = [
-        Panel(model, _curve([row for row in points if row["model"] == model], domain, material, native))
+        Panel(
+            model,
+            _curve([row for row in points if row["model"] == model], domain, material, inside),
+        )
         for model in material.models
         if any(row["model"] == model for row in points)
     ]
     keys = [Key("line", VALIDATION, "validation"), Key("dash", TEST, "test")]
-    highest = max(material.map.resolutions)
-    if native and native["median"] <= highest:
-        keys.append(Key("dash", GREY, f"median short side of the images, {native['median']} px"))
+    if inside:
+        keys.append(Key("dash", GREY, f"median short side of the images, {inside['median']} px"))
     judged = [found for square in material.squares.values() if (found := material.judged(square)) is not None]
     noise = all(one.includes_training_noise for one in judged)
     return Figure(
@@ -150,7 +157,7 @@ def _curve(
         x=alt.X(
             "resolution:Q",
             title="resolution (px)",
-            scale=alt.Scale(domain=_spread(resolutions), nice=False),
+            scale=alt.Scale(type="log", domain=_spread(resolutions), nice=False),
             axis=alt.Axis(values=resolutions, grid=False, format="d"),
         ),
         color=alt.Color("split:N", title=None, scale=alt.Scale(domain=list(_SPLITS), range=[VALIDATION, TEST])),
@@ -174,7 +181,7 @@ def _curve(
         ],
     )
     layers = [band, bar, line, dots]
-    if native and native["median"] <= max(resolutions):
+    if native:
         layers.insert(
             0,
             alt.Chart(rows([{"at": native["median"]}])).mark_rule(color=GREY, strokeDash=[2, 3]).encode(x="at:Q"),
@@ -183,6 +190,6 @@ def _curve(
 
 
 def _spread(resolutions: list[int]) -> list[float]:
-    low, high = min(resolutions), max(resolutions)
-    air = max(0.06 * (high - low), 0.02 * high)
-    return [low - air, high + air]
+    """Limits of an axis of resolutions, with some air; by their ratios, as pixels multiply."""
+    air = max(1.02, (max(resolutions) / min(resolutions)) ** 0.06)
+    return [min(resolutions) / air, max(resolutions) * air]

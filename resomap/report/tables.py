@@ -37,7 +37,7 @@ def candidates(material: Material) -> Table | None:
         "What there was to choose from",
         ["cell", cost_name, f"validation {material.metric}", "deficit at most (points)", "test", ""],
         rows,
-        ["text", "number", "number", "number", "number", "text"],
+        ["text", "number", "number", "number", "number", "nowrap"],
         "From cheap to dear. A cell can be recommended where its deficit to the best is at most "
         f"{points(material.map.margin)} with 95 % confidence, all cells together. Brackets are 95 % intervals. Nothing "
         "is chosen on test images.",

@@ -57,7 +57,13 @@ def grid(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
     return make
 
 
-def finish(study: Study, cell: Cell, samples: dict[str, Sample], names: list[str] | None = None) -> None:
+def finish(
+    study: Study,
+    cell: Cell,
+    samples: dict[str, Sample],
+    names: list[str] | None = None,
+    classes: tuple[str, ...] = ("across", "down"),
+) -> None:
     """Predictions, marker and evaluation of one training; the images are called 0, 1, ... without names."""
     parts = {
         split: SplitPredictions(
@@ -66,7 +72,7 @@ def finish(study: Study, cell: Cell, samples: dict[str, Sample], names: list[str
         for split, one in samples.items()
     }
     fingerprint = study.fingerprint(cell)
-    found = Predictions(fingerprint, f"uid-{cell.name}", ["across", "down"], parts)
+    found = Predictions(fingerprint, f"uid-{cell.name}", list(classes), parts)
     found.save(record.predictions_path(cell, cell.resolution))
     metrics = {
         f"{split}/{name}": value

@@ -238,3 +238,27 @@ def test_default_grid_is_below_8_mb_and_all_of_it_is_drawn(written: Callable[...
         assert all(chart["marks"] for chart in charts)
         assert look.width() <= 390
         assert look.complaints == []
+
+
+def test_of_many_classes_those_are_shown_that_matter(written: Callable[..., Study]) -> None:
+    study = written(seeds=[0], epochs=400)
+    random = np.random.default_rng(1)
+    labels = np.arange(4_000) % 400
+    names = tuple(f"class {index}" for index in range(400))
+    for cell in study.cells():
+        said = labels.copy()
+        said[labels == 7] = 399  # everything else is right at the higher resolution
+        if cell.resolution == 32:
+            said[::2] = random.integers(0, 400, 2_000)
+        sample = Sample(labels, np.eye(400, dtype=np.float32)[said] * 0.6 + 0.001)
+        finish(study, cell, {"val": sample, "test": sample}, classes=names)
+    make_report(study)
+    assert len(page()) < 3e6
+    assert "Of 400 classes these are the 24 with most errors" in chapter("confusion")
+    assert "Shown are the 30 classes that change most" in chapter("classes")
+    with look_at(REPORT) as look:
+        assert all(chart["marks"] for chart in look.charts())
+        assert look.complaints == []
+        squares = look.page.locator("#figure-confusion .mark-rect path").all()
+        told = [square.get_attribute("aria-label") or "" for square in squares]
+        assert any("class 7" in one and "class 399" in one and "images: 10" in one for one in told), told[:3]

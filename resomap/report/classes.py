@@ -13,6 +13,7 @@ from resomap.statistics import Position
 LINES = 7  # classes that lines can tell apart; more are drawn as squares
 SHOWN = 30  # classes of one panel at most: those that change most
 NUMBERED = 12  # classes of a confusion matrix up to which its squares carry names and numbers
+CONFUSED = 24  # classes of a confusion matrix at most: those with most errors
 _NONE = "No predictions of a finished training are here yet."
 
 
@@ -107,12 +108,16 @@ def _squares(own: list[dict[str, Any]], shown: list[str]) -> Chart:
 
 def confusion(material: Material) -> Figure:
     """A panel a square of the map; all its seeds together."""
-    names = _classes(material)
+    every, matrices = _classes(material), _confusions(material)
+    shown = _most_confused(list(matrices.values()), len(every))
+    names = [every[index] for index in shown]
     panels = [
-        Panel(name(material.squares[position]), _matrix(matrix, names))
-        for position, matrix in _confusions(material).items()
+        Panel(name(material.squares[position]), _matrix(matrix[np.ix_(shown, shown)], matrix[shown].sum(axis=1), names))
+        for position, matrix in matrices.items()
     ]
     hidden = "" if len(names) <= NUMBERED else " Names and numbers show where you point."
+    if len(names) < len(every):
+        hidden += f" Of {len(every)} classes these are the {len(names)} with most errors in all squares together."
     return Figure(
         "confusion",
         "Confusion matrices",
@@ -126,8 +131,18 @@ def confusion(material: Material) -> Figure:
     )
 
 
-def _matrix(matrix: np.ndarray, names: list[str]) -> Chart:
-    shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+def _most_confused(matrices: list[np.ndarray], count: int) -> list[int]:
+    """Classes, in their order, with the most images that are of them or taken for them wrongly."""
+    if count <= CONFUSED or not matrices:
+        return list(range(count))
+    errors = np.sum(matrices, axis=0)
+    np.fill_diagonal(errors, 0)
+    most = np.argsort(-(errors.sum(axis=0) + errors.sum(axis=1)), kind="stable")[:CONFUSED]
+    return sorted(int(index) for index in most)
+
+
+def _matrix(matrix: np.ndarray, images: np.ndarray, names: list[str]) -> Chart:
+    shares = matrix / np.maximum(1, images)[:, None]
     numbered = len(names) <= NUMBERED
     found: list[Row] = [
         {

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from resomap.data import DATA_DIRECTORY
-from resomap.data.manifest import Entry
+from resomap.data.manifest import Entry, Manifest
 from resomap.data.store import SPLITS
 from resomap.files import read_json
 from resomap.report.figure import Figure, Key, Panel, rows
@@ -18,6 +18,7 @@ from resomap.report.thumbnails import Thumbnails
 
 _NONE = "The list of the images (results/data/manifest.json) is not here; the workflow's first step writes it."
 BINS = 40
+BARS = 60  # classes that are drawn at most: half the largest, half the smallest
 EXAMPLES = 4  # of a class
 CLASSES = 12  # of which examples are shown
 LISTED = 20  # names in a list
@@ -26,8 +27,11 @@ LISTED = 20  # names in a list
 def class_distribution(material: Material) -> Figure:
     """Images of each class in each split."""
     manifest = material.evidence.manifest
-    panels = []
+    panels, left_out = [], ""
     if manifest is not None:
+        classes = _largest_and_smallest(manifest)
+        if len(classes) < len(manifest.classes):
+            left_out = f" Of {len(manifest.classes)} classes these are the {BARS // 2} largest and smallest."
         found = [
             {
                 "class": label,
@@ -36,14 +40,14 @@ def class_distribution(material: Material) -> Figure:
                 "share": manifest.counts[split][label] / max(1, sum(manifest.counts[split].values())),
             }
             for split in SPLITS
-            for label in manifest.classes
+            for label in classes
         ]
-        many = len(manifest.classes) > 25
+        many = len(classes) > 25
         chart = (
             alt.Chart(rows(found))
             .mark_bar()
             .encode(
-                y=alt.Y("class:N", title=None, sort=manifest.classes),
+                y=alt.Y("class:N", title=None, sort=classes),
                 yOffset=alt.YOffset("split:N", sort=list(SPLITS)),
                 x=alt.X("images:Q", title="images"),
                 color=alt.Color("split:N", title=None, scale=alt.Scale(domain=list(SPLITS), range=OKABE_ITO[:3])),
@@ -54,19 +58,27 @@ def class_distribution(material: Material) -> Figure:
                     alt.Tooltip("share:Q", title="of the split", format=".1%"),
                 ],
             )
-            .properties(height=len(found) * (5 if many else 14) + 12 * len(manifest.classes))
+            .properties(height=len(found) * (5 if many else 14) + 12 * len(classes))
         )
         panels.append(Panel("Images of each class", chart))
     return Figure(
         "class-distribution",
         "Classes in each split",
-        "How many images of each class train, choose (val) and report (test).",
+        f"How many images of each class train, choose (val) and report (test).{left_out}",
         panels,
         [Key("■", colour, split) for split, colour in zip(SPLITS, OKABE_ITO[:3], strict=True)] if panels else (),
         _NONE,
         width=520,
         columns=1,
     )
+
+
+def _largest_and_smallest(manifest: Manifest) -> list[str]:
+    if len(manifest.classes) <= BARS:
+        return manifest.classes
+    images = {label: sum(manifest.counts[split][label] for split in SPLITS) for label in manifest.classes}
+    ordered = sorted(manifest.classes, key=lambda label: -images[label])
+    return ordered[: BARS // 2] + ordered[-BARS // 2 :]
 
 
 def sizes(material: Material) -> Figure:

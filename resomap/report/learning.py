@@ -10,6 +10,8 @@ from resomap.report.figure import Chart, Figure, Key, Panel, Row, rows
 from resomap.report.material import Material
 from resomap.report.palette import in_order
 
+EPOCHS = 100  # of a training that are drawn, about: more points than pixels would only make the file large
+
 
 def learning(material: Material) -> Figure:
     """Two panels a model: validation quality, and the losses. A colour a resolution, a line a seed."""
@@ -41,6 +43,7 @@ def _history(one: Trained, material: Material) -> list[Row]:
     try:
         with one.cell.beside_marker("history.csv").open(newline="") as stream:
             lines = list(csv.DictReader(stream))
+        stride = 1 + len(lines) // EPOCHS
         return [
             {
                 "training": one.cell.name,
@@ -52,7 +55,8 @@ def _history(one: Trained, material: Material) -> list[Row]:
                 "value": float(line[column]),
                 "is_used": split == "validation" and int(line["epoch"]) == one.marker.get("best_epoch"),
             }
-            for line in lines
+            for index, line in enumerate(lines)
+            if index % stride == 0 or index == len(lines) - 1 or int(line["epoch"]) == one.marker.get("best_epoch")
             for column, (kind, split) in names.items()
             if line.get(column)
         ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resomap.files import read_json, write_json
+from resomap.slurm import job_id
 
 HEARTBEAT_SECONDS = 120.0
 # A process that started this much after the training said it did has only inherited its number.
@@ -41,6 +42,7 @@ class Progress:
     heartbeat: float = field(default_factory=time.time)
     attempt: int = 1
     device: str = "cpu"
+    job: str | None = field(default_factory=job_id)  # of Slurm
 
     def write(self, path: Path) -> None:
         """Write atomically. Raises OSError (disk full, no permission)."""
@@ -137,7 +139,9 @@ def _read(kind: type[T], path: Path) -> T | None:
 
 def _fits(kind: Any, value: Any) -> bool:
     if value is None:
-        return kind == float | None
+        return kind in (float | None, str | None)
+    if kind == str | None:
+        return isinstance(value, str)
     if kind in (float, float | None):
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int:

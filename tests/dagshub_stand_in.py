@@ -92,6 +92,7 @@ class Visit(BaseHTTPRequestHandler):
             self.answer(404, {"message": "Not Found"})
 
     def _pass_on(self, path: str) -> None:
+        self.server.passed_on.append((path, self.body or b""))
         behind = http.client.HTTPConnection(self.server.upstream, timeout=60)
         try:
             unwanted = ("host", "authorization", "connection", "content-length")
@@ -118,6 +119,7 @@ class StandIn(ThreadingHTTPServer):
         self.trouble: Trouble | None = None
         self.may_write = True
         self.requests: list[tuple[str, str]] = []  # (method, path)
+        self.passed_on: list[tuple[str, bytes]] = []  # (path, body)
 
     @property
     def uri(self) -> str:

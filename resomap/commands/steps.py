@@ -9,6 +9,7 @@ from pathlib import Path
 from resomap.commands import Commands
 from resomap.errors import Interrupted, ResomapError, RunsElsewhere
 from resomap.gpu_lock import bind_gpu
+from resomap.slurm import in_words, requeue_at_time_limit
 from resomap.study import Study
 
 
@@ -80,7 +81,7 @@ def _train(given: argparse.Namespace) -> int:
     log = cell.beside_marker("log")
     terminal = os.fdopen(os.dup(2), "w")
     send_output_to(log)
-    say(f"{cell.name}: attempt {given.attempt}, process {os.getpid()}")
+    say(f"{cell.name}: attempt {given.attempt}, process {os.getpid()}{in_words()}")
     from resomap.train.attempt import train_cell
     from resomap.train.request import Request, record_failure
 
@@ -89,6 +90,7 @@ def _train(given: argparse.Namespace) -> int:
         train_cell(request)
     except Interrupted as error:
         say(f"interrupted: {error}")
+        requeue_at_time_limit(study.config.checkpoints.grace_seconds, say)
         print(f"resomap: {cell.name}: {error}", file=terminal, flush=True)
         # At once: a save that did not end in its grace still runs in a thread, on which a normal exit would trip.
         os._exit(error.exit_code)

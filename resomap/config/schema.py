@@ -290,6 +290,24 @@ class Tracking(Section):
         return self
 
 
+class Slurm(Section):
+    """What `--profile profiles/slurm` asks of the cluster for each job."""
+
+    partition: OptionalText = key(None, "partition of the jobs; null: the cluster's default")
+    account: OptionalText = key(None, "account that pays; null: yours by default")
+    constraint: OptionalText = key(None, "features that a node must have, as for `sbatch --constraint`")
+    gpu_model: OptionalText = key(None, "kind of GPU, as the cluster spells it (`a100`); null: any")
+    cpus: Count = key(4, "CPU cores of a training", "cores", ge=1)
+    max_runtime: Count = key(
+        1440,
+        "longest time that a job asks for, at most the partition's limit; a longer training goes on in the same job "
+        "after a requeue, as often as it takes",
+        "minutes",
+        ge=1,
+    )
+    extra: str = key("", "further options of sbatch, for example `--qos=long --exclude=node7`")
+
+
 class Report(Section):
     """What the map speaks about."""
 
@@ -356,6 +374,7 @@ class Config(Section):
     checkpoints: Checkpoints = section(Checkpoints, "when a training is saved")
     cost: Cost = section(Cost, "how the cost of a model is measured")
     tracking: Tracking = section(Tracking, "where runs are remembered")
+    slurm: Slurm = section(Slurm, "what a Slurm cluster is asked for")
     report: Report = section(Report, "what the map speaks about")
     budget: Budget = section(Budget, "what a recommended cell may cost at most")
 

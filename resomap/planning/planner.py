@@ -19,6 +19,7 @@ from resomap.gpus import may_have_gpu, visible_gpus
 from resomap.marker import read_marker
 from resomap.models.fits import require_supported
 from resomap.planning import neighbours
+from resomap.planning.cluster import Cluster
 from resomap.planning.duration import Durations
 from resomap.planning.engine import Engine
 from resomap.planning.ledger import Ledger
@@ -29,8 +30,6 @@ from resomap.tracking.consult import Consultation
 from resomap.tracking.sync import start_courier, unsent
 from resomap.tracking.tracker import tracking_uri
 from snakemake_logger_plugin_resomap.arguments import resume_command, typed
-
-CLUSTER_THREADS = 4  # cores for the job of one GPU where the machine that plans is not the one that trains
 
 
 class Planner:
@@ -51,6 +50,7 @@ class Planner:
         self.config = self.study.config
         self._tracker = Consultation(self.study, lambda: self._engine.is_dry_run)  # not known while the file is parsed
         self._ledger = Ledger(self._engine, self.study, self._tracker)
+        self.cluster = Cluster(self, self._engine)
 
     def cell(self, wildcards: Any) -> Cell:
         """The cell of a train job; stops with one sentence where the target names none."""
@@ -132,7 +132,7 @@ class Planner:
     def threads(self, *_: Any) -> int:
         """CPU cores of one training: all of them on a CPU, so that no two trainings fight for the same ones."""
         if not self._engine.is_local:
-            return CLUSTER_THREADS
+            return self.config.slurm.cpus
         trainings = self._engine.gpus if self._trains_on_gpu() else 1
         return max(1, self._engine.cores // trainings)
 

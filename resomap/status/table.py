@@ -123,7 +123,8 @@ def _running(status: CellStatus) -> str:
         parts.append(f"{progress.images_per_second:.0f} images/s")
     if progress.eta_seconds is not None:
         parts.append(f"ETA {duration(progress.eta_seconds)}")
-    return ", ".join([*parts, f"{progress.device} on {progress.host}"])
+    job = f", Slurm job {progress.job}" if progress.job else ""
+    return ", ".join([*parts, f"{progress.device} on {progress.host}{job}"])
 
 
 def _failed(status: CellStatus) -> Iterable[Any]:

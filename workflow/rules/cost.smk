@@ -14,6 +14,7 @@ rule cost:
         kind="cpu|cuda",
     threads: COSTS.threads
     resources:
+        **PLAN.cluster.gpu_place,
         gpu=lambda wildcards: int(wildcards.kind == "cuda"),
         mem_mb=8000,
         runtime=60,

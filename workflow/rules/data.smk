@@ -7,6 +7,7 @@ rule data:
         "results/data/manifest.json",
     threads: PLAN.cores()
     resources:
+        **PLAN.cluster.place,
         mem_mb=4000,
         runtime=60,
     params:
@@ -24,6 +25,7 @@ rule images:
     priority: PLAN.images_priority
     threads: PLAN.cores()
     resources:
+        **PLAN.cluster.place,
         mem_mb=4000,
         runtime=60,
     params:

@@ -10,6 +10,7 @@ rule evaluate:
         "results/{model}/{resolution}{suffix}.evaluation.json",
     threads: PLAN.threads
     resources:
+        **PLAN.cluster.gpu_place,
         gpu=1,
         mem_mb=8000,
         runtime=4 * 60,

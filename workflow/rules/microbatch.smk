@@ -13,6 +13,7 @@ rule microbatch:
     priority: PLAN.microbatch_priority
     threads: PLAN.threads
     resources:
+        **PLAN.cluster.gpu_place,
         gpu=1,
         mem_mb=PLAN.memory_mb,
         runtime=60,

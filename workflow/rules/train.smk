@@ -10,9 +10,10 @@ rule train:
     retries: PLAN.config.retries
     threads: PLAN.threads
     resources:
+        **PLAN.cluster.training_place,
         gpu=1,
         mem_mb=PLAN.memory_mb,
-        runtime=24 * 60,
+        runtime=PLAN.cluster.runtime,
         attempt=lambda wildcards, attempt: attempt,
     params:
         fingerprint=PLAN.fingerprint,

@@ -1,0 +1,108 @@
+"""What each rule asks of a Slurm cluster, and the jobs of an earlier, killed Snakemake that are still in its queue."""
+
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resomap.cell import Cell
+from resomap.config.schema import Slurm
+from resomap.planning.engine import Engine
+from resomap.slurm import signal_lead
+
+if TYPE_CHECKING:
+    from resomap.planning.planner import Planner
+
+START_MINUTES = 15  # loading, first validation, last evaluation
+DOUBT = 1.5  # times the prediction: too little costs a requeue, too much a longer wait in the queue
+SECONDS = 20
+PREFIX = "rule_train_wildcards_"  # of the comment that Snakemake's plugin gives each job
+
+
+class Cluster:
+    """Resources of the rules. Those of Slurm mean nothing to a local run."""
+
+    def __init__(self, planner: "Planner", engine: Engine) -> None:
+        self._planner, self._engine = planner, engine
+        self._config: Slurm = planner.config.slurm
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Of every job: partition, account, constraint, further options, where they are configured."""
+        named = {
+            "slurm_partition": self._config.partition,
+            "slurm_account": self._config.account,
+            "constraint": self._config.constraint,
+            "slurm_extra": self._config.extra,
+        }
+        return {name: value for name, value in named.items() if value}
+
+    @property
+    def gpu_place(self) -> dict[str, Any]:
+        """Of a job with a GPU: its kind too."""
+        model = {"gpu_model": self._config.gpu_model} if self._config.gpu_model else {}
+        return self.place | model
+
+    @property
+    def training_place(self) -> dict[str, Any]:
+        """Of a training: besides, a signal in time before the limit, requeueing, and waiting for an older job."""
+        return self.gpu_place | {"slurm_extra": self._training_extra}
+
+    def runtime(self, wildcards: Any) -> int:
+        """Minutes that a training asks for."""
+        if not self._engine.is_main_process:
+            return self._config.max_runtime
+        predicted = self._planner.durations.seconds(self._planner.cell(wildcards)) / 60
+        return min(self._config.max_runtime, math.ceil(DOUBT * predicted) + START_MINUTES)
+
+    def _training_extra(self, wildcards: Any) -> str:
+        lead = signal_lead(self._planner.config.checkpoints.grace_seconds)
+        words = [f"--signal=TERM@{lead}", "--requeue"]
+        if self._engine.is_planning and not self._engine.is_local and not self._engine.is_dry_run:
+            cell = self._planner.cell(wildcards)
+            if cell in self._queued:
+                words.append(f"--dependency=afterany:{self._queued[cell]}")
+        return " ".join([*words, self._config.extra]).strip()
+
+    @cached_property
+    def _queued(self) -> Mapping[Cell, str]:
+        """Job ids of trainings that an earlier Snakemake of this directory left in the queue, running or pending.
+
+        A new job for such a cell waits for that one to end, and then finds the cell done or goes on with it: so
+        nothing trains twice, and no GPU is taken only to wait for a lock.
+        """
+        found: dict[Cell, str] = {}
+        comments = {_comment(cell): cell for cell in self._planner.study.cells()}
+        for job, comment, directory in _queue():
+            cell = comments.get(comment)
+            if cell is not None and Path(directory) == Path.cwd():
+                found[cell] = job
+        if found:
+            names = ", ".join(f"{cell.name} (job {job})" for cell, job in found.items())
+            print(
+                f"{len(found)} trainings of an earlier run are still in the queue, and waited for: {names}",
+                file=sys.stderr,
+            )
+        return found
+
+
+def _comment(cell: Cell) -> str:
+    """What the plugin writes: the wildcards in their order in the output's name."""
+    return PREFIX + "_".join((cell.model, str(cell.resolution), cell.suffix)).replace("/", "_")
+
+
+def _queue() -> list[tuple[str, str, str]]:
+    """(job id, comment, working directory) of this user's jobs; nothing where Slurm does not answer."""
+    if shutil.which("squeue") is None:
+        return []
+    words = ["squeue", "--me", "-h", "-o", "%i|%k|%Z"]
+    try:
+        asked = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    rows = [line.split("|", 2) for line in asked.stdout.splitlines()]
+    return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]

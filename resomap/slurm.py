@@ -1,0 +1,75 @@
+"""The inside of a Slurm job: which one this is, and how it goes on when its time is up.
+
+A training that is longer than the partition allows saves on the signal that comes before the limit (`--signal`), and
+then asks Slurm to put its own job back into the queue: the same job goes on from the checkpoint, and Snakemake, which
+waits for that job, spends none of its `retries`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+
+# Slurm looks at its clock every half minute or so, and may send the early signal up to a minute too soon.
+EARLY_SECONDS = 90
+SECONDS = 20  # for a question to the controller
+
+
+def job_id() -> str | None:
+    """The id of the job that this process belongs to; None outside Slurm."""
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def in_words() -> str:
+    """`, Slurm job 4711 on node3`, for the log; empty outside Slurm."""
+    job = job_id()
+    return f", Slurm job {job} on {os.environ.get('SLURMD_NODENAME', 'an unknown node')}" if job else ""
+
+
+def signal_lead(grace_seconds: float) -> int:
+    """Seconds before the time limit at which the signal is asked for: time to end the step, save and requeue."""
+    return round(grace_seconds) + 30
+
+
+def requeue_at_time_limit(grace_seconds: float, say: Callable[[str], None]) -> bool:
+    """Put this job back into the queue where its time is nearly up; whether that was done.
+
+    After `scancel` and preemption it is not: the first is a person's wish, the second puts the job back by itself.
+    """
+    job = job_id()
+    if job is None or shutil.which("scontrol") is None:
+        return False
+    left = seconds_left(job)
+    if left is None or left > signal_lead(grace_seconds) + EARLY_SECONDS:
+        return False
+    asked = _run("scontrol", "requeue", job)
+    if asked is None or asked.returncode != 0:
+        why = asked.stderr.strip() if asked else "scontrol does not answer"
+        say(f"the time of job {job} is nearly up, and it could not be put back into the queue: {why}")
+        return False
+    say(f"the time of job {job} is nearly up: it is back in the queue, and goes on from the checkpoint")
+    return True
+
+
+def seconds_left(job: str) -> int | None:
+    """Seconds until a running job's time limit; None where it does not run (cancelled, being requeued) or has none."""
+    asked = _run("squeue", "-h", "-j", job, "-o", "%T|%L")
+    found = asked.stdout.strip().partition("|") if asked and asked.returncode == 0 else ("", "", "")
+    return parse_duration(found[2]) if found[0] == "RUNNING" else None
+
+
+def parse_duration(text: str) -> int | None:
+    """Seconds of Slurm's `1-02:03:04`, `02:03:04` or `03:04`; None for its words (UNLIMITED, NOT_SET)."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text.strip())
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _run(*words: str) -> "subprocess.CompletedProcess[str] | None":
+    try:
+        return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None

@@ -1,0 +1,214 @@
+"""The grid on a real Slurm of two nodes with a GPU each: placement, time limits, requeues, and kills."""
+
+import itertools
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import slurm_cluster
+import yaml
+from conftest import MODEL, ROOT, small_config, tool
+from dagshub_stand_in import stand_in
+from slurm_cluster import Cluster
+from test_workflow import markers
+
+from resomap.files import read_json
+from resomap.progress import Progress, is_alive
+from resomap.slurm import parse_duration
+from resomap.train.attempt import train_cell
+from resomap.train.request import Request
+
+pytestmark = [
+    pytest.mark.xdist_group("slurm"),  # one cluster: its tests follow each other in one process
+    pytest.mark.skipif(slurm_cluster.why_not() is not None, reason=str(slurm_cluster.why_not())),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm")) as made:
+        yield made
+
+
+def start(lab: Cluster, directory: Path, config: dict[str, Any], *words: str) -> "subprocess.Popen[str]":
+    """`snakemake --profile profiles/slurm` on the lab's login node, with times that fit a test."""
+    directory.mkdir(exist_ok=True)
+    (directory / "study.yaml").write_text(yaml.safe_dump(config))
+    fast = ["--seconds-between-status-checks", "2", "--latency-wait", "20", "--slurm-keep-successful-logs"]
+    fast += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
+    fast += ["--max-jobs-per-timespan", "30/1s"]
+    place = ["--directory", str(directory), "--configfile", str(directory / "study.yaml")]
+    command = [tool("snakemake"), *words, "--profile", "profiles/slurm", *fast, *place]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=lab.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", seconds: float = 400) -> str:
+    """Its output; it must end well."""
+    output, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, output
+    return output
+
+
+def log_of(directory: Path, cell: str) -> str:
+    model, _, stem = cell.partition("@")
+    path = directory / "results" / model / f"{stem}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """What the condition gives once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    return found
+
+
+def spans(directory: Path, cell: str) -> list[tuple[str, str, datetime, datetime]]:
+    """(job, node, begin, end) of each attempt, by the times in the cell's log."""
+    found: list[tuple[str, str, datetime, datetime]] = []
+    for line in log_of(directory, cell).splitlines():
+        try:
+            at = datetime.fromisoformat(line[:19])
+        except ValueError:
+            continue
+        if begun := re.search(r"Slurm job (\d+) on (\S+)$", line):
+            found.append((begun[1], begun[2], at, at))
+        elif found:
+            found[-1] = (*found[-1][:3], at)
+    return found
+
+
+def running_job(directory: Path, cell: str, epoch: int = 1) -> str | None:
+    """The job of a cell that has trained so many epochs."""
+    model, _, stem = cell.partition("@")
+    progress = Progress.read(directory / "results" / model / f"{stem}.progress.json")
+    return progress.job if progress and progress.epoch >= epoch and is_alive(progress) else None
+
+
+def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
+    lab: Cluster, images: Path, server: str, tmp_path: Path
+) -> None:
+    with stand_in(server) as recorder:
+        config = small_config(images, resolutions=[32, 40], seeds=[0, 1, 2, 3], experiment="on a cluster")
+        config |= {"tracking": {"uri": recorder.uri, "drain_seconds": 20}, "slurm": {"cpus": 1, "partition": "gpu"}}
+        output = finish(start(lab, tmp_path / "study", config, "results/test_resnet/all"))
+    directory = tmp_path / "study"
+    stems = {f"{MODEL}/{size}{seed}.done" for size in (32, 40) for seed in ("", ".seed1", ".seed2", ".seed3")}
+    assert markers(directory) == stems
+    cells = [stem.replace("/", "@").removesuffix(".done") for stem in stems]
+    attempts = [spans(directory, cell) for cell in cells]
+    assert [len(each) for each in attempts] == [1] * 8, output
+    assert {node for each in attempts for _, node, _, _ in each} == {"node1", "node2"}
+    for node in ("node1", "node2"):
+        times = sorted((begin, end) for each in attempts for _, where, begin, end in each if where == node)
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times)), times
+    asked = [body for path, body in recorder.passed_on if "runs/search" in path and b"resomap.complete` = '1'" in body]
+    assert len(asked) == 1
+    # Where to look: the plugin's log carries the cell.
+    assert list(directory.glob(f".snakemake/slurm_logs/rule_train/{MODEL}_32_.seed1/*.log"))
+
+
+def test_requeue_cancel_and_a_permanent_failure(lab: Cluster, images: Path, study_in: Any, tmp_path: Path) -> None:
+    long = {"epochs": 60, "early_stopping": {"enabled": False}}
+    diverging = {"optimizer": "sgd", "learning_rate": 1e12, "warmup_epochs": 0, "gradient_clip": None}
+    config = small_config(images, resolutions=[32, 40, 48], training=long, retries=1)
+    config |= {"overrides": {f"{MODEL}@48": diverging}, "slurm": {"cpus": 1}, "checkpoints": {"every_minutes": 5}}
+    directory = tmp_path / "study"
+    process = start(lab, directory, config, f"results/{MODEL}/all")
+    requeued = until(lambda: running_job(directory, f"{MODEL}@32", 2))
+    lab.run("scontrol", "requeue", requeued)  # as preemption does
+    cancelled = until(lambda: running_job(directory, f"{MODEL}@40", 2))
+    lab.run("scancel", cancelled)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 1, output  # the third cell fails, and the others do not
+    assert markers(directory) == {f"{MODEL}/32.done", f"{MODEL}/40.done"}
+    first, second = spans(directory, f"{MODEL}@32"), spans(directory, f"{MODEL}@40")
+    assert [job for job, *_ in first] == [requeued, requeued], "the same job goes on, and no retry was spent"
+    assert second[0][0] == cancelled
+    assert len(second) == 2
+    for cell in (f"{MODEL}@32", f"{MODEL}@40"):
+        assert log_of(directory, cell).count("going on at epoch") == 1, log_of(directory, cell)
+    failed = log_of(directory, f"{MODEL}@48")
+    assert failed.count("diverged at epoch 1") >= 1
+    assert "attempt 2" not in failed or failed.count("epoch 1/60") == 0
+    # Cut off anywhere, the end has the same bits as without it.
+    marker = read_json(directory / "results" / MODEL / "32.done")
+    assert marker["exact"] is True
+    whole = study_in(**{name: value for name, value in config.items() if name not in ("overrides", "slurm")})
+    cell = whole.cells()[0]
+    train_cell(Request(whole, cell, 1, 1, lambda _sentence: None))
+    assert read_json(cell.marker)["metrics"] == marker["metrics"]
+
+
+def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images: Path, tmp_path: Path) -> None:
+    config = small_config(images, training={"epochs": 330, "early_stopping": {"enabled": False}}, retries=0)
+    config |= {"slurm": {"cpus": 1, "max_runtime": 2}, "checkpoints": {"grace_seconds": 5}}
+    directory = tmp_path / "study"
+    process = start(lab, directory, config, f"results/{MODEL}/32.done")
+    job = until(lambda: running_job(directory, f"{MODEL}@32"))
+    shown = subprocess.run([tool("resomap"), "status"], cwd=directory, capture_output=True, text=True).stdout
+    assert f"Slurm job {job}" in shown
+    finish(process)
+    attempts = spans(directory, f"{MODEL}@32")
+    assert len(attempts) >= 2, log_of(directory, f"{MODEL}@32")
+    assert {job for job, *_ in attempts} == {job}
+    assert "it is back in the queue, and goes on from the checkpoint" in log_of(directory, f"{MODEL}@32")
+    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 330
+
+
+def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, images: Path, tmp_path: Path) -> None:
+    config = small_config(images, training={"epochs": 100, "early_stopping": {"enabled": False}})
+    config |= {"slurm": {"cpus": 1}}
+    directory = tmp_path / "study"
+    first = start(lab, directory, config, f"results/{MODEL}/32.done")
+    job = until(lambda: running_job(directory, f"{MODEL}@32", 2))
+    first.kill()
+    first.wait()
+    output = finish(start(lab, directory, config, f"results/{MODEL}/32.done"))
+    assert f"still in the queue, and waited for: {MODEL}@32 (job {job})" in output
+    log = log_of(directory, f"{MODEL}@32")
+    assert log.count("epoch 100/100") == 1, log
+    assert "going on at epoch" not in log
+    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 100
+
+
+def test_a_node_that_dies_gives_its_job_to_the_other(lab: Cluster, images: Path, tmp_path: Path) -> None:
+    config = small_config(images, training={"epochs": 120, "early_stopping": {"enabled": False}}, retries=0)
+    config |= {"slurm": {"cpus": 1}, "checkpoints": {"every_minutes": 0.02}}
+    directory = tmp_path / "study"
+    process = start(lab, directory, config, f"results/{MODEL}/32.done")
+    job = until(lambda: running_job(directory, f"{MODEL}@32", 10))
+    node = spans(directory, f"{MODEL}@32")[0][1]
+    lab.kill_node(node)
+    try:
+        finish(process)
+    finally:
+        lab.start_node(node)
+        lab.wait_for_idle()
+    attempts = spans(directory, f"{MODEL}@32")
+    assert [each for each, *_ in attempts] == [job, job]
+    assert attempts[1][1] != node
+    assert "going on at epoch" in log_of(directory, f"{MODEL}@32")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0:35", 35), ("12:05", 725), ("1:00:00", 3600), ("2-01:00:00", 176400), ("UNLIMITED", None), ("", None)],
+)
+def test_slurms_durations(text: str, seconds: int | None) -> None:
+    assert parse_duration(text) == seconds

@@ -14,6 +14,7 @@ import slurm_cluster
 import yaml
 from conftest import MODEL, ROOT, small_config, tool
 from dagshub_stand_in import stand_in
+from mlflow import MlflowClient
 from slurm_cluster import Cluster
 from test_workflow import markers
 
@@ -103,6 +104,7 @@ def running_job(directory: Path, cell: str, epoch: int = 1) -> str | None:
 def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
     lab: Cluster, images: Path, server: str, tmp_path: Path
 ) -> None:
+    MlflowClient(server).create_experiment("on a cluster")  # where there is none, there is nothing to ask
     with stand_in(server) as recorder:
         config = small_config(images, resolutions=[32, 40], seeds=[0, 1, 2, 3], experiment="on a cluster")
         config |= {"tracking": {"uri": recorder.uri, "drain_seconds": 20}, "slurm": {"cpus": 1, "partition": "gpu"}}
@@ -124,7 +126,7 @@ def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
 
 
 def test_requeue_cancel_and_a_permanent_failure(lab: Cluster, images: Path, study_in: Any, tmp_path: Path) -> None:
-    long = {"epochs": 60, "early_stopping": {"enabled": False}}
+    long = {"epochs": 40, "early_stopping": {"enabled": False}}
     diverging = {"optimizer": "sgd", "learning_rate": 1e12, "warmup_epochs": 0, "gradient_clip": None}
     config = small_config(images, resolutions=[32, 40, 48], training=long, retries=1)
     config |= {"overrides": {f"{MODEL}@48": diverging}, "slurm": {"cpus": 1}, "checkpoints": {"every_minutes": 5}}
@@ -143,9 +145,11 @@ def test_requeue_cancel_and_a_permanent_failure(lab: Cluster, images: Path, stud
     assert len(second) == 2
     for cell in (f"{MODEL}@32", f"{MODEL}@40"):
         assert log_of(directory, cell).count("going on at epoch") == 1, log_of(directory, cell)
-    failed = log_of(directory, f"{MODEL}@48")
-    assert failed.count("diverged at epoch 1") >= 1
-    assert "attempt 2" not in failed or failed.count("epoch 1/60") == 0
+    # The first attempt trained until it diverged; those after it, which Snakemake insists on, end at once.
+    _, *later = spans(directory, f"{MODEL}@48")
+    assert log_of(directory, f"{MODEL}@48").count("diverged at epoch 1") == 1 + len(later)
+    assert later
+    assert all((end - begin).total_seconds() < 3 for _, _, begin, end in later)
     # Cut off anywhere, the end has the same bits as without it.
     marker = read_json(directory / "results" / MODEL / "32.done")
     assert marker["exact"] is True
@@ -156,7 +160,7 @@ def test_requeue_cancel_and_a_permanent_failure(lab: Cluster, images: Path, stud
 
 
 def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images: Path, tmp_path: Path) -> None:
-    config = small_config(images, training={"epochs": 330, "early_stopping": {"enabled": False}}, retries=0)
+    config = small_config(images, training={"epochs": 400, "early_stopping": {"enabled": False}}, retries=0)
     config |= {"slurm": {"cpus": 1, "max_runtime": 2}, "checkpoints": {"grace_seconds": 5}}
     directory = tmp_path / "study"
     process = start(lab, directory, config, f"results/{MODEL}/32.done")
@@ -168,11 +172,11 @@ def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images
     assert len(attempts) >= 2, log_of(directory, f"{MODEL}@32")
     assert {job for job, *_ in attempts} == {job}
     assert "it is back in the queue, and goes on from the checkpoint" in log_of(directory, f"{MODEL}@32")
-    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 330
+    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 400
 
 
 def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, images: Path, tmp_path: Path) -> None:
-    config = small_config(images, training={"epochs": 100, "early_stopping": {"enabled": False}})
+    config = small_config(images, training={"epochs": 40, "early_stopping": {"enabled": False}})
     config |= {"slurm": {"cpus": 1}}
     directory = tmp_path / "study"
     first = start(lab, directory, config, f"results/{MODEL}/32.done")
@@ -182,13 +186,13 @@ def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, ima
     output = finish(start(lab, directory, config, f"results/{MODEL}/32.done"))
     assert f"still in the queue, and waited for: {MODEL}@32 (job {job})" in output
     log = log_of(directory, f"{MODEL}@32")
-    assert log.count("epoch 100/100") == 1, log
+    assert log.count("epoch 40/40") == 1, log
     assert "going on at epoch" not in log
-    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 100
+    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 40
 
 
 def test_a_node_that_dies_gives_its_job_to_the_other(lab: Cluster, images: Path, tmp_path: Path) -> None:
-    config = small_config(images, training={"epochs": 120, "early_stopping": {"enabled": False}}, retries=0)
+    config = small_config(images, training={"epochs": 60, "early_stopping": {"enabled": False}}, retries=0)
     config |= {"slurm": {"cpus": 1}, "checkpoints": {"every_minutes": 0.02}}
     directory = tmp_path / "study"
     process = start(lab, directory, config, f"results/{MODEL}/32.done")

@@ -33,7 +33,8 @@ def commands(page: Path) -> list[str]:
 
 
 ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
-PLANNED = [command for command in ALL if command.startswith("snakemake ")]
+# --report shows what was run and plans nothing: test_workflow.py runs it on a real grid.
+PLANNED = [command for command in ALL if command.startswith("snakemake ") and "--report" not in command]
 
 
 def test_pages_have_commands() -> None:

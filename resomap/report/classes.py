@@ -12,7 +12,7 @@ from resomap.statistics import Position
 
 LINES = 7  # classes that lines can tell apart; more are drawn as squares
 SHOWN = 30  # classes of one panel at most: those that change most
-NUMBERED = 12  # classes of a confusion matrix up to which its squares carry names and numbers
+NUMBERED = 12  # classes of a confusion matrix up to which its squares carry numbers
 CONFUSED = 24  # classes of a confusion matrix at most: those with most errors
 _NONE = "No predictions of a finished training are here yet."
 
@@ -115,7 +115,7 @@ def confusion(material: Material) -> Figure:
         Panel(name(material.squares[position]), _matrix(matrix[np.ix_(shown, shown)], matrix[shown].sum(axis=1), names))
         for position, matrix in matrices.items()
     ]
-    hidden = "" if len(names) <= NUMBERED else " Names and numbers show where you point."
+    hidden = "" if len(names) <= NUMBERED else " Numbers show where you point."
     if len(names) < len(every):
         hidden += f" Of {len(every)} classes these are the {len(names)} with most errors in all squares together."
     return Figure(
@@ -155,13 +155,13 @@ def _matrix(matrix: np.ndarray, images: np.ndarray, names: list[str]) -> Chart:
         for i, j in np.ndindex(*matrix.shape)
         if numbered or matrix[i, j]
     ]
-    labels = alt.Axis(labelAngle=0 if len(names) <= 4 else -45, labels=numbered, ticks=False, labelLimit=90)
+    labels = alt.Axis(labelAngle=0 if len(names) <= 4 else -90, ticks=False, labelLimit=90)
     base = alt.Chart(rows(found)).encode(
         x=alt.X("predicted:N", sort=names, axis=labels, scale=alt.Scale(domain=names)),
         y=alt.Y(
             "true:N",
             sort=names,
-            axis=alt.Axis(labels=numbered, ticks=False, labelLimit=90),
+            axis=alt.Axis(ticks=False, labelLimit=90),
             scale=alt.Scale(domain=names),
         ),
         tooltip=[
@@ -174,7 +174,7 @@ def _matrix(matrix: np.ndarray, images: np.ndarray, names: list[str]) -> Chart:
     squares = base.mark_rect(stroke="white", strokeWidth=1 if numbered else 0).encode(
         color=alt.Color("share:Q", scale=alt.Scale(scheme=SCHEME, domain=[0, 1]), legend=None)
     )
-    step = 40 if len(names) <= 4 else 24 if numbered else max(3, 260 // len(names))
+    step = 40 if len(names) <= 4 else 24 if numbered else 14
     if not numbered:
         return alt.layer(squares).properties(height=step * len(names))
     text = base.mark_text(fontSize=11).encode(text="images:Q", color=alt.Color("ink:N", scale=None))

@@ -60,7 +60,7 @@ def class_distribution(material: Material) -> Figure:
             )
             .properties(height=len(found) * (5 if many else 14) + 12 * len(classes))
         )
-        panels.append(Panel("Images of each class", chart))
+        panels.append(Panel("", chart))
     return Figure(
         "class-distribution",
         "Classes in each split",
@@ -116,7 +116,7 @@ def sizes(material: Material) -> Figure:
             .mark_text(angle=270, align="right", dy=-6, dx=-3, fontSize=10, color=ACCENT)
             .encode(x="at:Q", y=alt.YValue(0), text="label:N")
         )
-        panels.append(Panel("Short sides of the image files", alt.layer(bars, lines, names).properties(height=190)))
+        panels.append(Panel("", alt.layer(bars, lines, names).properties(height=190)))
     return Figure(
         "image-sizes",
         "Sizes of the images",

@@ -29,7 +29,7 @@ def candidates(material: Material) -> Table | None:
         square = material.squares.get(position)
         test = interval(material.judged(square, "test")) if square else "–"
         validation = interval(material.judged(square)) if square else quality(one.value)
-        cost = "–" if one.cost is None else f"{one.cost:.4g}"
+        cost = _scaled(one.cost, 1)
         rows.append([name(one), cost, validation, f"{one.deficit.upper * 100:.1f}", test, verdict])
     cost_name = _cost_heading(advice.cost)
     chosen = {index for index, one in enumerate(advice.candidates) if (one.model, one.resolution) == material.chosen}

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
-from resomap.progress import Progress, duration
+from resomap.progress import Progress, duration, figures
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -113,10 +113,4 @@ def in_words(progress: Progress) -> str:
     parts = [f"{progress.epoch}/{progress.epochs}"]
     if progress.state not in ("training", "starting"):
         parts.append(progress.state)
-    if progress.value is not None:
-        parts.append(f"val {progress.value:.3f}")
-    if progress.images_per_second is not None:
-        parts.append(f"{progress.images_per_second:.0f} images/s")
-    if progress.eta_seconds is not None:
-        parts.append(f"ETA {duration(progress.eta_seconds)}")
-    return " ".join(parts)
+    return " ".join([*parts, *figures(progress)])

@@ -4,103 +4,28 @@ config/config.yaml, config/README.md and workflow/schemas/config.schema.json are
 (`resomap config`), and a test fails when they drift.
 """
 
-import ipaddress
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-
-def _none_from_text(value: Any) -> Any:
-    """Snakemake's --config gives 'null' and 'none' as text."""
-    return None if isinstance(value, str) and value.strip().lower() in ("null", "none", "~", "") else value
-
-
-def _list_from_text(value: Any) -> Any:
-    """`--config models=vgg11,resnet18` arrives as one string, `resolutions=224` as one number."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
-    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _without_repeats(value: list[Any]) -> list[Any]:
-    repeated = sorted({str(item) for item in value if value.count(item) > 1})
-    if repeated:
-        raise ValueError(f"names {', '.join(repeated)} more than once")
-    return value
-
-
-def _exact_int(value: Any) -> Any:
-    """A bool is an int in Python; as a count it is a mistake."""
-    if isinstance(value, bool):
-        raise ValueError(f"is {str(value).lower()}, and must be a whole number")
-    return value
-
-
-def _count_auto_or_none(value: Any) -> Any:
-    """A union would answer a mistake with one sentence for each of its members."""
-    value = _none_from_text(value)
-    if isinstance(value, str) and value.strip().isdigit():
-        value = int(value)
-    if value is None or (isinstance(value, str) and value.strip().lower() == "auto"):
-        return value and "auto"
-    if isinstance(value, bool) or not isinstance(value, int):
-        given = str(value).lower() if isinstance(value, bool) else repr(value)
-        raise ValueError(f"is {given}, and must be a whole number, auto or null")
-    if value < 1:
-        raise ValueError(f"is {value}, and must be at least 1")
-    return value
-
-
-def is_open_http(address: str) -> bool:
-    """Whether an address is plain http to another machine: whoever sits between reads along."""
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    if parts.scheme.lower() != "http" or host == "localhost" or host.endswith(".localhost"):
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True
-
-
-def _off_from_false(value: Any) -> Any:
-    """An unquoted `off` is false to a YAML 1.1 reader, and `on` is true."""
-    return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
-
-
-def key(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
-    """A configuration key with its documentation."""
-    return Field(default, description=meaning, json_schema_extra={"unit": unit} if unit else None, **limits)
-
-
-def section(kind: type[BaseModel], meaning: str) -> Any:
-    """A nested section with its own defaults."""
-    return Field(default_factory=kind, description=meaning)
-
-
-Count = Annotated[int, BeforeValidator(_exact_int)]
-Names = Annotated[list[str], BeforeValidator(_list_from_text)]
-Resolution = Annotated[int, Field(ge=8, le=4096), BeforeValidator(_exact_int)]
-Resolutions = Annotated[list[Resolution], BeforeValidator(_list_from_text)]
-Seed = Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(_exact_int)]
-Seeds = Annotated[list[Seed], BeforeValidator(_list_from_text)]
-OptionalText = Annotated[str | None, BeforeValidator(_none_from_text)]
-OptionalFloat = Annotated[float | None, BeforeValidator(_none_from_text)]
-PositiveCount = Annotated[int, Field(ge=1), BeforeValidator(_exact_int)]
-Microbatch = Annotated[
-    int | Literal["auto"] | None,
-    PlainValidator(_count_auto_or_none, Annotated[int, Field(ge=1)] | Literal["auto"] | None),
-]
-OptionalCount = Annotated[PositiveCount | None, BeforeValidator(_none_from_text)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change after loading."""
-
-    # Numbers become text where text is wanted: `--config experiment=2024` arrives as a number.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+from resomap.config.values import (
+    Count,
+    Microbatch,
+    Names,
+    OptionalCount,
+    OptionalFloat,
+    OptionalText,
+    Probability,
+    Resolutions,
+    Section,
+    Seeds,
+    is_open_http,
+    key,
+    list_from_text,
+    off_from_false,
+    section,
+    without_repeats,
+)
 
 
 class Split(Section):
@@ -203,7 +128,7 @@ class Training(Section):
     weights: OptionalText = key(
         None, "null: random; `default`: the library's pretrained weights; or a safetensors or state-dict file"
     )
-    amp: Annotated[Literal["auto", "bf16", "fp16", "off"], BeforeValidator(_off_from_false)] = key(
+    amp: Annotated[Literal["auto", "bf16", "fp16", "off"], BeforeValidator(off_from_false)] = key(
         "auto", "mixed precision; `auto`: bf16 where the device computes in it, else off"
     )
     channels_last: bool = key(True, "memory layout that convolutions prefer")
@@ -224,7 +149,7 @@ class Checkpoints(Section):
     """When a training is saved and what stays after it."""
 
     every_minutes: float = key(5.0, "saved at the first step after this time; 0: every step", "minutes", ge=0)
-    keep: Annotated[list[Literal["best", "final", "last"]], BeforeValidator(_list_from_text)] = key(
+    keep: Annotated[list[Literal["best", "final", "last"]], BeforeValidator(list_from_text)] = key(
         ["best", "final"], "files that stay once the cell is complete"
     )
     compress: bool = key(
@@ -389,7 +314,7 @@ class Config(Section):
         for name in ("models", "resolutions", "seeds"):
             values = getattr(self, name)
             try:
-                _without_repeats(values)
+                without_repeats(values)
             except ValueError as error:
                 raise ValueError(f"{name} {error}") from None
         return self

@@ -1,7 +1,6 @@
 """From the evidence and what follows from it to the document."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,11 @@ import numpy as np
 from resomap.choice import within_margin
 from resomap.evaluation.predictions import EVALUATED
 from resomap.map import document
+from resomap.map.advice import advise, notes, place
 from resomap.map.basis import SCHEMA, basis
 from resomap.map.evidence import Evidence, Trained
 from resomap.map.judgement import Judgement
-from resomap.statistics import Interval, Position, Recommendation, Resolutions, sentences
+from resomap.statistics import Interval, Position, Recommendation, Resolutions
 from resomap.statistics.wording import COST_UNITS
 
 
@@ -21,7 +21,7 @@ def compose(evidence: Evidence) -> document.Map:
     judgement, study = Judgement(evidence), evidence.study
     config = study.config
     recommendation = judgement.recommendation
-    advice = _advice(recommendation) if recommendation else None
+    advice = advise(recommendation) if recommendation else None
     matrix = _matrix(evidence)
     return document.Map(
         schema=SCHEMA,
@@ -37,12 +37,12 @@ def compose(evidence: Evidence) -> document.Map:
         seeds=config.seeds,
         images=_images(evidence),
         recommendation=advice,
-        notes=_notes(evidence, advice),
+        notes=notes(evidence, advice),
         squares=_squares(evidence, judgement, recommendation, matrix),
         trainings=_trainings(evidence),
         model_resolutions=[_of_model(one) for one in judgement.resolutions.values()],
         fronts=[
-            document.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(_place, front)])
+            document.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(place, front)])
             for name, front in judgement.fronts().items()
         ],
         matrix=matrix,
@@ -51,14 +51,6 @@ def compose(evidence: Evidence) -> document.Map:
             for gap in evidence.missing
         ],
     )
-
-
-def _place(position: Position) -> document.Place:
-    return document.Place(model=position[0], resolution=position[1])
-
-
-def _places(positions: Iterable[Position]) -> list[document.Place]:
-    return [_place(position) for position in positions]
 
 
 def _images(evidence: Evidence) -> document.Images:
@@ -245,57 +237,3 @@ def _best_tested(position: Position, matrix: list[document.Tested]) -> int | Non
         return one.validation or 0.0, one.tested_at == position[1], -one.tested_at
 
     return max(tested, key=rank).tested_at
-
-
-def _advice(found: Recommendation) -> document.Advice:
-    def bound(cell: Position) -> document.Bound:
-        deficit = found.deficits[cell]
-        return document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
-
-    return document.Advice(
-        text=sentences(found),
-        chosen=_place(found.chosen) if found.chosen else None,
-        best=_place(found.best) if found.best else None,
-        cost=found.cost,
-        device=found.device or None,
-        candidates=[
-            document.Candidate(
-                model=cell[0],
-                resolution=cell[1],
-                value=found.values[cell],
-                cost=found.costs[cell],
-                deficit=bound(cell),
-            )
-            for cell in found.candidates
-        ],
-        open=_places(found.open),
-        excluded=[
-            document.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
-        ],
-        images=found.images,
-        includes_training_noise=found.includes_training_noise,
-        more_images=found.more_images,
-        more_seeds=found.more_seeds,
-        more_of_both=found.more_of_both,
-    )
-
-
-def _notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
-    """What a reader of the recommendation must know beside it."""
-    notes = []
-    trainings = [gap for gap in evidence.missing if gap.what == "training"]
-    if trainings:
-        names = ", ".join(dict.fromkeys(f"{gap.model}@{gap.resolution}" for gap in trainings[:4]))
-        more = f" and {len(trainings) - 4} more" if len(trainings) > 4 else ""
-        notes.append(f"{len(trainings)} trainings of the grid are not in this map: {names}{more}.")
-    native = evidence.manifest.native_size["median"] if evidence.manifest else None
-    above = [size for size in evidence.study.config.resolutions if native is not None and size > native]
-    if above:
-        sizes = ", ".join(map(str, above))
-        notes.append(f"The images have {native} px (median of the short sides): at {sizes} px they are enlarged.")
-    if advice and advice.chosen and advice.chosen.resolution in above:
-        notes.append("The recommended resolution enlarges the images: it adds computation, not detail.")
-    inexact = sum(one.marker["exact"] is not True for one in evidence.trained)
-    if inexact:
-        notes.append(f"{inexact} of {len(evidence.trained)} trainings are not repeatable to the bit; each says why.")
-    return notes

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resomap.progress import duration
+from resomap.progress import figures
 from resomap.status.collect import CellStatus, summary_line
 
 if TYPE_CHECKING:
@@ -117,14 +117,8 @@ def _running(status: CellStatus) -> str:
     parts = [f"{status.cell.name}  epoch {progress.epoch}/{progress.epochs}"]
     if progress.state != "training":
         parts.append(progress.state)
-    if progress.value is not None:
-        parts.append(f"val {progress.value:.3f}")
-    if progress.images_per_second is not None:
-        parts.append(f"{progress.images_per_second:.0f} images/s")
-    if progress.eta_seconds is not None:
-        parts.append(f"ETA {duration(progress.eta_seconds)}")
     job = f", Slurm job {progress.job}" if progress.job else ""
-    return ", ".join([*parts, f"{progress.device} on {progress.host}{job}"])
+    return ", ".join([*parts, *figures(progress), f"{progress.device} on {progress.host}{job}"])
 
 
 def _failed(status: CellStatus) -> Iterable[Any]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from resomap.config.schema import Tracking, is_open_http
+from resomap.config.schema import Tracking
+from resomap.config.values import is_open_http
 from resomap.errors import ResomapError
 from resomap.tracking.access import access, credentials, dagshub_host, without_secrets
 

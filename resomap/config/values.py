@@ -1,0 +1,100 @@
+"""The kinds of values that configuration keys hold: what Snakemake's --config makes of them, and their limits."""
+
+import ipaddress
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+
+def none_from_text(value: Any) -> Any:
+    """Snakemake's --config gives 'null' and 'none' as text."""
+    return None if isinstance(value, str) and value.strip().lower() in ("null", "none", "~", "") else value
+
+
+def list_from_text(value: Any) -> Any:
+    """`--config models=vgg11,resnet18` arrives as one string, `resolutions=224` as one number."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def without_repeats(value: list[Any]) -> list[Any]:
+    """The list, where no entry stands in it twice; else ValueError."""
+    repeated = sorted({str(item) for item in value if value.count(item) > 1})
+    if repeated:
+        raise ValueError(f"names {', '.join(repeated)} more than once")
+    return value
+
+
+def exact_int(value: Any) -> Any:
+    """A bool is an int in Python; as a count it is a mistake."""
+    if isinstance(value, bool):
+        raise ValueError(f"is {str(value).lower()}, and must be a whole number")
+    return value
+
+
+def count_auto_or_none(value: Any) -> Any:
+    """A union would answer a mistake with one sentence for each of its members."""
+    value = none_from_text(value)
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value)
+    if value is None or (isinstance(value, str) and value.strip().lower() == "auto"):
+        return value and "auto"
+    if isinstance(value, bool) or not isinstance(value, int):
+        given = str(value).lower() if isinstance(value, bool) else repr(value)
+        raise ValueError(f"is {given}, and must be a whole number, auto or null")
+    if value < 1:
+        raise ValueError(f"is {value}, and must be at least 1")
+    return value
+
+
+def is_open_http(address: str) -> bool:
+    """Whether an address is plain http to another machine: whoever sits between reads along."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if parts.scheme.lower() != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+def off_from_false(value: Any) -> Any:
+    """An unquoted `off` is false to a YAML 1.1 reader, and `on` is true."""
+    return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
+
+
+def key(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
+    """A configuration key with its documentation."""
+    return Field(default, description=meaning, json_schema_extra={"unit": unit} if unit else None, **limits)
+
+
+def section(kind: type[BaseModel], meaning: str) -> Any:
+    """A nested section with its own defaults."""
+    return Field(default_factory=kind, description=meaning)
+
+
+Count = Annotated[int, BeforeValidator(exact_int)]
+Names = Annotated[list[str], BeforeValidator(list_from_text)]
+Resolution = Annotated[int, Field(ge=8, le=4096), BeforeValidator(exact_int)]
+Resolutions = Annotated[list[Resolution], BeforeValidator(list_from_text)]
+Seed = Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(exact_int)]
+Seeds = Annotated[list[Seed], BeforeValidator(list_from_text)]
+OptionalText = Annotated[str | None, BeforeValidator(none_from_text)]
+OptionalFloat = Annotated[float | None, BeforeValidator(none_from_text)]
+PositiveCount = Annotated[int, Field(ge=1), BeforeValidator(exact_int)]
+Microbatch = Annotated[
+    int | Literal["auto"] | None,
+    PlainValidator(count_auto_or_none, Annotated[int, Field(ge=1)] | Literal["auto"] | None),
+]
+OptionalCount = Annotated[PositiveCount | None, BeforeValidator(none_from_text)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change after loading."""
+
+    # Numbers become text where text is wanted: `--config experiment=2024` arrives as a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)

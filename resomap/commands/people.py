@@ -1,4 +1,4 @@
-"""What a person types: `resomap status`, `models`, `sync`, `forget`, `predict`, `adopt`, `doctor`, `config`."""
+"""What a person types: `status`, `models`, `sync`, `forget`, `predict`, `adopt`, `doctor`, `bench`, `config`."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from resomap.commands import Commands
 from resomap.errors import ResomapError
+from resomap.files import write_text
 from resomap.study import Study
 
 
@@ -46,6 +47,14 @@ def add_people(commands: Commands) -> None:
     )
     doctor = commands.add_with_study("doctor", _doctor, "check data, disk, tracker, credentials, Slurm and device")
     doctor.add_argument("--configfile", type=Path, nargs="+", help="in place of the study of this directory")
+    bench = commands.add("bench", _bench, "how fast this machine trains, beside what it could and beside timm")
+    bench.add_argument("--parts", default="inputs,steps,start", help="of inputs, steps, start")
+    bench.add_argument("--models", default="resnet18,mobilenetv4_conv_small")
+    bench.add_argument("--resolutions", default="128,224", help="in pixels")
+    bench.add_argument("--workers", type=int, default=2, help="processes of timm's loader")
+    bench.add_argument("--repeats", type=int, default=3, help="pairs of runs behind each ratio")
+    bench.add_argument("--images", type=int, default=600, help="of the ELPV data set")
+    bench.add_argument("--output", type=Path, help="a Markdown file, beside the terminal")
     config = commands.add("config", _config, "write config.yaml, its README and its schema from the code")
     config.add_argument("--root", type=Path, default=Path())
     config.add_argument("--check", action="store_true", help="only tell whether they have drifted")
@@ -148,6 +157,23 @@ def _doctor(given: argparse.Namespace) -> int:
     bad = sum(finding.level == "bad" for finding in findings)
     print(f"{bad} to mend" if bad else "nothing stands in the way")
     return 1 if bad else 0
+
+
+def _bench(given: argparse.Namespace) -> None:
+    parts, models = given.parts.split(","), given.models.split(",")
+    resolutions = [int(text) for text in given.resolutions.split(",") if text.isdigit()]
+    from resomap.bench.run import PARTS, bench
+
+    if wrong := [part for part in parts if part not in PARTS]:
+        raise ResomapError(f"--parts has no {wrong[0]}; choose of {', '.join(PARTS)}")
+    if not resolutions or given.repeats < 1:
+        raise ResomapError("--resolutions takes whole pixels separated by commas, and --repeats 1 or more")
+    lines = []
+    for line in bench(parts, models, resolutions, given.workers, given.repeats, given.images):
+        lines.append(line)
+        print(line, flush=True)
+    if given.output:
+        write_text(given.output, "\n".join(lines) + "\n")
 
 
 def _config(given: argparse.Namespace) -> int:

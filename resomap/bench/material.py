@@ -1,0 +1,86 @@
+"""What the measurements work on: the ELPV images as they are, grey PNG, and the same as colour JPEG of that size."""
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from resomap.data import DATA_DIRECTORY
+from resomap.data.elpv import LabelledCell, elpv_root, labelled_cells
+from resomap.data.manifest import make_manifest
+from resomap.data.prepare import prepare_images
+from resomap.data.store import Store
+from resomap.study import CURRENT, Study
+
+COUNT = 600  # images: enough for dozens of batches, few enough to be prepared in seconds
+QUALITY = 90  # of JPEG
+
+
+@dataclass(frozen=True)
+class Material:
+    """One kind of images, written as class folders. `files` are all of them."""
+
+    name: str
+    folder: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """Sorted paths of the images."""
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+
+def write_grey(folder: Path, count: int = COUNT) -> Material:
+    """Links to the package's PNG files. Raises ResomapError where the package is missing."""
+    root = elpv_root()
+    for cell in _spread(count):
+        place = folder / cell.label
+        place.mkdir(parents=True, exist_ok=True)
+        (place / Path(cell.name).name).symlink_to(root / cell.name)
+    return Material("grey PNG", folder)
+
+
+def write_colour(folder: Path, count: int = COUNT) -> Material:
+    """JPEG files whose three channels are three different cells: real textures, real decoding."""
+    root, cells = elpv_root(), _spread(count)
+    for index, cell in enumerate(cells):
+        place = folder / cell.label
+        place.mkdir(parents=True, exist_ok=True)
+        three = [Image.open(root / cells[(index + step) % len(cells)].name).convert("L") for step in range(3)]
+        smallest = (min(one.width for one in three), min(one.height for one in three))
+        colour = Image.merge("RGB", [one.resize(smallest) for one in three])
+        colour.save(place / f"{Path(cell.name).stem}.jpg", quality=QUALITY)
+    return Material("colour JPEG", folder)
+
+
+def study_of(material: Material, directory: Path, model: str, resolutions: list[int], **training: object) -> Study:
+    """A study of it in a directory, its images prepared; the caller works there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = {
+        "models": [model],
+        "resolutions": resolutions,
+        "device": "auto",
+        "data": {"source": str(material.folder), "problems": "skip"},
+        "training": {"early_stopping": {"enabled": False}, **training},
+        "tracking": {"drain_seconds": 0},
+    }
+    with contextlib.chdir(directory), contextlib.redirect_stdout(sys.stderr):
+        study = Study.open(config)
+        study.save(CURRENT)
+        make_manifest(study.config.data, DATA_DIRECTORY, 2)
+        for resolution in resolutions:
+            prepare_images(DATA_DIRECTORY, resolution, 2)
+    return study
+
+
+def open_store(directory: Path, resolution: int) -> Store:
+    """The prepared images in a study's directory."""
+    return Store.open(directory / DATA_DIRECTORY, resolution)
+
+
+def _spread(count: int) -> list[LabelledCell]:
+    """So many cells of the package, of both classes."""
+    cells = labelled_cells(elpv_root())
+    step = max(1, len(cells) // count)
+    return cells[::step][:count]

@@ -1,0 +1,47 @@
+"""Two things measured in turn, so that what disturbs the machine disturbs both."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Rates of ours and of the other, pair by pair; higher is better."""
+
+    ours: Sequence[float]
+    other: Sequence[float]
+
+    @classmethod
+    def measure(cls, ours: Callable[[int], float], other: Callable[[int], float], repeats: int) -> "Paired":
+        """Run both once to warm up, then in turn; which begins alternates. The functions take the round's number."""
+        ours(0)
+        other(0)
+        pairs: list[tuple[float, float]] = []
+        for number in range(1, repeats + 1):
+            if number % 2:
+                first = ours(number)
+                pairs.append((first, other(number)))
+            else:
+                second = other(number)
+                pairs.append((ours(number), second))
+        return cls(*zip(*pairs, strict=True))
+
+    @property
+    def ratio(self) -> float:
+        """Median over the pairs of ours / other."""
+        return statistics.median(self.ratios)
+
+    @property
+    def ratios(self) -> list[float]:
+        """Of each pair."""
+        return [one / two for one, two in zip(self.ours, self.other, strict=True)]
+
+    def cells(self) -> list[str]:
+        """`ours`, `other`, `ratio (range)` for a table."""
+        low, high = min(self.ratios), max(self.ratios)
+        return [
+            f"{statistics.median(self.ours):,.0f}",
+            f"{statistics.median(self.other):,.0f}",
+            f"{self.ratio:.2f} ({low:.2f} to {high:.2f})",
+        ]

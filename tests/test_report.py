@@ -167,12 +167,26 @@ def test_a_map_of_other_trainings_is_made_anew(written: Callable[..., Study]) ->
     before = SUMMARY.stat().st_mtime_ns
     make_report(study)
     assert SUMMARY.stat().st_mtime_ns == before
+    measured(study, 48, "kettle")
+    make_report(study)
+    assert "measured on kettle" in page()
+    assert '"kettle"' in SUMMARY.read_text()
     study.cells()[0].marker.unlink()
     make_report(study)
     assert len(Map.model_validate(read_json(SUMMARY)).trainings) == 3
     SUMMARY.write_text("{")
     make_report(study)
     assert Map.model_validate(read_json(SUMMARY)).missing
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(written: Callable[..., Study]) -> None:
+    written()
+    FIGURES.parent.mkdir(exist_ok=True)
+    FIGURES.write_text("no folder")
+    done = command("resomap", "report", cwd=Path.cwd())
+    assert done.returncode == 2
+    assert done.stderr.startswith("resomap: the report cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_names_are_text_and_never_markup(images: Path, written: Callable[..., Study], tmp_path: Path) -> None:

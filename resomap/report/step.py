@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from resomap.cost.measurement import DIRECTORY as COSTS
+from resomap.errors import ResomapError
+from resomap.evaluation.record import predictions_path, record_path
 from resomap.files import read_json, write_text
 from resomap.map.basis import SUMMARY, basis
 from resomap.map.document import Map
@@ -19,14 +22,20 @@ def make_report(study: Study, kind: str | None = None) -> Path:
     """Write the report of whatever is there; its path.
 
     `kind` of device whose costs count, as for the map. Where results/summary.json is not of the trainings that are
-    there now, it is made anew. Raises OSError.
+    there now, or older than what it rests on, it is made anew. Raises ResomapError where nothing can be written.
     """
     evidence = gather(study, kind)
     material = Material(_map(study, evidence, kind), evidence)
     figures = draw(material)
-    for figure in figures.values():
-        figure.save(FIGURES)
-    write_text(REPORT, compose(material, figures))
+    page = compose(material, figures)
+    try:
+        for figure in figures.values():
+            figure.save(FIGURES)
+        write_text(REPORT, page)
+    except OSError as error:
+        raise ResomapError(
+            f"the report cannot be written: {error}; give {REPORT.parent.absolute()} space and leave to write"
+        ) from None
     return REPORT
 
 
@@ -39,5 +48,14 @@ def _map(study: Study, evidence: Evidence, kind: str | None) -> Map:
         found.basis == basis(study)
         and {one.uid for one in found.trainings} == {str(one.marker["uid"]) for one in evidence.trained}
         and len(found.missing) == len(evidence.missing)
+        and SUMMARY.stat().st_mtime_ns >= _newest(evidence)
     )
     return found if is_same else make_map(study, kind)
+
+
+def _newest(evidence: Evidence) -> int:
+    """When the last of the files that a map rests on was written, in nanoseconds."""
+    files = list(COSTS.glob("*/*/*.json"))
+    for one in evidence.trained:
+        files += [one.cell.marker, record_path(one.cell), predictions_path(one.cell, one.cell.resolution)]
+    return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)

@@ -70,7 +70,7 @@ def print_planning(sizes: Sequence[int], repeats: int) -> None:
 
 
 def count_jobs(words: Sequence[str]) -> int:
-    listed = subprocess.run(snakemake(*words, "--quiet"), cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(snakemake(*words), cwd=ROOT, capture_output=True, text=True, check=True)
     return int(re.findall(r"^total +(\d+)", listed.stdout + listed.stderr, re.MULTILINE)[-1])
 
 

@@ -43,6 +43,8 @@ class Study:
         # Planning asks for each fingerprint several times, and one weights file can be behind all of them.
         self._fingerprints: dict[Cell, str] = {}
         self._weights: dict[str | None, str | None] = {}
+        self._recipes: dict[str, Training] = {}
+        self._targets: dict[tuple[str, str, str], Cell] = {}
 
     @classmethod
     def open(cls, values: Mapping[str, Any]) -> "Study":
@@ -125,6 +127,9 @@ class Study:
         Raises ResomapError for a resolution that is no number, an unknown model, one that cannot take the
         resolution, or the first seed written with a suffix.
         """
+        wanted = model, resolution, suffix
+        if wanted in self._targets:
+            return self._targets[wanted]
         if not resolution.isdigit() or not 8 <= int(resolution) <= 4096:
             raise ResomapError(
                 f"'{resolution}' in results/{model}/{resolution}{suffix}.done is no resolution; "
@@ -135,11 +140,14 @@ class Study:
         if suffix != cell.suffix:
             raise ResomapError(f"{cell.seed} is the first seed, whose marker has no suffix: {cell.marker}")
         require_supported([(model, cell.resolution)])
+        self._targets[wanted] = cell
         return cell
 
     def recipe(self, cell: Cell) -> Training:
         """The training section after the overrides of the model and of the map position."""
-        return training_for(self.config, cell.map_position)
+        if cell.map_position not in self._recipes:
+            self._recipes[cell.map_position] = training_for(self.config, cell.map_position)
+        return self._recipes[cell.map_position]
 
     @cached_property
     def base(self) -> str:

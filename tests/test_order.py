@@ -14,9 +14,11 @@ from resomap.cost.measurement import Measurement
 from resomap.errors import ResomapError
 from resomap.files import read_json, write_json
 from resomap.marker import write_marker
+from resomap.models import cache
 from resomap.models.fits import Size, size_of
 from resomap.planning import duration
 from resomap.planning.duration import Durations
+from resomap.planning.memory import memory_mb
 from resomap.planning.order import Order
 from resomap.study import Study
 
@@ -160,6 +162,19 @@ class TestOrder:
     def test_a_name_that_is_none_is_one_sentence(self, images: Path, named: str, sentence: str) -> None:
         with pytest.raises(ResomapError, match=sentence):
             Study.open(small_config(images, priority=[named]))
+
+
+def test_what_snakemake_asks_of_each_job_is_looked_up_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks several times: with a look at files each time, `-n` of 4,000 cells took seven times what it had to."""
+    reads: list[Path] = []
+    monkeypatch.setattr(cache, "read_json", lambda path: reads.append(path) or read_json(path))
+    for _ in range(5):
+        for cell in study.cells():
+            target = study.target(cell.model, str(cell.resolution), cell.suffix)
+            assert target == cell
+            assert study.recipe(target) is study.recipe(cell)
+            memory_mb(study, cell, "cuda")
+    assert len(reads) <= len(study.cells()) + 4
 
 
 def test_snakemake_trains_in_that_order(images: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ the answer. A file's name carries both versions: an upgrade asks anew.
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from resomap.files import read_json, write_json
 LAYOUT = 3  # raised when the content of the files changes its form or its meaning
 
 
+@functools.cache
 def library_versions() -> tuple[str, str]:
     """The installed versions of torchvision and timm, without importing them.
 

@@ -29,7 +29,7 @@ class Ledger:
         self.settled: set[Cell] = set()  # the grid, and what was asked for beside it
         self._done: set[Cell] = set()
         self._elsewhere: dict[Cell, Elsewhere] = {}
-        self._asked: list[Cell] = []
+        self._asked: dict[Cell, None] = {}  # in the order in which they were asked for
         self._warned: set[Cell] = set()
 
     def is_done(self, cell: Cell) -> bool:
@@ -121,9 +121,9 @@ class Ledger:
         new = [cell for cell in asked if cell not in self._done and cell not in self._asked]
         if not new:
             return
-        self._asked += new
+        self._asked |= dict.fromkeys(new)
         at_once = self._engine.gpus if self._engine.is_local else self._engine.jobs or len(self._asked)
-        forecast = forecast_disk(self._study, self._asked, at_once)
+        forecast = forecast_disk(self._study, list(self._asked), at_once)
         if len(new) > 1:
             print(f"{len(self._asked)} cells to train: {forecast}", file=sys.stderr)
         if not self._engine.is_dry_run:

@@ -1,7 +1,9 @@
 """Main memory that a training is going to need, so that a cluster gives it enough and its neighbours the rest."""
 
+import functools
+
 from resomap.cell import Cell
-from resomap.models.fits import size_of
+from resomap.models.fits import Size, size_of
 from resomap.study import Study
 
 MB = 10**6
@@ -19,9 +21,15 @@ GROWTH, MOST = 1.5, 4.0
 
 def memory_mb(study: Study, cell: Cell, kind: str, attempt: int = 1) -> int:
     """MB of main memory that an attempt at a cell asks for, where it trains on `cpu` or `cuda`."""
-    size, recipe = size_of(cell.model, cell.resolution), study.recipe(cell)
+    size, recipe = _size_of(cell.model, cell.resolution), study.recipe(cell)
     needed = PROCESS[kind] + WEIGHTS[kind] * size.weights
     if kind == "cpu":
         images = recipe.microbatch if isinstance(recipe.microbatch, int) else recipe.batch_size
         needed += images * size.activations * BYTES_AN_ACTIVATION
     return round(needed / MB * min(MOST, GROWTH ** (attempt - 1)))
+
+
+@functools.cache
+def _size_of(model: str, resolution: int) -> Size:
+    """Read once: seeds share it, and Snakemake asks several times for each job."""
+    return size_of(model, resolution)

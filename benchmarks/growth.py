@@ -6,6 +6,7 @@ how long Snakemake takes from one job's end to the next one's start while so man
 """
 
 import argparse
+import math
 import os
 import re
 import subprocess
@@ -127,10 +128,10 @@ def seconds_a_round(jobs: int, scheduler: str) -> float:
         results, started = Path(place, "results"), time.monotonic()
         while process.poll() is None and time.monotonic() - started < ROUND_SECONDS:
             time.sleep(0.2)
-        process.terminate()
+        process.kill()  # it would first finish what it is at, solving included
         process.wait()
         ends = sorted(path.stat().st_mtime for path in results.iterdir()) if results.exists() else []
-        return (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else float("inf")
+        return (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else math.inf
 
 
 if __name__ == "__main__":

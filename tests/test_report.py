@@ -225,6 +225,21 @@ def test_images_on_which_resolution_decides_are_shown_as_each_network_sees_them(
     assert f"32 px: {manifest.classes[1 - labels[0]]} 90% ✗" in re.sub(r"\s+", " ", text)
 
 
+def test_several_seeds_speak_by_the_mean_of_their_probabilities(written: Callable[..., Study]) -> None:
+    """Two of three seeds are a little wrong about the first image, and one is surely right."""
+    study = written(seeds=[0, 1, 2])
+    labels = np.arange(10) % 2
+    for cell in study.cells():
+        shares = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
+        if cell.resolution == 32:
+            shares[0] = [0.9, 0.1] if cell.seed == 0 else [0.45, 0.55]
+            shares[1] = [0.9, 0.1]
+        sample = Sample(labels, shares)
+        finish(study, cell, {"val": sample, "test": sample})
+    make_report(study)
+    assert "Only 48 px is right: 1 images" in chapter("disagreements")
+
+
 def test_images_that_are_gone_leave_their_names(written: Callable[..., Study], images: Path, tmp_path: Path) -> None:
     source = tmp_path / "moved"
     for label in ("across", "down"):

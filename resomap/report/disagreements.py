@@ -27,7 +27,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Pair:
-    """One model at its lowest and highest resolution. A square is right where more than half of its seeds are."""
+    """One model at its lowest and highest resolution. A square says what the mean of its seeds' probabilities says."""
 
     model: str
     low: int
@@ -55,7 +55,7 @@ def disagreements(material: Material, thumbnails: Thumbnails) -> list[Pair]:
 
 @dataclass(frozen=True)
 class _Votes:
-    """Mean probabilities [N, classes] of a square's seeds, and which images most of them get right [N]."""
+    """Mean probabilities [N, classes] of a square's seeds, and which images that mean gets right [N]."""
 
     resolution: int
     seeds: int
@@ -72,8 +72,8 @@ def _votes(material: Material, position: Position) -> _Votes | None:
     if not parts or not len(parts[0].labels):
         return None
     labels = np.asarray(parts[0].labels)
-    right = np.mean([part.probabilities.argmax(axis=1) == labels for part in parts], axis=0) > 0.5
     probabilities = np.mean([part.probabilities for part in parts], axis=0)
+    right = probabilities.argmax(axis=1) == labels
     return _Votes(position[1], len(parts), list(parts[0].names), known[0].classes, labels, probabilities, right)
 
 

@@ -180,7 +180,7 @@ def origins(material: Material) -> Table | None:
             *("device", "fingerprint", "run"),
         ],
         rows,
-        ["text", "number", "text", "text", "number", "number", "number", "text", "text", "code", "code"],
+        ["text", "number", "text", "nowrap", "number", "number", "number", "text", "text", "code", "code"],
         "The fingerprint stands for all that decides the result: settings, seed, images, recipe. The run is the one "
         "in the tracker.",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from resomap.cell import Cell
 from resomap.config.schema import Slurm
-from resomap.planning.engine import Engine
+from resomap.planning.engine import Engine, asked_often
 from resomap.slurm import signal_lead
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Cluster:
         """Of a training: besides, a signal in time before the limit, requeueing, and waiting for an older job."""
         return self.gpu_place | {"slurm_extra": self._training_extra}
 
+    @asked_often
     def runtime(self, wildcards: Any) -> int:
         """Minutes that a training asks for."""
         if not self._engine.is_main_process:
@@ -59,6 +60,7 @@ class Cluster:
         predicted = self._planner.durations.seconds(self._planner.cell(wildcards)) / 60
         return min(self._config.max_runtime, math.ceil(DOUBT * predicted) + START_MINUTES)
 
+    @asked_often
     def _training_extra(self, wildcards: Any) -> str:
         lead = signal_lead(self._planner.config.checkpoints.grace_seconds)
         words = [f"--signal=TERM@{lead}", "--requeue"]

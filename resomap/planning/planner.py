@@ -21,7 +21,7 @@ from resomap.models.fits import require_supported
 from resomap.planning import neighbours
 from resomap.planning.cluster import Cluster
 from resomap.planning.duration import Durations
-from resomap.planning.engine import Engine
+from resomap.planning.engine import Engine, asked_often
 from resomap.planning.ledger import Ledger
 from resomap.planning.memory import memory_mb
 from resomap.planning.order import Order
@@ -59,6 +59,7 @@ class Planner:
             self._settle([cell])
             return cell
 
+    @asked_often
     def store(self, wildcards: Any) -> list[str]:
         """Input of a train job: the images of its resolution, its microbatch where that is to be found; nothing for a
         cell that is done.
@@ -91,6 +92,7 @@ class Planner:
             self._settle([])
         return [str(evaluation.record_path(cell)) for cell in self._ledger.here(self.study.cells())]
 
+    @asked_often
     def evaluation_stores(self, wildcards: Any) -> list[str]:
         """Input of an evaluate job: the prepared images of the resolutions at which it has something to compute.
 
@@ -120,6 +122,7 @@ class Planner:
         text = " ".join(sorted(self.study.fingerprints().values()))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    @asked_often
     def fingerprint(self, wildcards: Any) -> str:
         """The only param of a train job: what its result depends on."""
         return self.study.fingerprint(self.cell(wildcards))
@@ -129,6 +132,7 @@ class Planner:
         self.announce()
         return self.study.data_identity
 
+    @asked_often
     def threads(self, *_: Any) -> int:
         """CPU cores of one training: all of them on a CPU, so that no two trainings fight for the same ones."""
         if not self._engine.is_local:
@@ -145,6 +149,7 @@ class Planner:
     def _order(self) -> Order:
         return Order(self.durations, self.config.priority)
 
+    @asked_often
     def priority(self, wildcards: Any) -> int:
         """Of a train job: what is named first, then the longest."""
         if not self._engine.is_planning:
@@ -167,6 +172,7 @@ class Planner:
         """Of the step that finds a microbatch: above each training."""
         return len(self._ledger.settled) + 1
 
+    @asked_often
     def memory_mb(self, wildcards: Any, attempt: int) -> int:
         """Main memory of a train or microbatch job, more with each attempt, never more than there is altogether."""
         with one_sentence():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from resomap.cell import Cell
 from resomap.files import read_json
 from resomap.marker import is_valid, read_marker
+from resomap.planning.engine import asked_often
 from resomap.study import Study
 from resomap.tracking.tracker import is_remote
 
@@ -59,10 +60,12 @@ class FetchPlan:
         model = getattr(wildcards, "model", None)
         return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]
 
+    @asked_often
     def record(self, wildcards: Any) -> list[str]:
         """The record of one cell, or nothing."""
         return self._record(self._planner.cell(wildcards))
 
+    @asked_often
     def run(self, wildcards: Any) -> str:
         """The only param of a fetch job: the run that the cell's marker names."""
         marker = read_marker(self._planner.cell(wildcards).marker)

@@ -125,22 +125,24 @@ def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
     assert list(directory.glob(f".snakemake/slurm_logs/rule_train/{MODEL}_32_.seed1/*.log"))
 
 
-def test_requeue_cancel_and_a_permanent_failure(lab: Cluster, images: Path, study_in: Any, tmp_path: Path) -> None:
+def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, study_in: Any, tmp_path: Path) -> None:
     long = {"epochs": 40, "early_stopping": {"enabled": False}}
     diverging = {"optimizer": "sgd", "learning_rate": 1e12, "warmup_epochs": 0, "gradient_clip": None}
     config = small_config(images, resolutions=[32, 40, 48], training=long, retries=1)
     config |= {"overrides": {f"{MODEL}@48": diverging}, "slurm": {"cpus": 1}, "checkpoints": {"every_minutes": 5}}
     directory = tmp_path / "study"
     process = start(lab, directory, config, f"results/{MODEL}/all")
-    requeued = until(lambda: running_job(directory, f"{MODEL}@32", 2))
-    lab.run("scontrol", "requeue", requeued)  # as preemption does
+    preempted = until(lambda: running_job(directory, f"{MODEL}@32", 2))
+    node = spans(directory, f"{MODEL}@32")[0][1]
+    urgent = ("--partition", "urgent", "--nodelist", node, "--gpus", "1", "--output", "/dev/null")
+    lab.run("sbatch", *urgent, "--wrap", "sleep 2")
     cancelled = until(lambda: running_job(directory, f"{MODEL}@40", 2))
     lab.run("scancel", cancelled)
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 1, output  # the third cell fails, and the others do not
     assert markers(directory) == {f"{MODEL}/32.done", f"{MODEL}/40.done"}
     first, second = spans(directory, f"{MODEL}@32"), spans(directory, f"{MODEL}@40")
-    assert [job for job, *_ in first] == [requeued, requeued], "the same job goes on, and no retry was spent"
+    assert [job for job, *_ in first] == [preempted, preempted], "the same job goes on, and no retry was spent"
     assert second[0][0] == cancelled
     assert len(second) == 2
     for cell in (f"{MODEL}@32", f"{MODEL}@40"):

@@ -33,6 +33,8 @@ class Cluster:
     @property
     def place(self) -> dict[str, Any]:
         """Of every job: partition, account, constraint, further options, where they are configured."""
+        if self._engine.is_local:
+            return {}
         named = {
             "slurm_partition": self._config.partition,
             "slurm_account": self._config.account,
@@ -44,17 +46,23 @@ class Cluster:
     @property
     def gpu_place(self) -> dict[str, Any]:
         """Of a job with a GPU: its kind too."""
-        model = {"gpu_model": self._config.gpu_model} if self._config.gpu_model else {}
+        model = {"gpu_model": self._config.gpu_model} if self._config.gpu_model and not self._engine.is_local else {}
         return self.place | model
 
     @property
     def training_place(self) -> dict[str, Any]:
         """Of a training: besides, a signal in time before the limit, requeueing, and waiting for an older job."""
+        if self._engine.is_local:  # each function of a rule costs its time for every job of the plan
+            return {}
         return self.gpu_place | {"slurm_extra": self._training_extra}
 
+    @property
+    def runtime(self) -> Any:
+        """Minutes that a training asks for: a number, or a function of its wildcards where a cluster books them."""
+        return self._config.max_runtime if self._engine.is_local else self._runtime
+
     @asked_often
-    def runtime(self, wildcards: Any) -> int:
-        """Minutes that a training asks for."""
+    def _runtime(self, wildcards: Any) -> int:
         if not self._engine.is_main_process:
             return self._config.max_runtime
         predicted = self._planner.durations.seconds(self._planner.cell(wildcards)) / 60

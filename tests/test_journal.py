@@ -357,11 +357,14 @@ def test_a_journal_is_sent_by_one_process_at_a_time(
 def test_a_kill_while_the_local_database_is_made_leaves_none_that_refuses(tmp_path: Path) -> None:
     """MLflow makes its tables in dozens of steps and cannot go on from between two of them."""
     database = tmp_path / "results" / "mlflow.db"
-    unfinished = database.with_name(".mlflow.db.new")
+
+    def unfinished() -> list[Path]:
+        return list(database.parent.glob(".mlflow.db.*.new"))
+
     words = [sys.executable, "-c", f"from resomap.tracking.client import connect; connect('sqlite:///{database}')"]
     process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not (unfinished.exists() and unfinished.stat().st_size > 50_000):
+    while not any(path.stat().st_size > 50_000 for path in unfinished()):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -369,4 +372,4 @@ def test_a_kill_while_the_local_database_is_made_leaves_none_that_refuses(tmp_pa
     process.wait()
     assert not database.exists()
     assert connect(f"sqlite:///{database}").search_experiments()
-    assert not unfinished.exists()
+    assert unfinished() == []

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,10 @@ def _make_database(database: Path) -> None:
     """
     from mlflow import MlflowClient
 
-    unfinished = database.with_name(f".{database.name}.new")
-    unfinished.unlink(missing_ok=True)
+    for left in database.parent.glob(f".{database.name}.*.new"):  # by a kill; nobody else is at it, we hold the lock
+        left.unlink()
+    # A name of its own: MLflow keeps an engine for each address, which would not make its tables a second time.
+    unfinished = database.with_name(f".{database.name}.{uuid.uuid4().hex}.new")
     MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
     unfinished.replace(database)
 

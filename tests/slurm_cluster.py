@@ -4,6 +4,7 @@ Everything lies in one directory and ends with the `with` block. The placeholder
 binds it like any other device file.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from conftest import environment_with, free_port
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -103,12 +105,23 @@ class Cluster:
     def kill_node(self, name: str) -> None:
         """As if the machine had lost its power: the daemon and all that it started, at once."""
         pid = int((self.directory / f"slurmd.{name}.pid").read_text())
-        steps = subprocess.run(
-            ["pgrep", "-f", f"slurmstepd.*|slurmd -f {self.directory}.*-N {name}"], capture_output=True
-        )
-        del steps
-        for process in [pid, *_processes_of_jobs(name)]:
-            _end(process, signal.SIGKILL)
+        jobs = self._processes_of_jobs(name)
+        # The step daemons before what they watch: a dead machine tells the controller nothing.
+        steps = {step for job in jobs for step in job.parents() if step.name().startswith("slurmstepd")}
+        for process in [psutil.Process(pid), *steps, *jobs]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _processes_of_jobs(self, node: str) -> list[psutil.Process]:
+        """Processes of this cluster's jobs on that node, by the environment that they were given."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                environment = process.environ()
+                own = str(self.directory) in environment.get("PATH", "")
+                if own and environment.get("SLURMD_NODENAME") == node:
+                    found.append(process)
+        return found
 
 
 def why_not() -> str | None:
@@ -164,18 +177,6 @@ def _start(made: Cluster) -> None:
 def _path() -> str:
     """Daemons lie in sbin, which a user's PATH may lack."""
     return f"{os.environ['PATH']}:/usr/sbin:/sbin"
-
-
-def _processes_of_jobs(node: str) -> list[int]:
-    """Processes of jobs on that node: they have its name in their environment."""
-    found = []
-    for place in Path("/proc").iterdir():
-        try:
-            if place.name.isdigit() and f"SLURMD_NODENAME={node}".encode() in (place / "environ").read_bytes():
-                found.append(int(place.name))
-        except OSError:
-            continue
-    return found
 
 
 def _end(pid: int, number: signal.Signals) -> None:

@@ -29,6 +29,17 @@ pytestmark = [
     pytest.mark.skipif(slurm_cluster.why_not() is not None, reason=str(slurm_cluster.why_not())),
     pytest.mark.timeout(600),
 ]
+STARTED: "list[subprocess.Popen[str]]" = []
+
+
+@pytest.fixture(autouse=True)
+def _ends_what_it_started() -> Iterator[None]:
+    """A test that fails leaves no Snakemake behind that goes on handing in jobs."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +57,7 @@ def start(lab: Cluster, directory: Path, config: dict[str, Any], *words: str) ->
     fast += ["--max-jobs-per-timespan", "30/1s"]
     place = ["--directory", str(directory), "--configfile", str(directory / "study.yaml")]
     command = [tool("snakemake"), *words, "--profile", "profiles/slurm", *fast, *place]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
         env=lab.environment,
@@ -55,6 +66,8 @@ def start(lab: Cluster, directory: Path, config: dict[str, Any], *words: str) ->
         stderr=subprocess.STDOUT,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def finish(process: "subprocess.Popen[str]", seconds: float = 400) -> str:

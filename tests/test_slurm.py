@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import slurm_cluster
 import yaml
-from conftest import MODEL, ROOT, small_config, tool
+from conftest import MODEL, ROOT, make_study, small_config, tool, trainer
 from dagshub_stand_in import stand_in
 from mlflow import MlflowClient
 from slurm_cluster import Cluster
@@ -21,8 +21,6 @@ from test_workflow import markers
 from resomap.files import read_json
 from resomap.progress import Progress, is_alive
 from resomap.slurm import parse_duration
-from resomap.train.attempt import train_cell
-from resomap.train.request import Request
 
 pytestmark = [
     pytest.mark.xdist_group("slurm"),  # one cluster: its tests follow each other in one process
@@ -138,7 +136,7 @@ def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
     assert list(directory.glob(f".snakemake/slurm_logs/rule_train/{MODEL}_32_.seed1/*.log"))
 
 
-def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, study_in: Any, tmp_path: Path) -> None:
+def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, tmp_path: Path) -> None:
     long = {"epochs": 40, "early_stopping": {"enabled": False}}
     diverging = {"optimizer": "sgd", "learning_rate": 1e12, "warmup_epochs": 0, "gradient_clip": None}
     config = small_config(images, resolutions=[32, 40, 48], training=long, retries=1)
@@ -168,10 +166,12 @@ def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, s
     # Cut off anywhere, the end has the same bits as without it.
     marker = read_json(directory / "results" / MODEL / "32.done")
     assert marker["exact"] is True
-    whole = study_in(**{name: value for name, value in config.items() if name not in ("overrides", "slurm")})
-    cell = whole.cells()[0]
-    train_cell(Request(whole, cell, 1, 1, lambda _sentence: None))
-    assert read_json(cell.marker)["metrics"] == marker["metrics"]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    cell = make_study(whole, {**config, "overrides": {}}).cells()[0]
+    alone = trainer(cell.name, whole)  # with one thread, as `slurm.cpus` gave the job
+    assert alone.wait(timeout=300) == 0
+    assert read_json(whole / cell.marker)["metrics"] == marker["metrics"]
 
 
 def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images: Path, tmp_path: Path) -> None:

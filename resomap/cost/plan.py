@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import sys
 from typing import Any
 
 from resomap.cost.measurement import Measurement, class_count, measurements
 from resomap.planning.planner import Planner, one_sentence
-from snakemake_logger_plugin_resomap.arguments import is_local
 
 
 class CostPlan:
@@ -43,7 +41,7 @@ class CostPlan:
 
     def threads(self, wildcards: Any) -> int:
         """CPU cores of a measurement: all of them on a CPU, so that nothing else of the workflow computes beside it."""
-        if wildcards.kind == "cpu" and is_local(sys.argv):
+        if wildcards.kind == "cpu" and self._plan.is_local:
             return self._plan.cores()
         return self._plan.threads()
 

@@ -35,7 +35,8 @@ class Engine:
 
     def __init__(self, workflow: Any) -> None:
         self._workflow = workflow
-        self.is_local = is_local(sys.argv)
+        # A job's own process, on whatever node, has that node's cores in its command line and not its job's.
+        self.is_local = is_local(sys.argv) and bool(workflow.is_main_process)
         if self.is_local and "gpu" not in workflow.global_resources:
             workflow.register_resource("gpu", 1)  # one training at a time, unless the command line says more
 

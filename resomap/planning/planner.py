@@ -183,8 +183,13 @@ class Planner:
             return min(memory_mb(self.study, cell, self.device_kind(), attempt), self._engine.memory_mb)
 
     def cores(self) -> int:
-        """CPU cores that a local run has."""
-        return self._engine.cores
+        """CPU cores that a local run has, or a job of a cluster."""
+        return self._engine.cores if self._engine.is_local else self.config.slurm.cpus
+
+    @property
+    def is_local(self) -> bool:
+        """Whether jobs run on this machine, in this call."""
+        return self._engine.is_local
 
     def device_kind(self) -> str:
         """`cuda` or `cpu`: where the cells will train; a cluster is taken to have GPUs, as its jobs ask for one."""

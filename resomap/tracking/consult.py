@@ -1,7 +1,8 @@
 """What planning learns from the tracker, and the lines it says about it. A local database is never asked.
 
-Once per invocation: which cells are complete (`complete`), which are trained elsewhere (`elsewhere`), and in a dry run
-what keeps the rest (`explain`). A dry run asks all three at the same time: a person waits for it.
+Once per invocation: which cells are complete (`complete`), and where some are not, which are trained elsewhere
+(`elsewhere`), and in a dry run what keeps the rest (`explain`): that question, the slowest, is answered while Snakemake
+plans.
 """
 
 import atexit
@@ -14,7 +15,7 @@ from typing import Any
 from resomap.cell import Cell
 from resomap.errors import ResomapError
 from resomap.study import Study
-from resomap.tracking.completed import Completed, experiment_id, is_of_other_images, prepared_digest
+from resomap.tracking.completed import Completed, is_of_other_images, prepared_digest
 from resomap.tracking.elsewhere import Elsewhere, running_elsewhere
 from resomap.tracking.reasons import Reasons
 from resomap.tracking.tracker import TrackerUnavailable, is_remote, tracking_uri, why_unreachable
@@ -29,7 +30,7 @@ class Consultation:
         self._reasons = Reasons(study)
         self._is_away = False
         self._unexplained: list[Cell] = []
-        self._asked_ahead: tuple[Future[dict[Cell, Elsewhere]], Future[None]] | None = None
+        self._asked_ahead: Future[None] | None = None
 
     def complete(self, wanted: Mapping[Cell, str]) -> dict[Cell, dict[str, Any]]:
         """Marker contents of those cells (with their fingerprints) that the tracker has complete.
@@ -40,7 +41,6 @@ class Consultation:
             return {}
         try:
             if not self._is_away:
-                self._ask_ahead(wanted)
                 self._completed.ask_once()
         except TrackerUnavailable as error:
             self._is_away = True
@@ -68,8 +68,9 @@ class Consultation:
         if not wanted or self._is_away or not is_remote(self._tracking):
             return {}
         try:
-            known = self._asked_ahead[0].result() if self._asked_ahead else self._running(wanted)
-            found = {cell: other for cell, other in known.items() if cell in wanted}
+            if self._is_dry_run() and self._asked_ahead is None:
+                self._asked_ahead = ThreadPoolExecutor(1, "resomap-ahead").submit(self._reasons.ask_once)
+            found = running_elsewhere(self._tracking, self._study.config.experiment, self._study.base, wanted)
         except TrackerUnavailable as error:
             print(f"whether remaining cells run elsewhere is not known: {error}", file=sys.stderr)
             return {}
@@ -93,7 +94,7 @@ class Consultation:
     def _tell_reasons(self) -> None:
         try:
             if self._asked_ahead:
-                self._asked_ahead[1].result()
+                self._asked_ahead.result()
             lines = self._reasons.lines(self._unexplained)
         except TrackerUnavailable as error:
             lines = [f"what the tracker has of the remaining cells is not known: {error}"]
@@ -104,16 +105,6 @@ class Consultation:
         """Raises ResomapError where the tracker is required and does not answer."""
         if self._tracking.required and (reason := why_unreachable(self._tracking)):
             raise self._required(reason)
-
-    def _ask_ahead(self, wanted: Mapping[Cell, str]) -> None:
-        """In a dry run: begin with what will be asked after this. Raises TrackerUnavailable."""
-        if self._is_dry_run() and self._asked_ahead is None and is_remote(self._tracking):
-            experiment_id(self._tracking, self._study.config.experiment)  # once for all three
-            pool = ThreadPoolExecutor(2, "resomap-ahead")
-            self._asked_ahead = pool.submit(self._running, wanted), pool.submit(self._reasons.ask_once)
-
-    def _running(self, wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
-        return running_elsewhere(self._tracking, self._study.config.experiment, self._study.base, wanted)
 
     def _required(self, reason: str) -> ResomapError:
         return ResomapError(

@@ -1,10 +1,12 @@
 """Small files written so that a reader sees the old content or the new one, never a half: JSON and text."""
 
+import csv
+import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +43,16 @@ def sync_directory(directory: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
     replace_atomically(path, lambda stream: stream.write(text.encode()))
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write rows as CSV, undefined values empty; `columns` head a table that has no rows."""
+    names = dict.fromkeys(name for row in rows for name in row) if rows else columns
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, value: Any) -> None:

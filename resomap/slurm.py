@@ -43,7 +43,7 @@ def requeue_at_time_limit(grace_seconds: float, say: Callable[[str], None]) -> b
     left = seconds_left(job)
     if left is None or left > signal_lead(grace_seconds) + EARLY_SECONDS:
         return False
-    asked = _run("scontrol", "requeue", job)
+    asked = ask("scontrol", "requeue", job)
     if asked is None or asked.returncode != 0:
         why = asked.stderr.strip() if asked else "scontrol does not answer"
         say(f"the time of job {job} is nearly up, and it could not be put back into the queue: {why}")
@@ -54,7 +54,7 @@ def requeue_at_time_limit(grace_seconds: float, say: Callable[[str], None]) -> b
 
 def seconds_left(job: str) -> int | None:
     """Seconds until a running job's time limit; None where it does not run (cancelled, being requeued) or has none."""
-    asked = _run("squeue", "-h", "-j", job, "-o", "%T|%L")
+    asked = ask("squeue", "-h", "-j", job, "-o", "%T|%L")
     found = asked.stdout.strip().partition("|") if asked and asked.returncode == 0 else ("", "", "")
     return parse_duration(found[2]) if found[0] == "RUNNING" else None
 
@@ -68,7 +68,8 @@ def parse_duration(text: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def _run(*words: str) -> "subprocess.CompletedProcess[str] | None":
+def ask(*words: str) -> "subprocess.CompletedProcess[str] | None":
+    """What one of Slurm's commands says; None where it is missing or does not answer."""
     try:
         return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):

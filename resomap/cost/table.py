@@ -1,12 +1,10 @@
 """All measurements of a grid as one table, results/costs.csv: a row a model, a resolution and a device."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
 from resomap.cost.measurement import KINDS, measurements
-from resomap.files import write_text
+from resomap.files import write_csv
 from resomap.study import Study
 
 # Names carry their units; docs/cost.md has the meaning of each. The same keys stand in the JSON of a measurement.
@@ -37,9 +35,8 @@ def rows(study: Study, classes: int) -> list[dict[str, Any]]:
 
 def write_table(study: Study, classes: int, path: Path) -> None:
     """Write the rows as CSV; undefined values are empty, reasons one text."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows(study, classes):
-        writer.writerow({**row, "reasons": "; ".join(f"{what}: {why}" for what, why in row["reasons"].items())})
-    write_text(path, text.getvalue())
+    table = [
+        {**row, "reasons": "; ".join(f"{what}: {why}" for what, why in row["reasons"].items())}
+        for row in rows(study, classes)
+    ]
+    write_csv(path, table, COLUMNS)

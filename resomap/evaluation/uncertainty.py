@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 
-from resomap.metrics import CALIBRATION_BINS
+from resomap.metrics import confidence_gaps, mean_gap
 from resomap.statistics import Metric, Sample, estimate, intervals
 from resomap.statistics.quality import quality
 
@@ -47,9 +47,7 @@ def _deviations(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, floa
     predicted = shares.argmax(axis=1)
     right = predicted == labels
     loss = -np.log(np.clip(shares[np.arange(count), labels], np.finfo(np.float64).eps, None))
-    confidence = shares.max(axis=1)
-    gap = right - confidence
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    bins, gaps = confidence_gaps(shares, labels)
     random = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {
         name: [] for name in ("loss", "macro_precision", "macro_recall", "calibration_error")
@@ -60,8 +58,7 @@ def _deviations(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, floa
         drawn["loss"].append(loss[chosen].mean())
         drawn["macro_precision"].append(_macro(hits, np.bincount(predicted[chosen], minlength=classes)))
         drawn["macro_recall"].append(_macro(hits, np.bincount(labels[chosen], minlength=classes)))
-        gaps = np.bincount(bins[chosen], weights=gap[chosen], minlength=CALIBRATION_BINS)
-        drawn["calibration_error"].append(np.abs(gaps).sum() / count)
+        drawn["calibration_error"].append(mean_gap(bins[chosen], gaps[chosen]))
     return {name: float(np.std(values, ddof=1)) for name, values in drawn.items()}
 
 

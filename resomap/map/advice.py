@@ -4,16 +4,11 @@ from collections.abc import Iterable
 
 from resomap.map import document
 from resomap.map.evidence import Evidence
-from resomap.statistics import Position, Recommendation, sentences
+from resomap.statistics import Deficit, Position, Recommendation, sentences
 
 
 def advise(found: Recommendation) -> document.Advice:
     """The decision and what it rests on."""
-
-    def bound(cell: Position) -> document.Bound:
-        deficit = found.deficits[cell]
-        return document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
-
     return document.Advice(
         text=sentences(found),
         chosen=place(found.chosen) if found.chosen else None,
@@ -26,7 +21,7 @@ def advise(found: Recommendation) -> document.Advice:
                 resolution=cell[1],
                 value=found.values[cell],
                 cost=found.costs[cell],
-                deficit=bound(cell),
+                deficit=bound(found.deficits[cell]),
             )
             for cell in found.candidates
         ],
@@ -61,6 +56,11 @@ def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
     if inexact:
         found.append(f"{inexact} of {len(evidence.trained)} trainings are not repeatable to the bit; each says why.")
     return found
+
+
+def bound(deficit: Deficit) -> document.Bound:
+    """A deficit as the document has it."""
+    return document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
 
 
 def place(position: Position) -> document.Place:

@@ -8,7 +8,7 @@ import numpy as np
 from resomap.choice import within_margin
 from resomap.evaluation.predictions import EVALUATED
 from resomap.map import document
-from resomap.map.advice import advise, notes, place
+from resomap.map.advice import advise, bound, notes, place
 from resomap.map.basis import SCHEMA, basis
 from resomap.map.evidence import Evidence, Trained
 from resomap.map.judgement import Judgement
@@ -71,6 +71,7 @@ def _squares(
 ) -> list[document.Square]:
     found = {split: judgement.intervals(split) for split in EVALUATED}
     deficits = recommendation.deficits if recommendation else {}
+    upsampled = {size: evidence.upsampled(size) for size in evidence.study.config.resolutions}
     squares = []
     for position in evidence.positions:
         deficit = deficits.get(position)
@@ -80,13 +81,11 @@ def _squares(
                 model=position[0],
                 resolution=position[1],
                 seeds=[one.cell.seed for one in evidence.of(position)],
-                upsampled=evidence.upsampled(position[1]),
+                upsampled=upsampled[position[1]],
                 validation=_qualities(evidence, position, "val", found["val"]),
                 test=_qualities(evidence, position, "test", found["test"]),
                 best_test_resolution=_best_tested(position, matrix),
-                deficit=document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
-                if deficit
-                else None,
+                deficit=bound(deficit) if deficit else None,
                 cost=_measured(measured, position in judgement.comparable) if measured else None,
             )
         )
@@ -202,11 +201,11 @@ def _of_model(one: Resolutions) -> document.ModelResolutions:
 def _matrix(evidence: Evidence) -> list[document.Tested]:
     """All pairs that at least one seed was evaluated at, in the grid's order."""
     metric = evidence.study.config.report.metric
-    values: dict[tuple[Position, int], list[dict[str, float | None]]] = defaultdict(list)
+    values: dict[Position, dict[int, list[dict[str, float | None]]]] = defaultdict(lambda: defaultdict(list))
     for one in evidence.trained:
         for size, entry in (one.evaluation or {"test_resolutions": {}})["test_resolutions"].items():
             if entry is not None:
-                values[one.position, int(size)].append({split: entry[split]["metrics"][metric] for split in EVALUATED})
+                values[one.position][int(size)].append({split: entry[split]["metrics"][metric] for split in EVALUATED})
     return [
         document.Tested(
             model=position[0],
@@ -217,8 +216,7 @@ def _matrix(evidence: Evidence) -> list[document.Tested]:
             test=_mean([one["test"] for one in found]),
         )
         for position in evidence.positions
-        for (own, size), found in sorted(values.items())
-        if own == position
+        for size, found in sorted(values[position].items())
     ]
 
 

@@ -1,20 +1,25 @@
 """The step `map`: from what is there to results/summary.json and its tables, and the recommendation in words."""
 
-from resomap.files import write_json
+from resomap.files import write_csv, write_json
 from resomap.map import tables
 from resomap.map.basis import DIRECTORY, SUMMARY
 from resomap.map.compose import compose
 from resomap.map.document import Map
-from resomap.map.evidence import gather
+from resomap.map.evidence import Evidence, gather
 from resomap.study import Study
 
 
 def make_map(study: Study, kind: str | None = None) -> Map:
     """Write the map's files; `kind` of device whose costs count (`cpu`, `cuda`; None: whichever has more)."""
-    found = compose(gather(study, kind))
-    tables.write_table(DIRECTORY / "summary.csv", tables.trainings(found), ("model", "resolution", "seed"))
-    tables.write_table(DIRECTORY / "cells.csv", tables.squares(found), ("model", "resolution", "seeds"))
-    tables.write_table(DIRECTORY / "matrix.csv", tables.matrix(found), ("model", "trained_at", "tested_at"))
+    return write_map(gather(study, kind))
+
+
+def write_map(evidence: Evidence) -> Map:
+    """The same of evidence that is gathered already."""
+    found = compose(evidence)
+    write_csv(DIRECTORY / "summary.csv", tables.trainings(found), ("model", "resolution", "seed"))
+    write_csv(DIRECTORY / "cells.csv", tables.squares(found), ("model", "resolution", "seeds"))
+    write_csv(DIRECTORY / "matrix.csv", tables.matrix(found), ("model", "trained_at", "tested_at"))
     write_json(SUMMARY, found.content())  # last: what reads it may read the tables too
     return found
 

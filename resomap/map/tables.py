@@ -1,12 +1,7 @@
 """The map as CSV files for a spreadsheet: the same figures as in the document. docs/results.md has the columns."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from resomap.files import write_text
 from resomap.map.document import Estimate, Map, Measured, Square, Training
 
 # Names carry their units.
@@ -76,16 +71,6 @@ def matrix(found: Map) -> list[dict[str, Any]]:
         }
         for one in found.matrix
     ]
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Write rows as CSV, undefined values empty; `columns` head a table that has no rows."""
-    names = dict.fromkeys([*(name for row in rows for name in row), *(() if rows else columns)])
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def _metrics(one: Training) -> dict[str, Any]:

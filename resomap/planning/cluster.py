@@ -1,8 +1,6 @@
 """What each rule asks of a Slurm cluster, and the jobs of an earlier, killed Snakemake that are still in its queue."""
 
 import math
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -12,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from resomap.cell import Cell
 from resomap.config.schema import Slurm
 from resomap.planning.engine import Engine, asked_often
-from resomap.slurm import signal_lead
+from resomap.slurm import ask, signal_lead
 
 if TYPE_CHECKING:
     from resomap.planning.planner import Planner
 
 START_MINUTES = 15  # loading, first validation, last evaluation
 DOUBT = 1.5  # times the prediction: too little costs a requeue, too much a longer wait in the queue
-SECONDS = 20
 PREFIX = "rule_train_wildcards_"  # of the comment that Snakemake's plugin gives each job
 
 
@@ -72,7 +69,7 @@ class Cluster:
     def _training_extra(self, wildcards: Any) -> str:
         lead = signal_lead(self._planner.config.checkpoints.grace_seconds)
         words = [f"--signal=TERM@{lead}", "--requeue"]
-        if self._engine.is_planning and not self._engine.is_local and not self._engine.is_dry_run:
+        if self._engine.is_planning and not self._engine.is_dry_run:
             cell = self._planner.cell(wildcards)
             if cell in self._queued:
                 words.append(f"--dependency=afterany:{self._queued[cell]}")
@@ -107,12 +104,6 @@ def _comment(cell: Cell) -> str:
 
 def _queue() -> list[tuple[str, str, str]]:
     """(job id, comment, working directory) of this user's jobs; nothing where Slurm does not answer."""
-    if shutil.which("squeue") is None:
-        return []
-    words = ["squeue", "--me", "-h", "-o", "%i|%k|%Z"]
-    try:
-        asked = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    rows = [line.split("|", 2) for line in asked.stdout.splitlines()]
+    asked = ask("squeue", "--me", "-h", "-o", "%i|%k|%Z")
+    rows = [line.split("|", 2) for line in asked.stdout.splitlines()] if asked else []
     return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]

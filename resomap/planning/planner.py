@@ -117,11 +117,6 @@ class Planner:
             return []  # nothing can be computed, and the record says so: that takes no images
         return [f"results/data/{resolution}/store.json" for resolution in wanted]
 
-    def grid(self, _wildcards: Any) -> str:
-        """The only param of a step that sums up the grid: it changes when a cell comes, goes or changes."""
-        text = " ".join(sorted(self.study.fingerprints().values()))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
     @asked_often
     def fingerprint(self, wildcards: Any) -> str:
         """The only param of a train job: what its result depends on."""

@@ -9,7 +9,7 @@ from resomap.files import read_json, write_text
 from resomap.map.basis import SUMMARY, basis
 from resomap.map.document import Map
 from resomap.map.evidence import Evidence, gather
-from resomap.map.step import make_map
+from resomap.map.step import write_map
 from resomap.report.material import Material
 from resomap.report.page import compose, draw
 from resomap.study import Study
@@ -25,7 +25,7 @@ def make_report(study: Study, kind: str | None = None) -> Path:
     there now, or older than what it rests on, it is made anew. Raises ResomapError where nothing can be written.
     """
     evidence = gather(study, kind)
-    material = Material(_map(study, evidence, kind), evidence)
+    material = Material(_map(study, evidence), evidence)
     figures = draw(material)
     page = compose(material, figures)
     try:
@@ -39,18 +39,18 @@ def make_report(study: Study, kind: str | None = None) -> Path:
     return REPORT
 
 
-def _map(study: Study, evidence: Evidence, kind: str | None) -> Map:
+def _map(study: Study, evidence: Evidence) -> Map:
     try:
         found = Map.model_validate(read_json(SUMMARY))
     except ValueError:  # none there, damaged, or of another version
-        return make_map(study, kind)
+        return write_map(evidence)
     is_same = (
         found.basis == basis(study)
         and {one.uid for one in found.trainings} == {str(one.marker["uid"]) for one in evidence.trained}
         and len(found.missing) == len(evidence.missing)
         and SUMMARY.stat().st_mtime_ns >= _newest(evidence)
     )
-    return found if is_same else make_map(study, kind)
+    return found if is_same else write_map(evidence)
 
 
 def _newest(evidence: Evidence) -> int:

@@ -1,7 +1,5 @@
 """What a finished training leaves behind: weights, predictions, history, and the content of its marker."""
 
-import csv
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from resomap.data.store import Store
 from resomap.evaluate import Predictor, predict
 from resomap.evaluation import record
 from resomap.evaluation.predictions import EVALUATED, Predictions, SplitPredictions
-from resomap.files import read_json, write_text
+from resomap.files import read_json, write_csv
 from resomap.inputs import Normalisation
 from resomap.marker import SCHEMA
 from resomap.metrics import measure
@@ -86,11 +84,7 @@ def evaluate_best(
 
 def write_history(cell: Cell, rows: list[dict[str, Any]]) -> None:
     """One line an epoch. Without times, so that a resumed training writes the same bytes."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(history_path(cell), text.getvalue())
+    write_csv(history_path(cell), rows)
 
 
 def marker_content(

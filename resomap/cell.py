@@ -1,6 +1,7 @@
 """One square of the map: a model at a resolution with a seed, and where everything of it lies."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 
@@ -32,7 +33,7 @@ class Cell:
         """`results/vgg11/320.<extension>`: files of the cell share the marker's stem."""
         return Path("results", self.model, f"{self.resolution}{self.suffix}.{extension}")
 
-    @property
+    @cached_property
     def marker(self) -> Path:
         """The done marker, which is Snakemake's target."""
         return self.beside_marker("done")

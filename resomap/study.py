@@ -44,6 +44,7 @@ class Study:
         self._fingerprints: dict[Cell, str] = {}
         self._weights: dict[str | None, str | None] = {}
         self._recipes: dict[str, Training] = {}
+        self._supported: set[str] = set()  # map positions
         self._targets: dict[tuple[str, str, str], Cell] = {}
 
     @classmethod
@@ -139,7 +140,9 @@ class Study:
         cell = self.cell(model, int(resolution), seed)
         if suffix != cell.suffix:
             raise ResomapError(f"{cell.seed} is the first seed, whose marker has no suffix: {cell.marker}")
-        require_supported([(model, cell.resolution)])
+        if cell.map_position not in self._supported:
+            require_supported([(model, cell.resolution)])
+            self._supported.add(cell.map_position)
         self._targets[wanted] = cell
         return cell
 

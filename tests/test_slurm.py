@@ -15,7 +15,7 @@ import yaml
 from conftest import MODEL, ROOT, make_study, small_config, tool, trainer
 from dagshub_stand_in import stand_in
 from mlflow import MlflowClient
-from slurm_cluster import Cluster
+from slurm_cluster import ACCOUNT, Cluster
 from test_workflow import markers
 
 from resomap.files import read_json
@@ -194,17 +194,51 @@ def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images
 def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, images: Path, tmp_path: Path) -> None:
     config = small_config(images, training={"epochs": 40, "early_stopping": {"enabled": False}})
     config |= {"slurm": {"cpus": 1}}
-    directory = tmp_path / "study"
-    first = start(lab, directory, config, f"results/{MODEL}/32.done")
-    job = until(lambda: running_job(directory, f"{MODEL}@32", 2))
+    directory, target = tmp_path / "study", f"results/{MODEL}/36.done"  # beside the configured grid
+    first = start(lab, directory, config, target)
+    job = until(lambda: running_job(directory, f"{MODEL}@36", 2))
     first.kill()
     first.wait()
-    output = finish(start(lab, directory, config, f"results/{MODEL}/32.done"))
-    assert f"still in the queue, and waited for: {MODEL}@32 (job {job})" in output
-    log = log_of(directory, f"{MODEL}@32")
+    output = finish(start(lab, directory, config, target))
+    assert f"still in the queue, and waited for: {MODEL}@36 (job {job})" in output
+    log = log_of(directory, f"{MODEL}@36")
     assert log.count("epoch 40/40") == 1, log
     assert "going on at epoch" not in log
-    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 40
+    assert read_json(directory / target)["epochs"] == 40
+
+
+def test_the_marker_decides_and_not_what_slurm_says_of_a_job(lab: Cluster, images: Path, tmp_path: Path) -> None:
+    # Snakemake's plugin takes UNKNOWN for a success; longer than it then waits for the marker (20 s).
+    config = small_config(images, training={"epochs": 400, "early_stopping": {"enabled": False}}, retries=1)
+    config |= {"slurm": {"cpus": 1}}
+    directory = tmp_path / "study"
+    process = start(lab, directory, config, f"results/{MODEL}/32.done")
+    job = until(lambda: running_job(directory, f"{MODEL}@32", 2))
+    with lab.without_states():
+        until(lambda: len(lab.jobs()) == 2)
+    assert not markers(directory)
+    output = finish(process)
+    assert "MissingOutputException" in output
+    # The second attempt waited for the first, which nobody had stopped, and found the cell done.
+    log = log_of(directory, f"{MODEL}@32")
+    assert spans(directory, f"{MODEL}@32")[0][0] == job
+    assert f"{MODEL}@32 is being trained by process" in log
+    assert log.count("epoch 400/400") == 1, log
+    assert "going on at epoch" not in log
+    assert markers(directory) == {f"{MODEL}/32.done"}
+
+
+def test_what_the_configuration_asks_of_the_cluster_reaches_the_job(lab: Cluster, images: Path, tmp_path: Path) -> None:
+    asked = {"partition": "urgent", "account": ACCOUNT, "constraint": "fast", "gpu_model": "a100"}
+    config = small_config(images, slurm={**asked, "cpus": 2, "max_runtime": 17, "extra": "--nice=7"})
+    directory = tmp_path / "study"
+    finish(start(lab, directory, config, f"results/{MODEL}/32.done"))
+    shown = lab.run("scontrol", "show", "job", spans(directory, f"{MODEL}@32")[0][0])
+    for word in ("Partition=urgent", f"Account={ACCOUNT}", "Features=fast", "Nice=7", "Requeue=1", "NumCPUs=2"):
+        assert f" {word} " in shown.replace("\n", " "), shown
+    assert "gpu:a100:1" in shown
+    assert f"{MODEL}_32" in re.findall("Comment=(.*)", shown)[0]
+    assert "TimeLimit=00:17:00" in shown
 
 
 def test_a_node_that_dies_gives_its_job_to_the_other(lab: Cluster, images: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Cluster:
         nothing trains twice, and no GPU is taken only to wait for a lock.
         """
         found: dict[Cell, str] = {}
-        comments = {_comment(cell): cell for cell in self._planner.study.cells()}
+        comments = {_comment(cell): cell for cell in self._planner.planned}
         for job, comment, directory in _queue():
             cell = comments.get(comment)
             if cell is not None and Path(directory) == Path.cwd():

@@ -30,6 +30,7 @@ class Ledger:
         self._done: set[Cell] = set()
         self._elsewhere: dict[Cell, Elsewhere] = {}
         self._asked: dict[Cell, None] = {}  # in the order in which they were asked for
+        self._considered: set[Cell] = set()  # all that has been asked for
         self._warned: set[Cell] = set()
 
     def is_done(self, cell: Cell) -> bool:
@@ -46,6 +47,8 @@ class Ledger:
         Raises ResomapError where a tracker that is required does not answer, or where the disk has no room.
         """
         asked = list(asked)
+        if self.settled and self._considered.issuperset(asked):
+            return  # a rule asks for its cell several times
         cells = asked if self.settled else [*self._study.cells(), *asked]
         new = [cell for cell in dict.fromkeys(cells) if cell not in self.settled]
         self.settled.update(new)
@@ -57,6 +60,7 @@ class Ledger:
             if self._engine.is_dry_run:
                 self._tracker.explain(cell for cell in self.here(asked) if cell not in self._done)
         self._require_disk(asked)
+        self._considered.update(asked)
 
     def warn_of_other(self, cell: Cell) -> None:
         """Of a job for a cell that is trained elsewhere: aggregates leave it out, so somebody named it."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,11 @@ class Planner:
         self._ledger.warn_of_other(cell)
         store = f"results/data/{cell.resolution}/store.json"
         return [store, str(microbatch.path_of(cell.model))] if microbatch.is_wanted(self.study, cell) else [store]
+
+    @property
+    def planned(self) -> Collection[Cell]:
+        """The cells of the grid, and those beside it that this call was asked for: whole once the jobs are known."""
+        return self._ledger.settled
 
     def markers(self, wildcards: Any = None) -> list[str]:
         """The markers of the grid, or of one model (`results/{model}/all`), grid or not."""

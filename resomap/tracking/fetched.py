@@ -43,8 +43,11 @@ def is_fetched(cell: Cell, marker: Mapping[str, Any]) -> bool:
 
 def is_fetchable(study: Study, cell: Cell, marker: Mapping[str, Any]) -> bool:
     """Whether a marker is of a run in the tracker that may be asked."""
-    may_ask = study.config.skip_completed and is_remote(study.config.tracking)
-    return may_ask and marker["origin"] == "tracker" and is_valid(marker, cell, study.fingerprint(cell))
+    return _may_ask(study) and marker["origin"] == "tracker" and is_valid(marker, cell, study.fingerprint(cell))
+
+
+def _may_ask(study: Study) -> bool:
+    return study.config.skip_completed and is_remote(study.config.tracking)
 
 
 class FetchPlan:
@@ -60,9 +63,13 @@ class FetchPlan:
         model = getattr(wildcards, "model", None)
         return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]
 
+    @property
+    def record(self) -> Any:
+        """Input of an evaluate job: a function for the record of its cell, or nothing where none can be fetched."""
+        return self._record_of if _may_ask(self._study) else []
+
     @asked_often
-    def record(self, wildcards: Any) -> list[str]:
-        """The record of one cell, or nothing."""
+    def _record_of(self, wildcards: Any) -> list[str]:
         return self._record(self._planner.cell(wildcards))
 
     @asked_often

@@ -8,7 +8,7 @@ rule evaluate:
         ancient(PLAN.evaluation_stores),
     output:
         "results/{model}/{resolution}{suffix}.evaluation.json",
-    threads: PLAN.threads
+    threads: PLAN.threads()
     resources:
         **PLAN.cluster.gpu_place,
         gpu=1,

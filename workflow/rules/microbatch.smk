@@ -11,7 +11,7 @@ rule microbatch:
     output:
         "results/microbatch/{model}.json",
     priority: PLAN.microbatch_priority
-    threads: PLAN.threads
+    threads: PLAN.threads()
     resources:
         **PLAN.cluster.gpu_place,
         gpu=1,

@@ -8,7 +8,7 @@ rule train:
         "results/{model}/{resolution}{suffix}.done",
     priority: PLAN.priority
     retries: PLAN.config.retries
-    threads: PLAN.threads
+    threads: PLAN.threads()
     resources:
         **PLAN.cluster.training_place,
         gpu=1,

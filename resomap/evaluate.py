@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resomap.data.ondemand import OnDemand
 from resomap.data.store import Images
 from resomap.inputs import Normalisation, in_layout, to_unit_range
 from resomap.models.build import logits
@@ -53,6 +54,6 @@ def predict(
     return torch.cat(parts).numpy()
 
 
-def _in_batches(pixels: np.ndarray, batch_size: int) -> Iterator[Tensor]:
+def _in_batches(pixels: np.ndarray | OnDemand, batch_size: int) -> Iterator[Tensor]:
     for start in range(0, len(pixels), batch_size):
         yield torch.from_numpy(np.array(pixels[start : start + batch_size]))

@@ -90,7 +90,7 @@ def make_study(directory: Path, config: dict[str, Any]) -> Study:
         study.save(CURRENT)
         make_manifest(study.config.data, DATA_DIRECTORY, 1)
         for resolution in study.config.resolutions:
-            prepare_images(DATA_DIRECTORY, resolution, 1)
+            prepare_images(DATA_DIRECTORY, resolution, 1, study.config.data.on_disk)
         return study
 
 

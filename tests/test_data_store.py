@@ -1,6 +1,7 @@
 """The prepared arrays hold exactly what decoding and resizing gives, and a store that is not whole says so."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +158,46 @@ def test_a_disk_without_the_space_is_said_before_anything_is_written(images: Pat
     with pytest.raises(ResomapError, match="too full for the prepared images"):
         prepare_images(directory, 4_000_000, 1)
     assert not list((directory / "4000000").iterdir())
+
+
+@pytest.mark.parametrize("fit", ["center", "border"])
+def test_images_that_are_not_stored_are_decoded_to_the_same_bytes(images: Path, fit: str) -> None:
+    directory = prepared(images, fit=fit)
+    arrays = {split: np.array(Store.open(directory, 16).split(split).pixels) for split in ("train", "val", "test")}
+    names = {split: Store.open(directory, 16).split(split).names for split in arrays}
+    description = json.loads((directory / "16/store.json").read_text())
+    prepare_images(directory, 16, 2, "never")
+    assert [path.name for path in (directory / "16").iterdir()] == ["store.json"]
+    assert json.loads((directory / "16/store.json").read_text()) == {**description, "is_stored": False}
+    decoded = Store.open(directory, 16)
+    for split, array in arrays.items():
+        part = decoded.split(split)
+        assert part.pixels.shape == array.shape
+        assert (part.pixels[np.arange(len(array))[::-1]] == array[::-1]).all()
+        assert (part.pixels[2:5] == array[2:5]).all()
+        assert (part.pixels[3] == array[3]).all()
+        assert part.pixels[len(array) :].shape == (0, 16, 16, 3)
+        assert part.names == names[split]
+    decoded.verify()
+    Image.new("RGB", (9, 9), "red").save(images / decoded.split("train").names[0])
+    with pytest.raises(PermanentFailure, match=r"was fine .* now is changed"):
+        decoded.split("train").pixels[np.array([1, 0])]
+
+
+def test_a_short_disk_stores_nothing_and_says_so(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory, need = prepared(images), 40 * 24 * 24 * 3
+    usage = shutil.disk_usage(images)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage._replace(free=int(1.2 * need)))
+    prepare_images(directory, 24, 1, "auto")
+    assert not Store.open(directory, 24).is_stored
+    assert "images of 24 pixels are decoded anew for each batch" in capsys.readouterr().out
+    prepare_images(directory, 24, 1, "always")  # it would just fit
+    assert Store.open(directory, 24).is_stored
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage._replace(free=int(1.3 * need)))
+    prepare_images(directory, 24, 1, "auto")
+    assert Store.open(directory, 24).is_stored
 
 
 def test_a_disk_that_fills_up_is_one_sentence(images: Path) -> None:

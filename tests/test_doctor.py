@@ -1,7 +1,7 @@
 """What the doctor finds on this machine, and on ones that lack something; each trouble comes with its remedy."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from resomap.doctor.finding import Finding
 from resomap.doctor.machine import look_at_disk
 from resomap.doctor.slurm import look_at_slurm
 from resomap.doctor.tracker import look_at_tracker
+from resomap.study import Study
 
 
 def doctor(directory: Path, text: str, **environment: str) -> tuple[int, str]:
@@ -91,3 +92,18 @@ def test_a_slurm_that_does_not_answer_is_a_note(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     (found,) = look_at_slurm()
     assert (found.level, "no Slurm here" in found.words) == ("note", True)
+
+
+def test_a_flipped_bit_in_the_prepared_images_is_found(study_in: Callable[..., Study]) -> None:
+    config = study_in().config
+    assert [found.level for found in look_at_data(config)] == ["ok", "ok"]
+    path = Path("results/data/32/val.npy")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    *_, found = look_at_data(config)
+    assert found.level == "bad"
+    assert "damaged val.npy" in found.words
+    assert "remove that folder and run the same snakemake command again" in found.words
+    study_in(data={"on_disk": "never"})
+    assert [found.level for found in look_at_data(config)] == ["ok"]

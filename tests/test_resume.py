@@ -27,9 +27,14 @@ def uninterrupted(study_in: Callable[..., Study], tmp_path: Path) -> End:
     return End.of(directory)
 
 
-def test_kill_9_at_random_moments(uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_disk", ["always", "never"])
+def test_kill_9_at_random_moments(
+    uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path, on_disk: str
+) -> None:
+    """Also where images are decoded anew for each batch: the whole one read them from the disk."""
     directory, chance = tmp_path / "killed", random.Random(7)
-    study_in(directory, training=TRAINING, checkpoints={"every_minutes": 0})
+    study = study_in(directory, training=TRAINING, checkpoints={"every_minutes": 0}, data={"on_disk": on_disk})
+    assert study.cells()[0].marker.parent.parent.joinpath("data/32/train.npy").exists() == (on_disk == "always")
     for _ in range(4):
         process = trainer(CELL, directory)
         started = time.time()

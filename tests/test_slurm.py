@@ -230,7 +230,7 @@ def test_the_marker_decides_and_not_what_slurm_says_of_a_job(lab: Cluster, image
 
 def test_what_the_configuration_asks_of_the_cluster_reaches_the_job(lab: Cluster, images: Path, tmp_path: Path) -> None:
     asked = {"partition": "urgent", "account": ACCOUNT, "constraint": "fast", "gpu_model": "a100"}
-    config = small_config(images, slurm={**asked, "cpus": 2, "max_runtime": 17, "extra": "--nice=7"})
+    config = small_config(images, slurm={**asked, "cpus": 2, "max_runtime": 10, "extra": "--nice=7"})
     directory = tmp_path / "study"
     finish(start(lab, directory, config, f"results/{MODEL}/32.done"))
     shown = lab.run("scontrol", "show", "job", spans(directory, f"{MODEL}@32")[0][0])
@@ -238,7 +238,7 @@ def test_what_the_configuration_asks_of_the_cluster_reaches_the_job(lab: Cluster
         assert f" {word} " in shown.replace("\n", " "), shown
     assert "gpu:a100:1" in shown
     assert f"{MODEL}_32" in re.findall("Comment=(.*)", shown)[0]
-    assert "TimeLimit=00:17:00" in shown
+    assert "TimeLimit=00:10:00" in shown
 
 
 def test_a_node_that_dies_gives_its_job_to_the_other(lab: Cluster, images: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -189,6 +190,67 @@ def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str
         aside.rename(store)
         kept.rename(marker)
         (tmp_path / "checkpoints").rename(checkpoints)
+
+
+def test_another_image_trains_anew_by_one_command(images: Path, tmp_path: Path) -> None:
+    own = tmp_path / "images"
+    shutil.copytree(images, own)
+    config = small_config(own, resolutions=[32, 40])
+    assert snakemake(f"results/{MODEL}/all", directory=tmp_path, config=config).returncode == 0
+    before = {path: read_json(path) for path in sorted(tmp_path.glob(f"results/{MODEL}/*.done"))}
+    shutil.copy(next(own.glob("*/*.png")), next(own.iterdir()) / "another.png")
+    with next(own.glob("*/another.png")).open("ab") as stream:
+        stream.write(b" ")  # another file, and the same picture
+    for words in (["-n"], []):
+        finished = snakemake(*words, f"results/{MODEL}/all", directory=tmp_path, config=config)
+        assert finished.returncode == 0, finished.stderr
+        if words:
+            listed = finished.stdout + finished.stderr
+            assert trainings(listed) == 2
+            assert {"data", "images"} <= set(re.findall(r"^rule (\w+):", listed, re.MULTILINE))
+    for path, content in before.items():
+        after = read_json(path)
+        assert after["fingerprint"] != content["fingerprint"]
+        assert after["content_digest"] != content["content_digest"]
+
+
+def test_stored_images_that_are_not_whole_are_made_again(images: Path, tmp_path: Path) -> None:
+    config = small_config(images)
+    array = tmp_path / "results" / "data" / "32" / "train.npy"
+    assert snakemake("results/data/32/store.json", directory=tmp_path, config=config).returncode == 0
+    whole = array.read_bytes()
+    for damage in (whole[:-1], b""):
+        array.write_bytes(damage)
+        finished = snakemake(f"results/{MODEL}/32.done", directory=tmp_path, config=config)
+        assert finished.returncode == 0, finished.stderr
+        assert "results/data/32/train.npy is not whole" in finished.stderr
+        assert array.read_bytes() == whole
+        (tmp_path / "results" / MODEL / "32.done").unlink()
+        shutil.rmtree(tmp_path / "checkpoints")
+
+
+def test_training_images_that_need_not_be_kept(images: Path, tmp_path: Path) -> None:
+    config = small_config(images, resolutions=[32, 40], data={"keep_train": False})
+    finished = snakemake("--cores", "2", directory=tmp_path, config=config)
+    assert finished.returncode == 0, finished.stderr
+    stores = tmp_path / "results" / "data"
+    assert sorted(path.name for path in (stores / "32").iterdir()) == ["store.json", "test.npy", "val.npy"]
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/*/*.done")}
+    # One more cell: its images come back for it, and nobody else trains.
+    config["seeds"] = [0, 1]
+    config["resolutions"] = [32]
+    finished = snakemake("--cores", "2", directory=tmp_path, config=config)
+    assert finished.returncode == 0, finished.stderr
+    assert markers(tmp_path) == {f"{MODEL}/32.done", f"{MODEL}/40.done", f"{MODEL}/32.seed1.done"}
+    assert all(path.stat().st_mtime_ns == time for path, time in written.items())
+    assert not (stores / "32" / "train.npy").exists()
+    assert trainings(snakemake("-n", directory=tmp_path, config=config).stdout) == 0
+    # With nothing on the disk there is nothing to delete either.
+    config |= {"seeds": [0, 1, 2], "data": {**config["data"], "on_disk": "never"}}
+    finished = snakemake("--cores", "2", directory=tmp_path, config=config)
+    assert finished.returncode == 0, finished.stderr
+    assert [path.name for path in (stores / "32").iterdir()] == ["store.json"]
+    assert len(markers(tmp_path)) == 4
 
 
 def test_images_alone_are_prepared_without_any_cell(images: Path, tmp_path: Path) -> None:

@@ -61,11 +61,14 @@ def _data(given: argparse.Namespace) -> None:
 def _images(given: argparse.Namespace) -> None:
     from resomap.data import DATA_DIRECTORY
     from resomap.data.prepare import prepare_images
+    from resomap.data.store import array_file, store_directory
 
     if not given.resolution.isdigit():
         raise ResomapError(f"'{given.resolution}' is no resolution; write whole pixels, for example 224")
     config = Study.load(given.study).config
-    prepare_images(DATA_DIRECTORY, int(given.resolution), config.data.workers or given.workers)
+    prepare_images(DATA_DIRECTORY, int(given.resolution), config.data.workers or given.workers, config.data.on_disk)
+    if not config.data.keep_train:  # an output that Snakemake waits for, stored or not
+        array_file(store_directory(DATA_DIRECTORY, int(given.resolution)), "train").touch()
 
 
 def _train(given: argparse.Namespace) -> int:

@@ -67,6 +67,16 @@ class Data(Section):
         "how an image that is not square becomes one: `center` scales the short side and crops, `squash` "
         "scales both sides, `border` scales the long side and fills up with black",
     )
+    on_disk: Literal["auto", "always", "never"] = key(
+        "auto",
+        "prepared images are stored once for all trainings (`always`: an error where they do not fit), or decoded anew "
+        "for each batch, to the same bytes and slower (`never`); `auto`: stored where they fit with room to spare",
+    )
+    keep_train: bool = key(
+        True,
+        "false: the stored training images of a resolution are deleted when its last cell is trained, and made again "
+        "where another cell comes; those for validation and test stay, for the evaluations",
+    )
     workers: OptionalCount = key(None, "processes that decode images; null: one per core given to the step")
 
 

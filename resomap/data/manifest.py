@@ -48,6 +48,10 @@ class Manifest:
     licence: str | None
     entries: list[Entry]  # sorted by name
 
+    def of(self, split: str) -> list[Entry]:
+        """The images of `train`, `val` or `test`, sorted by name."""
+        return [entry for entry in self.entries if entry.split == split]
+
     def save(self, directory: Path) -> None:
         """Write manifest.json atomically."""
         write_json(directory / FILE, {"schema": SCHEMA, **asdict(self)})

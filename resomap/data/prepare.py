@@ -1,4 +1,7 @@
-"""Writes the images at one resolution: three arrays, and store.json last, which says that they are whole."""
+"""Writes the images at one resolution: three arrays, and store.json last, which says that they are whole.
+
+Without arrays, where the disk is short or the configuration says so, store.json says that instead (see ondemand.py).
+"""
 
 import errno
 import hashlib
@@ -6,34 +9,36 @@ import itertools
 import math
 import os
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from resomap.data.decode import DamagedImage, decode_bytes, read_bytes, resize
-from resomap.data.manifest import Entry, Manifest
+from resomap.data.manifest import Manifest
+from resomap.data.picture import Picture
 from resomap.data.pool import in_order
-from resomap.data.source import root_of
-from resomap.data.store import FILE, SCHEMA, SPLITS, array_file, store_directory
-from resomap.errors import PermanentFailure, ResomapError
+from resomap.data.store import FILE, SCHEMA, SPLITS, array_file, pictures_of, store_directory
+from resomap.errors import ResomapError
 from resomap.files import sync_directory, write_json
 
 _SMALLEST_STD = 1 / 255  # images that are all of one colour must not be divided by zero
+ROOM = 1.25  # of the arrays: with `auto` the rest of the disk is for checkpoints
+OnDisk = Literal["auto", "always", "never"]
+
+
+class _NoSpace(ResomapError):
+    pass
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One image's way into its array."""
+    """One image's way into its array, or past it."""
 
-    image: Path
-    sha256: str
-    array: Path
-    offset: int  # bytes
-    size: int  # pixels
-    channels: int
-    fit: str
+    picture: Picture
+    array: Path | None
+    offset: int = 0  # bytes
 
 
 @dataclass(frozen=True)
@@ -45,24 +50,23 @@ class _Written:
     squares: tuple[int, ...]
 
 
-def prepare_images(directory: Path, resolution: int, workers: int) -> None:
+def prepare_images(directory: Path, resolution: int, workers: int, on_disk: OnDisk = "always") -> None:
     """Decode, resize and store all images of `directory/manifest.json` under `directory/<resolution>/`.
 
+    `on_disk`: with `never` nothing but the description is stored; with `auto` neither, where the disk is short.
     The bytes do not depend on the number of workers. Raises ResomapError: no manifest, no space (said before
     anything is written where that can be known); PermanentFailure: a file changed since it was checked.
     """
     manifest = Manifest.load(directory)
     place = store_directory(directory, resolution)
-    row_bytes = resolution * resolution * manifest.channels
-    total = row_bytes * len(manifest.entries)
-    print(f"preparing {len(manifest.entries):,} images at {resolution} pixels: {_gigabytes(total)}", flush=True)
+    pictures = {split: pictures_of(manifest, split, resolution) for split in SPLITS}
     place.mkdir(parents=True, exist_ok=True)
     (place / FILE).unlink(missing_ok=True)  # from here on the store is unfinished
-    free = shutil.disk_usage(place).free
-    if free < total:
-        raise _no_space(place, f"{_gigabytes(total)} are needed and {_gigabytes(free)} are free")
-    entries = {split: [entry for entry in manifest.entries if entry.split == split] for split in SPLITS}
-    written = _write_arrays(place, entries, manifest, resolution, workers)
+    written = None if on_disk == "never" else _try_to_write(place, pictures, workers, on_disk)
+    is_stored = written is not None
+    if written is None:
+        written = _read_only(place, pictures, workers)
+    entries = {split: manifest.of(split) for split in SPLITS}
     splits = {
         split: {
             "shape": [len(entries[split]), resolution, resolution, manifest.channels],
@@ -73,7 +77,8 @@ def prepare_images(directory: Path, resolution: int, workers: int) -> None:
         for split in SPLITS
     }
     statistics = _mean_and_std(written["train"], resolution)
-    write_json(place / FILE, _description(manifest, resolution) | statistics | {"splits": splits})
+    description = _description(manifest, resolution) | {"is_stored": is_stored}
+    write_json(place / FILE, description | statistics | {"splits": splits})
 
 
 def _description(manifest: Manifest, resolution: int) -> dict[str, Any]:
@@ -88,28 +93,54 @@ def _description(manifest: Manifest, resolution: int) -> dict[str, Any]:
     }
 
 
-def _write_arrays(
-    place: Path, entries: dict[str, list[Entry]], manifest: Manifest, size: int, workers: int
-) -> dict[str, list[_Written]]:
-    root = root_of(manifest.source)
+def _try_to_write(
+    place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int, on_disk: OnDisk
+) -> dict[str, list[_Written]] | None:
+    """Write the arrays; None where there is no room for them, and there need not be."""
+    everything = [picture for split in pictures.values() for picture in split]
+    total = sum(picture.size**2 * picture.channels for picture in everything)
+    print(f"preparing {len(everything):,} images at {everything[0].size} pixels: {_gigabytes(total)}", flush=True)
+    try:
+        free = shutil.disk_usage(place).free
+        if free < total * (ROOM if on_disk == "auto" else 1):
+            raise _no_space(place, f"{_gigabytes(total)} are needed and {_gigabytes(free)} are free")
+        return _write_arrays(place, pictures, workers)
+    except _NoSpace as error:
+        if on_disk == "always":
+            raise
+        print(
+            f"{str(error).partition(';')[0]}; so images of {everything[0].size} pixels are decoded anew for each "
+            f"batch, which is slower: free some space and remove {place} to have them stored",
+            flush=True,
+        )
+        return None
+
+
+def _read_only(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[_Written]]:
+    """What the rows of the arrays would be, for their digests and statistics; arrays of before go."""
+    for split in pictures:
+        array_file(place, split).unlink(missing_ok=True)
+    rows = [_Row(picture, None) for inside in pictures.values() for picture in inside]
+    return _by_split(in_order(_write_row, rows, workers, "read"), pictures)
+
+
+def _write_arrays(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[_Written]]:
     # Fixed names, so that what a kill left behind is written over.
-    temporary = {split: place / f".{split}.npy.tmp" for split in entries}
-    row_shape = (size, size, manifest.channels)
+    temporary = {split: place / f".{split}.npy.tmp" for split in pictures}
     rows = []
     try:
-        for split, inside in entries.items():
+        for split, inside in pictures.items():
+            row_shape = (inside[0].size, inside[0].size, inside[0].channels)
             offset = _reserve(temporary[split], (len(inside), *row_shape))
-            for number, entry in enumerate(inside):
-                start = offset + number * math.prod(row_shape)
-                image = root / entry.name
-                rows.append(_Row(image, entry.sha256, temporary[split], start, size, manifest.channels, manifest.fit))
-        results = iter(list(in_order(_write_row, rows, workers, "prepared")))
+            starts = itertools.count(offset, math.prod(row_shape))
+            rows += [_Row(picture, temporary[split], start) for picture, start in zip(inside, starts, strict=False)]
+        written = _by_split(in_order(_write_row, rows, workers, "prepared"), pictures)
         for split, path in temporary.items():
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
             os.replace(path, array_file(place, split))
         sync_directory(place)
-        return {split: list(itertools.islice(results, len(inside))) for split, inside in entries.items()}
+        return written
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_space(place, "it filled up while they were written") from None
@@ -117,6 +148,11 @@ def _write_arrays(
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)
+
+
+def _by_split(written: Iterable[_Written], pictures: Mapping[str, Sequence[Picture]]) -> dict[str, list[_Written]]:
+    results = iter(list(written))
+    return {split: list(itertools.islice(results, len(inside))) for split, inside in pictures.items()}
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> int:
@@ -134,31 +170,26 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> int:
 
 def _write_row(row: _Row) -> _Written:
     """Runs in a worker. Written by pwrite, not through a memory map: there a full disk kills the process."""
-    try:
-        file = read_bytes(row.image)
-        if hashlib.sha256(file).hexdigest() != row.sha256:
-            raise DamagedImage("changed", "its content is another one")
-        pixels = resize(decode_bytes(file)[0], row.size, row.fit)
-    except DamagedImage as damage:
-        raise PermanentFailure(
-            f"{row.image} was fine when the images were checked and now is {damage}; remove manifest.json "
-            "beside the prepared images and run the same snakemake command again, which checks them anew"
-        ) from None
-    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (row.size, row.size, row.channels)))
+    pixels = row.picture.pixels()
     content = pixels.tobytes()
-    descriptor = os.open(row.array, os.O_WRONLY)
-    try:
-        done = 0
-        while done < len(content):
-            done += os.pwrite(descriptor, content[done:], row.offset + done)
-    finally:
-        os.close(descriptor)
-    flat = pixels.reshape(-1, row.channels).astype(np.int64)
+    if row.array is not None:
+        _write_at(row.array, row.offset, content)
+    flat = pixels.reshape(-1, row.picture.channels).astype(np.int64)
     return _Written(
         hashlib.sha256(content).hexdigest(),
         tuple(int(value) for value in flat.sum(axis=0)),
         tuple(int(value) for value in (flat * flat).sum(axis=0)),
     )
+
+
+def _write_at(array: Path, offset: int, content: bytes) -> None:
+    descriptor = os.open(array, os.O_WRONLY)
+    try:
+        done = 0
+        while done < len(content):
+            done += os.pwrite(descriptor, content[done:], offset + done)
+    finally:
+        os.close(descriptor)
 
 
 def _mean_and_std(rows: list[_Written], size: int) -> dict[str, list[float]]:
@@ -173,10 +204,11 @@ def _mean_and_std(rows: list[_Written], size: int) -> dict[str, list[float]]:
     return {"mean": mean, "std": std}
 
 
-def _no_space(place: Path, what: str) -> ResomapError:
-    return ResomapError(
-        f"the disk of {place.absolute()} is too full for the prepared images: {what}; free some space, or "
-        "run in another directory with `snakemake --directory`"
+def _no_space(place: Path, what: str) -> _NoSpace:
+    return _NoSpace(
+        f"the disk of {place.absolute()} is too full for the prepared images: {what}; free some space, "
+        "run in another directory with `snakemake --directory`, or decode them anew for each batch (--config "
+        "'data={on_disk: never}')"
     )
 
 

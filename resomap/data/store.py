@@ -1,12 +1,20 @@
-"""The prepared images of one resolution, as a training reads them: three mapped arrays and store.json."""
+"""The prepared images of one resolution, as a training reads them: three mapped arrays and store.json.
+
+Where store.json says that nothing is stored, the same pixels come from the image files at each access.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from resomap.data.manifest import Manifest
+from resomap.data.ondemand import OnDemand
+from resomap.data.picture import Picture
+from resomap.data.source import root_of
 from resomap.errors import ResomapError
 from resomap.files import read_json
 
@@ -29,7 +37,7 @@ def array_file(place: Path, split: str) -> Path:
 class Images:
     """One split. Image i has pixels[i], labels[i] and names[i]."""
 
-    pixels: np.ndarray  # memory-mapped, read-only, uint8 [N, H, W, C]
+    pixels: np.ndarray | OnDemand  # memory-mapped and read-only, or decoded at each access; uint8 [N, H, W, C]
     labels: np.ndarray  # int64 [N]
     names: list[str]
 
@@ -47,7 +55,12 @@ class Store:
     content_digest: str
     native_size: int  # pixels: median short side of the image files
     fit: str
+    is_stored: bool  # false: no arrays, images are decoded at each access
     _splits: dict[str, Any] = field(repr=False)
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return Manifest.load(self.place.parent)
 
     @classmethod
     def open(cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS) -> "Store":
@@ -63,6 +76,7 @@ class Store:
         try:
             if values.pop("schema") != SCHEMA or values["resolution"] != resolution:
                 raise ValueError
+            values.setdefault("is_stored", True)  # written before there was a choice
             store = cls(place=place, _splits=values.pop("splits"), **values)
             for split in splits:
                 store._map(split)
@@ -75,16 +89,18 @@ class Store:
         listed = self._splits[name]
         return Images(self._map(name), np.array(listed["labels"], dtype=np.int64), list(listed["names"]))
 
-    def verify(self) -> None:
+    def verify(self, splits: tuple[str, ...] = SPLITS) -> None:
         """Read every byte and compare digests. Raises ResomapError where one differs."""
-        for split in self._splits:
+        for split in splits:
             rows = (hashlib.sha256(row.tobytes()).hexdigest() for row in self._map(split))
             if hashlib.sha256("".join(rows).encode()).hexdigest() != self._splits[split]["digest"]:
                 raise _unusable(self.place, f"has a damaged {split}.npy (its content is not what was written)")
 
-    def _map(self, split: str) -> np.ndarray:
+    def _map(self, split: str) -> np.ndarray | OnDemand:
         path = array_file(self.place, split)
         shape = tuple(self._splits[split]["shape"])
+        if not self.is_stored:
+            return OnDemand(pictures_of(self._manifest, split, self.resolution), shape)
         try:
             pixels = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
@@ -94,6 +110,15 @@ class Store:
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise _unusable(self.place, f"has a {path.name} of another shape than its {FILE} says")
         return pixels
+
+
+def pictures_of(manifest: Manifest, split: str, resolution: int) -> list[Picture]:
+    """The images of a split on their way to a resolution in pixels, in the order of their names."""
+    root = root_of(manifest.source)
+    return [
+        Picture(root / entry.name, entry.sha256, resolution, manifest.channels, manifest.fit)
+        for entry in manifest.of(split)
+    ]
 
 
 def _unusable(place: Path, what: str) -> ResomapError:

@@ -31,3 +31,23 @@ def look_at_data(config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "data", f"{words}; each is read once before the grid starts")
+    yield from _look_at_stores()
+
+
+def _look_at_stores() -> Iterator[Finding]:
+    """Every byte of the prepared images, against the digests that were taken when they were written."""
+    from resomap.data.store import SPLITS, Store, array_file
+
+    whole = []
+    for place in sorted(path.parent for path in DATA_DIRECTORY.glob("*/store.json") if path.parent.name.isdigit()):
+        try:
+            # Training images may be gone (`data.keep_train`).
+            there = tuple(split for split in SPLITS if split != "train" or array_file(place, split).exists())
+            store = Store.open(DATA_DIRECTORY, int(place.name), there)
+            if store.is_stored:
+                store.verify(there)
+                whole.append(place.name)
+        except ResomapError as error:
+            yield Finding("bad", "data", str(error))
+    if whole:
+        yield Finding("ok", "data", f"prepared images are what was written, at {', '.join(whole)} pixels")

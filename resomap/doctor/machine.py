@@ -67,15 +67,18 @@ def look_at_disk(config: Config) -> Iterator[Finding]:
             continue
         free, need = shutil.disk_usage(existing).free, CHECKPOINTS if name == "checkpoints" else _images_bytes(config)
         words = f"{place}: {free / 1e9:.1f} GB free, about {need / 1e9:.1f} GB needed"
-        yield (
-            Finding("ok", "disk", words)
-            if free > need
-            else Finding("bad", "disk", words, "free some space, or work elsewhere: snakemake --directory")
-        )
+        if free > need:
+            yield Finding("ok", "disk", words)
+        elif name == "results" and config.data.on_disk == "auto":
+            yield Finding("note", "disk", f"{words}: images that do not fit are decoded anew for each batch, slower")
+        else:
+            yield Finding("bad", "disk", words, "free some space, or work elsewhere: snakemake --directory")
 
 
 def _images_bytes(config: Config) -> float:
     """Prepared images are uint8 [N, resolution, resolution, channels], once for each resolution."""
+    if config.data.on_disk == "never":
+        return 0.0
     try:
         count = len(read_source(config.data).items)
     except ResomapError:  # told by the look at the data

@@ -23,10 +23,16 @@ class DiskForecast:
     kept: int
     in_training: int
     images: int
+    needs_images: bool  # false: where they do not fit, they are decoded at each access
 
     @property
     def total(self) -> int:
         return self.kept + self.in_training + self.images
+
+    @property
+    def required(self) -> int:
+        """Without which nothing can begin."""
+        return self.total if self.needs_images else self.total - self.images
 
     def __str__(self) -> str:
         return (
@@ -47,14 +53,16 @@ def forecast_disk(study: Study, remaining: Sequence[Cell], at_once: int) -> Disk
     largest = sorted(states, reverse=True)[:at_once]
     resolutions = {cell.resolution for cell in remaining}
     missing = [size for size in resolutions if not Path("results", "data", str(size), "store.json").exists()]
-    images = study.data.images * study.data.channels * sum(size * size for size in missing)
-    return DiskForecast(kept, FILES_IN_TRAINING * sum(largest), images)
+    on_disk = study.config.data.on_disk
+    stored = 0 if on_disk == "never" else study.data.images * study.data.channels
+    images = stored * sum(size * size for size in missing)
+    return DiskForecast(kept, FILES_IN_TRAINING * sum(largest), images, on_disk == "always")
 
 
 def require_disk(forecast: DiskForecast) -> None:
     """Raises ResomapError where the working directory's disk has less free space than that."""
     free = shutil.disk_usage(Path()).free
-    if forecast.total > free:
+    if forecast.required > free:
         raise ResomapError(
             f"the cells to train need {forecast}, and {_size(free)} are free at {Path().absolute()}; make room, work "
             "elsewhere with --directory, name fewer models or resolutions, or keep less "

@@ -22,6 +22,7 @@ from resomap.planning import neighbours
 from resomap.planning.cluster import Cluster
 from resomap.planning.duration import Durations
 from resomap.planning.engine import Engine, asked_often
+from resomap.planning.images import Images
 from resomap.planning.ledger import Ledger
 from resomap.planning.memory import memory_mb
 from resomap.planning.order import Order
@@ -51,6 +52,7 @@ class Planner:
         self._tracker = Consultation(self.study, lambda: self._engine.is_dry_run)  # not known while the file is parsed
         self._ledger = Ledger(self._engine, self.study, self._tracker)
         self.cluster = Cluster(self, self._engine)
+        self.images = Images(self, self._engine)
 
     def cell(self, wildcards: Any) -> Cell:
         """The cell of a train job; stops with one sentence where the target names none."""
@@ -71,8 +73,8 @@ class Planner:
         if self._ledger.is_done(cell) and not self._engine.is_forced:
             return []
         self._ledger.warn_of_other(cell)
-        store = f"results/data/{cell.resolution}/store.json"
-        return [store, str(microbatch.path_of(cell.model))] if microbatch.is_wanted(self.study, cell) else [store]
+        images = self.images.of(cell)
+        return [*images, str(microbatch.path_of(cell.model))] if microbatch.is_wanted(self.study, cell) else images
 
     @property
     def planned(self) -> Collection[Cell]:
@@ -154,19 +156,11 @@ class Planner:
         """Of a train job: what is named first, then the longest."""
         if not self._engine.is_planning:
             return 0
-        return self._order.priority(self.cell(wildcards), self._ledger.settled)
+        return self.rank(self.cell(wildcards))
 
-    def images_priority(self, wildcards: Any) -> int:
-        """Of the images of a resolution: above all trainings at once, the longest one's first.
-
-        The step takes all cores: behind the first training it would wait until all that are ready are done.
-        """
-        if not self._engine.is_planning:
-            return 0
-        cells = [cell for cell in self._ledger.settled if str(cell.resolution) == wildcards.resolution]
-        first = max((self._order.priority(cell, self._ledger.settled) for cell in cells), default=0)
-        at_once = self._engine.gpus if self._engine.is_local else 1
-        return at_once * (len(self._ledger.settled) + 1) + first
+    def rank(self, cell: Cell) -> int:
+        """A planned cell's place among the others, the first one's the highest."""
+        return self._order.priority(cell, self._ledger.settled)
 
     def microbatch_priority(self, _wildcards: Any) -> int:
         """Of the step that finds a microbatch: above each training."""

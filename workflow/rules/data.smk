@@ -19,10 +19,11 @@ rule data:
 # Decode and resize every image to one resolution (store.json is written last, beside the arrays).
 rule images:
     input:
-        ancient("results/data/manifest.json"),
+        "results/data/manifest.json",
     output:
         "results/data/{resolution}/store.json",
-    priority: PLAN.images_priority
+        PLAN.images.passing,
+    priority: PLAN.images.priority
     threads: PLAN.cores()
     resources:
         **PLAN.cluster.place,
@@ -30,5 +31,6 @@ rule images:
         runtime=60,
     params:
         identity=PLAN.identity,
+        on_disk=PLAN.config.data.on_disk,
     shell:
         "{RESOMAP} images {wildcards.resolution} --study {STUDY} --workers {threads}"

@@ -5,7 +5,7 @@ rule evaluate:
     input:
         "results/{model}/{resolution}{suffix}.done",
         FETCH.record,
-        ancient(PLAN.evaluation_stores),
+        PLAN.evaluation_stores,
     output:
         "results/{model}/{resolution}{suffix}.evaluation.json",
     threads: PLAN.threads()

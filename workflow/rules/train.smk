@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        ancient(PLAN.store),
+        PLAN.store,
     output:
         "results/{model}/{resolution}{suffix}.done",
     priority: PLAN.priority

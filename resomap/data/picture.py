@@ -1,0 +1,35 @@
+"""One image of the study on its way to pixels: the file as it was checked, scaled to one size."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resomap.data.decode import DamagedImage, decode_bytes, read_bytes, resize
+from resomap.errors import PermanentFailure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file, what was in it when the images were checked, and the form that its pixels are to have."""
+
+    file: Path
+    sha256: str
+    size: int  # pixels
+    channels: int
+    fit: str
+
+    def pixels(self) -> np.ndarray:
+        """Decode and scale: uint8 [size, size, channels]. Raises PermanentFailure where the file is another by now."""
+        try:
+            content = read_bytes(self.file)
+            if hashlib.sha256(content).hexdigest() != self.sha256:
+                raise DamagedImage("changed", "its content is another one")
+            pixels = resize(decode_bytes(content)[0], self.size, self.fit)
+        except DamagedImage as damage:
+            raise PermanentFailure(
+                f"{self.file} was fine when the images were checked and now is {damage}; remove manifest.json "
+                "beside the prepared images and run the same snakemake command again, which checks them anew"
+            ) from None
+        return np.ascontiguousarray(np.broadcast_to(pixels, (self.size, self.size, self.channels)))

@@ -1,0 +1,82 @@
+"""The prepared images as the plan sees them: which files a training needs, when they are made, and whether they are
+whole. Light: sizes are compared, no array is read."""
+
+import math
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snakemake.io import temp
+
+from resomap.cell import Cell
+from resomap.files import read_json
+from resomap.planning.engine import Engine
+
+if TYPE_CHECKING:
+    from resomap.planning.planner import Planner
+
+SPLITS = ("train", "val", "test")
+PREAMBLE = 10  # bytes of a .npy file before its header: magic, version, the header's length
+
+
+class Images:
+    """Inputs and outputs of the rules that have to do with images."""
+
+    def __init__(self, planner: "Planner", engine: Engine) -> None:
+        self._planner, self._engine = planner, engine
+        self._keeps_train = planner.config.data.keep_train
+        self._checked: set[int] = set()  # resolutions
+
+    @property
+    def passing(self) -> list[str]:
+        """Output of the step that prepares a resolution, deleted when the last of its trainings is done."""
+        return [] if self._keeps_train else [temp("results/data/{resolution}/train.npy")]
+
+    def of(self, cell: Cell) -> list[str]:
+        """What a training of the cell reads; made again where what is there is not whole."""
+        place = directory(cell.resolution)
+        if self._engine.is_planning and cell.resolution not in self._checked:
+            self._checked.add(cell.resolution)
+            if broken := broken_file(place, SPLITS if self._keeps_train else SPLITS[1:]):
+                print(
+                    f"{broken} is not whole: the images of {cell.resolution} pixels are prepared anew", file=sys.stderr
+                )
+                self._engine.make_again(place / "store.json")
+        return [str(place / "store.json"), *([] if self._keeps_train else [str(place / "train.npy")])]
+
+    def priority(self, wildcards: Any) -> int:
+        """Of the images of a resolution: above all trainings at once, the longest one's first.
+
+        The step takes all cores: behind the first training it would wait until all that are ready are done.
+        """
+        if not self._engine.is_planning:
+            return 0
+        planned = self._planner.planned
+        priorities = (self._planner.rank(cell) for cell in planned if str(cell.resolution) == wildcards.resolution)
+        at_once = self._engine.gpus if self._engine.is_local else 1
+        return at_once * (len(planned) + 1) + max(priorities, default=0)
+
+
+def directory(resolution: int) -> Path:
+    """Where the images of a resolution lie."""
+    return Path("results", "data", str(resolution))
+
+
+def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:
+    """An array that is missing, or has another size than store.json says; None where all is well or nothing there."""
+    content = read_json(place / "store.json")
+    if not isinstance(content, dict) or not content.get("is_stored", True):
+        return None
+    for split in splits:
+        path = place / f"{split}.npy"
+        try:
+            expected = math.prod(content["splits"][split]["shape"])
+            with path.open("rb") as stream:
+                preamble = stream.read(PREAMBLE)
+            header = struct.unpack("<8xH", preamble)[0]
+            if path.stat().st_size != PREAMBLE + header + expected:
+                return path
+        except (OSError, KeyError, TypeError, struct.error):
+            return path
+    return None

@@ -8,15 +8,15 @@ seconds to load. Times are of the markers, paired by repeat; the machine should 
 import argparse
 import contextlib
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.studies import draw_images, make_study, start_training, train_seconds
+from benchmarks.images import draw_images
 from resomap import shelf
-from resomap.config import Config
+from resomap.bench.checkpoints import Stall, checkpoint_stall
+from resomap.bench.ratios import median_and_range
 from resomap.study import Study
 from resomap.train.checkpoint import load_sealed, on_cpu, save_sealed
 
@@ -33,40 +33,19 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         draw_images(Path(place, "images"), IMAGES, RESOLUTION)
-        stalls: list[float] = []
-        for repeat in range(given.repeats):
-            plain, _ = _train(Path(place, f"{repeat}-plain"), given, every_minutes=1e6)
-            saving, saves = _train(Path(place, f"{repeat}-saving"), given, every_minutes=EVERY_MINUTES)
-            if saves < 1:
-                raise SystemExit("the training ended before its first save; give it more --epochs")
-            stalls.append((saving - plain) / saves)
-            print(f"{plain:.1f} s without, {saving:.1f} s with {saves} saves", file=sys.stderr, flush=True)
-        _print_table(Path(place, "0-saving"), given.model, stalls)
+        config: dict[str, object] = {
+            "models": [given.model],
+            "resolutions": [RESOLUTION],
+            "device": "cpu",
+            "data": {"source": str(Path(place, "images"))},
+            "training": {"epochs": given.epochs, "batch_size": 16, "early_stopping": {"enabled": False}},
+            "tracking": {"drain_seconds": 0},
+        }
+        stall = checkpoint_stall(Path(place), config, given.repeats, EVERY_MINUTES, threads=1)
+        _print_table(Path(place, "saving-0"), given.model, stall)
 
 
-def _train(directory: Path, given: argparse.Namespace, every_minutes: float) -> tuple[float, int]:
-    """Seconds of training, and the checkpoints that it wrote before its end."""
-    config = {
-        "models": [given.model],
-        "resolutions": [RESOLUTION],
-        "data": {"source": str(directory.parent / "images")},
-        "training": {"epochs": given.epochs, "batch_size": 16, "early_stopping": {"enabled": False}},
-        "checkpoints": {"every_minutes": every_minutes, "keep": ["best", "last"]},
-        "tracking": {"drain_seconds": 0},
-    }
-    study = make_study(directory, config)
-    last, seen = directory / study.cells()[0].checkpoints / "last.pt", set()
-    process = start_training(study, directory)
-    while process.poll() is None:
-        with contextlib.suppress(FileNotFoundError):
-            seen.add(last.stat().st_mtime_ns)
-        time.sleep(0.2)
-    if process.returncode:
-        raise SystemExit(f"the training in {directory} failed")
-    return train_seconds(study, directory), len(seen) - 1  # the last one is that of the end
-
-
-def _print_table(directory: Path, model: str, stalls: list[float]) -> None:
+def _print_table(directory: Path, model: str, stall: Stall) -> None:
     with contextlib.chdir(directory):
         study = Study.load()
         cell = study.cells()[0]
@@ -81,11 +60,8 @@ def _print_table(directory: Path, model: str, stalls: list[float]) -> None:
             ("load and verify `best.pt`", _seconds(lambda: load_sealed(best))),
             ("find out what a cell's directory holds", _seconds(lambda: shelf.held_fingerprint(cell), unit="ms")),
         ]
-    stall = statistics.median(stalls)
-    interval = 60 * Config().checkpoints.every_minutes
-    spread = ", ".join(f"{value:.1f}" for value in stalls)
-    rows.append(("a save makes the training longer by", f"{stall:.1f} s ({spread})"))
-    rows.append((f"... of the default interval of {interval:.0f} s", f"{100 * stall / interval:.1f} %"))
+    rows.append(("a save makes the training longer by", f"{median_and_range(stall.a_save, '.1f')} s"))
+    rows.append(("... of the default interval", median_and_range(stall.shares(), ".1%")))
     print(f"| {model}, AdamW | |\n|---|---|")
     for name, value in rows:
         print(f"| {name} | {value} |")

@@ -7,31 +7,17 @@ how long Snakemake takes from one job's end to the next one's start while so man
 
 import argparse
 import math
-import os
-import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from resomap.files import write_json
+from resomap.bench.planning import BARE, OPTIONS, call, compare_planning, grid, plan_words, snakemake
 from resomap.marker import SCHEMA, write_marker
 from resomap.study import Study
 
-ROOT = Path(__file__).resolve().parents[1]
-BARE = """
-rule all:
-    input: [f"results/{{number}}.done" for number in range({jobs})]
-
-rule train:
-    output: "results/{{number}}.done"
-    resources: gpu=1
-    shell: "touch {{output}}"
-"""
 ROUND_SECONDS = 60
-OPTIONS = ("--cores", "2", "--resources", "gpu=1")
 
 
 def main() -> None:
@@ -48,45 +34,16 @@ def print_planning(sizes: Sequence[int], repeats: int) -> None:
     print(f"| cells | jobs | `-n` | bare rule | ratio | memory | bare | `-n`, all done |\n|{'---|' * 8}")
     for cells in sizes:
         with tempfile.TemporaryDirectory() as place:
-            config = {"seeds": list(range(cells // 40)), "device": "cpu", "skip_completed": False}
-            ours, bare = Path(place, "ours"), Path(place, "bare")
-            ours.mkdir()
-            bare.mkdir()
-            write_json(ours / "study.yaml", config)  # JSON is YAML
-            words = ["-n", *OPTIONS, "--configfile", str(ours / "study.yaml"), "--directory", str(ours)]
-            jobs = count_jobs(words)
-            (bare / "Snakefile").write_text(BARE.format(jobs=jobs))
-            plain = ["-n", *OPTIONS, "--directory", str(bare), "--snakefile", str(bare / "Snakefile")]
-            # In turn, so that what else the machine does meets both.
-            times = [(run(words), run(plain)) for _ in range(repeats)]
-            seconds, memory = (min(pair[0][place] for pair in times) for place in (0, 1))
-            bare_seconds, bare_memory = (min(pair[1][place] for pair in times) for place in (0, 1))
-            finish_all(config, ours)
-            done = min(run(words)[0] for _ in range(repeats))
+            found = compare_planning(Path(place), cells, repeats)
+            finish_all(grid(cells), Path(place))
+            done = min(call(plan_words(Path(place), grid(cells))).seconds for _ in range(repeats))
+        seconds, bare_seconds = (min(one.seconds for one in side) for side in (found.ours, found.bare))
+        memory, bare_memory = (min(one.memory_mb for one in side) for side in (found.ours, found.bare))
         print(
-            f"| {cells:,} | {jobs:,} | {seconds:.1f} s | {bare_seconds:.1f} s | {seconds / bare_seconds:.2f} "
+            f"| {cells:,} | {found.jobs:,} | {seconds:.1f} s | {bare_seconds:.1f} s | {seconds / bare_seconds:.2f} "
             f"| {memory:.0f} MB | {bare_memory:.0f} MB | {done:.1f} s |",
             flush=True,
         )
-
-
-def count_jobs(words: Sequence[str]) -> int:
-    listed = subprocess.run(snakemake(*words), cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(re.findall(r"^total +(\d+)", listed.stdout + listed.stderr, re.MULTILINE)[-1])
-
-
-def run(words: Sequence[str]) -> tuple[float, float]:
-    """Seconds and MB at most of one call."""
-    started = time.perf_counter()
-    process = subprocess.Popen(snakemake(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return time.perf_counter() - started, usage.ru_maxrss / 1000
-
-
-def snakemake(*words: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("snakemake")), *words]
 
 
 def finish_all(config: dict[str, object], directory: Path) -> None:

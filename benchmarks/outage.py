@@ -13,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.studies import draw_images, make_study, start_training, train_seconds
+from benchmarks.images import draw_images
+from resomap.bench.material import prepare_study
+from resomap.bench.training import train_once
 
 MODEL, RESOLUTION, IMAGES = "test_resnet", 64, 400
 
@@ -50,15 +52,14 @@ def _train(directory: Path, images: Path, uri: str | None, epochs: int) -> tuple
     config = {
         "models": [MODEL],
         "resolutions": [RESOLUTION],
+        "device": "cpu",
         "data": {"source": str(images)},
         "training": {"epochs": epochs, "amp": "off", "early_stopping": {"enabled": False}},
         "tracking": {"uri": uri, "drain_seconds": 0},
     }
-    study = make_study(directory, config)
+    study = prepare_study(directory, config)
     began = time.monotonic()
-    if start_training(study, directory).wait():
-        raise SystemExit(f"the training in {directory} failed")
-    return train_seconds(study, directory), time.monotonic() - began
+    return train_once(study, directory, threads=1).seconds, time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from resomap.files import read_json
 from resomap.study import Study
 from resomap.train.attempt import train_cell
 from resomap.train.checkpoint import load_sealed
+from resomap.train.objective import make_optimizer
 from resomap.train.request import Request
 
 # A change for each key whose effect is another set of final weights under the same seed.
@@ -189,6 +190,14 @@ def test_keep_decides_what_stays(study_in: Callable[..., Study]) -> None:
         train_cell(Request(study, cell, threads=1, attempt=1, say=lambda sentence: None))
         left = {path.stem for path in cell.checkpoints.glob("*.pt")} - {"previous"}
         assert left == set(keep)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_fused"), [("adamw", True), ("SGD", True), ("lookahead_adam", True), ("lamb", False)]
+)
+def test_the_weights_are_updated_in_one_kernel_where_torch_has_it(name: str, is_fused: bool) -> None:
+    optimizer = make_optimizer(torch.nn.Linear(2, 2), Training(optimizer=name))
+    assert bool(optimizer.param_groups[0].get("fused")) == is_fused
 
 
 def test_an_optimizer_that_timm_does_not_know_is_one_sentence(trained: Trained) -> None:

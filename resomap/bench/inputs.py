@@ -1,21 +1,24 @@
 """The input path alone: batches as a model takes them, from the prepared store and from timm's loader."""
 
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import timm.data
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from resomap.bench.material import Material, open_store, study_of
 from resomap.bench.ratios import Paired
 from resomap.inputs import Normalisation, in_layout, to_unit_range
 from resomap.train.augment import augment
-from resomap.train.batches import TrainingBatches
+from resomap.train.batches import Batch, TrainingBatches
 
 BATCH = 32
+SECONDS = 1.0  # at least, that one side of a pair is measured
 CPU = torch.device("cpu")
 
 
@@ -35,32 +38,50 @@ class Files(Dataset[tuple[Image.Image, int]]):
         return (self.transform(picture) if self.transform else picture), 0
 
 
-def compare_inputs(material: Material, directory: Path, resolution: int, workers: int, repeats: int) -> Paired:
-    """Images a second of both, in turn: augmented (a horizontal flip), normalised, [N, 3, H, W]."""
+def compare_inputs(
+    material: Material, directory: Path, resolution: int, workers: int, repeats: int
+) -> tuple[Paired, Paired]:
+    """Images a second of both, in turn: as uint8 batches, and as a model takes them.
+
+    uint8 is what a GPU gets from either and then normalises itself: here [N, H, W, 1 or 3], timm's (its inner loader,
+    below the prefetcher) [N, 3, H, W] with the flip done. A model takes float32 [N, 3, H, W], flipped and normalised,
+    all of it made on this processor.
+    """
     study = study_of(material, directory, "test_resnet", [resolution])
     store = open_store(directory, resolution)
     train = store.split("train")
     normalisation = Normalisation(tuple(store.mean), tuple(store.std))
     recipe = study.config.training
+    batches = TrainingBatches(train, recipe, 0, pinned=False)
 
-    def ours(epoch: int) -> float:
-        batches = TrainingBatches(train, recipe, 0, pinned=False)
-        began, count = time.monotonic(), 0
-        for batch in batches.epoch(epoch):
-            images = augment(to_unit_range(batch.pixels, CPU), batch.draws, recipe.augment)
-            count += len(in_layout(normalisation(images), recipe.channels_last))
-        return count / (time.monotonic() - began)
+    def ready(batch: Batch) -> Tensor:
+        images = augment(to_unit_range(batch.pixels, CPU), batch.draws, recipe.augment)
+        return in_layout(normalisation(images), recipe.channels_last)
 
     files = [material.folder / name for name in train.names]
-    loader = timm_loader(files, resolution, workers, is_training=True)
+    stored = timm_loader(files, resolution, workers, is_training=True, as_uint8=True)
+    made = timm_loader(files, resolution, workers, is_training=True)
+    return (
+        Paired.measure(
+            lambda _round: _rate(lambda epoch: (batch.pixels for batch in batches.epoch(epoch))),
+            lambda _round: _rate(lambda _epoch: (images for images, _ in stored)),
+            repeats,
+        ),
+        Paired.measure(
+            lambda _round: _rate(lambda epoch: map(ready, batches.epoch(epoch))),
+            lambda _round: _rate(lambda _epoch: (images for images, _ in made)),
+            repeats,
+        ),
+    )
 
-    def theirs(_epoch: int) -> float:
-        began, count = time.monotonic(), 0
-        for images, _ in loader:
-            count += len(images)
-        return count / (time.monotonic() - began)
 
-    return Paired.measure(ours, theirs, repeats)
+def _rate(epoch: Callable[[int], Iterable[Tensor]]) -> float:
+    """Images a second of whole epochs, as many as a second takes."""
+    began, images, epochs = time.monotonic(), 0, 0
+    while (taken := time.monotonic() - began) < SECONDS or not epochs:
+        images += sum(len(batch) for batch in epoch(epochs))
+        epochs += 1
+    return images / taken
 
 
 def difference(material: Material, directory: Path, resolution: int) -> float:
@@ -74,14 +95,19 @@ def difference(material: Material, directory: Path, resolution: int) -> float:
     return float(np.abs(theirs - ours).mean())
 
 
-def timm_loader(files: list[Path], resolution: int, workers: int, is_training: bool) -> "torch.utils.data.DataLoader":
-    """timm's, made to do the same work: whole image to the resolution, one flip, no mean or deviation in evaluation."""
-    return timm.data.create_loader(
+def timm_loader(
+    files: list[Path], resolution: int, workers: int, is_training: bool, as_uint8: bool = False
+) -> "torch.utils.data.DataLoader":
+    """timm's, made to do the same work: whole image to the resolution, one flip, no mean or deviation in evaluation.
+
+    `as_uint8`: the loader inside its prefetcher, which leaves the normalisation to the device.
+    """
+    loader = timm.data.create_loader(
         Files(files),  # type: ignore[arg-type]
         input_size=(3, resolution, resolution),
         batch_size=BATCH,
         is_training=is_training,
-        use_prefetcher=False,
+        use_prefetcher=as_uint8,
         scale=(1.0, 1.0),
         ratio=(1.0, 1.0),
         hflip=0.5,
@@ -94,3 +120,4 @@ def timm_loader(files: list[Path], resolution: int, workers: int, is_training: b
         persistent_workers=workers > 0 and is_training,
         device=CPU,
     )
+    return loader.loader if as_uint8 else loader

@@ -4,6 +4,7 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -16,6 +17,7 @@ from resomap.study import CURRENT, Study
 
 COUNT = 600  # images: enough for dozens of batches, few enough to be prepared in seconds
 QUALITY = 90  # of JPEG
+WORKERS = 2  # processes that prepare images
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,35 @@ def write_colour(folder: Path, count: int = COUNT) -> Material:
     return Material("colour JPEG", folder)
 
 
-def study_of(material: Material, directory: Path, model: str, resolutions: list[int], **training: object) -> Study:
-    """A study of it in a directory, its images prepared; the caller works there."""
-    directory.mkdir(parents=True, exist_ok=True)
+def study_of(
+    material: Material,
+    directory: Path,
+    model: str,
+    resolutions: list[int],
+    checkpoints: dict[str, object] | None = None,
+    **training: object,
+) -> Study:
+    """A study of one model on it in a directory, its images prepared; the caller works there."""
     config = {
         "models": [model],
         "resolutions": resolutions,
-        "device": "auto",
         "data": {"source": str(material.folder), "problems": "skip"},
         "training": {"early_stopping": {"enabled": False}, **training},
+        "checkpoints": checkpoints or {},
         "tracking": {"drain_seconds": 0},
     }
+    return prepare_study(directory, config)
+
+
+def prepare_study(directory: Path, config: dict[str, Any]) -> Study:
+    """The study of a configuration in a directory, its images prepared."""
+    directory.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(directory), contextlib.redirect_stdout(sys.stderr):
         study = Study.open(config)
         study.save(CURRENT)
-        make_manifest(study.config.data, DATA_DIRECTORY, 2)
-        for resolution in resolutions:
-            prepare_images(DATA_DIRECTORY, resolution, 2)
+        make_manifest(study.config.data, DATA_DIRECTORY, WORKERS)
+        for resolution in study.config.resolutions:
+            prepare_images(DATA_DIRECTORY, resolution, WORKERS)
     return study
 
 

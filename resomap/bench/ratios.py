@@ -39,9 +39,13 @@ class Paired:
 
     def cells(self) -> list[str]:
         """`ours`, `other`, `ratio (range)` for a table."""
-        low, high = min(self.ratios), max(self.ratios)
         return [
             f"{statistics.median(self.ours):,.0f}",
             f"{statistics.median(self.other):,.0f}",
-            f"{self.ratio:.2f} ({low:.2f} to {high:.2f})",
+            median_and_range(self.ratios, ".2f"),
         ]
+
+
+def median_and_range(values: Sequence[float], form: str) -> str:
+    """`1.20 (1.05 to 1.24)`."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"

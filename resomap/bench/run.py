@@ -3,62 +3,151 @@
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from resomap.bench.checkpoints import checkpoint_stall
 from resomap.bench.inputs import compare_inputs, difference
-from resomap.bench.material import COUNT, write_colour, write_grey
+from resomap.bench.material import COUNT, Material, write_colour, write_grey
+from resomap.bench.planning import compare_planning
+from resomap.bench.ratios import median_and_range
 from resomap.bench.start import seconds_to_first_step
 from resomap.bench.steps import Steps
+from resomap.bench.timm_script import beside_script, is_known
 
-PARTS = ("inputs", "steps", "start")
+GRID = 40  # cells of the default configuration
+SAVED_EPOCHS = 4
 
 
-def bench(
-    parts: Sequence[str],
-    models: Sequence[str],
-    resolutions: Sequence[int],
-    workers: int,
-    repeats: int,
-    images: int = COUNT,
-) -> Iterator[str]:
-    """Lines of the report, each as soon as it is measured. Raises ResomapError where the ELPV images are missing."""
-    with tempfile.TemporaryDirectory(prefix="resomap-bench-") as place:
-        kinds = [write_grey(Path(place, "grey"), images), write_colour(Path(place, "colour"), images)]
-        if "inputs" in parts:
-            yield from _table(
-                f"Input path alone, images/s: prepared store beside timm's loader with {workers} workers",
+@dataclass(frozen=True)
+class Bench:
+    """What is measured, and where the files lie meanwhile."""
+
+    place: Path
+    models: Sequence[str]
+    resolutions: Sequence[int]
+    input_resolutions: Sequence[int]
+    workers: int = 2  # processes of timm's loader
+    repeats: int = 3  # pairs of runs behind each ratio
+    images: int = COUNT
+    timm_train: Path | None = None  # timm's train.py
+
+    @cached_property
+    def grey(self) -> Material:
+        return write_grey(self.place / "grey", self.images)
+
+    @cached_property
+    def colour(self) -> Material:
+        return write_colour(self.place / "colour", self.images)
+
+    def inputs(self) -> Iterator[str]:
+        kinds = ("uint8 batches", "normalised float32 batches")
+        rows: dict[str, list[str]] = {kind: [] for kind in kinds}
+        for material in (self.grey, self.colour):
+            for resolution in self.input_resolutions:
+                directory = self.place / f"inputs-{material.folder.name}-{resolution}"
+                pairs = compare_inputs(material, directory, resolution, self.workers, self.repeats)
+                apart = f"{difference(material, directory, resolution):.2f}"
+                for kind, pair in zip(kinds, pairs, strict=True):
+                    rows[kind].append(_row(material.name, resolution, *pair.cells(), apart))
+        for kind in kinds:
+            if kind != kinds[0]:
+                yield ""
+            yield from _head(
+                f"Input path alone, {kind}, images/s: prepared store beside timm's loader with {self.workers} workers",
                 ("images", "px", "store", "timm", "ratio", "mean difference (of 255)"),
             )
-            for kind in kinds:
-                for resolution in resolutions:
-                    directory = Path(place, f"inputs-{kind.folder.name}-{resolution}")
-                    pair = compare_inputs(kind, directory, resolution, workers, repeats)
-                    apart = difference(kind, directory, resolution)
-                    yield _row(kind.name, resolution, *pair.cells(), f"{apart:.2f}")
-            yield ""
-        if "steps" in parts:
-            yield from _table(
-                "Training end to end, images/s, beside one batch on the device and a plain loop on timm's loader",
-                ("model", "px", "end to end", "on the device", "ratio", "timm's loader", "ratio to it"),
-            )
-            for model in models:
-                for resolution in resolutions:
-                    steps = Steps(
-                        kinds[0], Path(place, f"{model}-{resolution}"), model, resolution, os.cpu_count() or 1
-                    )
-                    synthetic, plain = steps.beside_synthetic(repeats), steps.beside_timm(workers, repeats)
-                    yield _row(model, resolution, *synthetic.cells(), *plain.cells()[1:])
-            yield ""
-        if "start" in parts:
-            yield from _table("From the start of the process to the first step", ("model", "px", "seconds"))
-            for model in models:
-                times = seconds_to_first_step(kinds[0], Path(place, f"start-{model}"), model, resolutions[0], repeats)
-                shown = f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
-                yield _row(model, resolutions[0], shown)
+            yield from rows[kind]
+
+    def steps(self) -> Iterator[str]:
+        yield from _head(
+            "Training end to end, images/s, beside one batch on the device and a plain loop on timm's loader",
+            ("model", "px", "end to end", "on the device", "ratio", "timm's loader", "ratio to it"),
+        )
+        for model in self.models:
+            for resolution in self.resolutions:
+                directory = self.place / f"{model}-{resolution}"
+                steps = Steps(self.grey, directory, model, resolution, os.cpu_count() or 1)
+                synthetic, plain = steps.beside_synthetic(self.repeats), steps.beside_timm(self.workers, self.repeats)
+                yield _row(model, resolution, *synthetic.cells(), *plain.cells()[1:])
+
+    def timm(self) -> Iterator[str]:
+        yield from _head(
+            f"Training as a process, images/s, beside timm's train.py with {self.workers} workers",
+            ("model", "px", "resomap train", "train.py", "ratio"),
+        )
+        assert self.timm_train is not None
+        for model in self.models:
+            for resolution in self.resolutions:
+                if not is_known(model):
+                    yield _row(model, resolution, "", "no model of this name", "")
+                    continue
+                directory = self.place / f"timm-{model}-{resolution}"
+                given = (self.timm_train, self.grey, directory, model, resolution, self.workers, self.repeats)
+                yield _row(model, resolution, *beside_script(*given).cells())
+
+    def start(self) -> Iterator[str]:
+        yield from _head("From the start of the process to the first step", ("model", "px", "seconds"))
+        for model in self.models:
+            resolution = self.resolutions[0]
+            directory = self.place / f"start-{model}"
+            times = seconds_to_first_step(self.grey, directory, model, resolution, self.repeats)
+            yield _row(model, resolution, median_and_range(times, ".1f"))
+
+    def checkpoint(self) -> Iterator[str]:
+        yield from _head(
+            "What checkpoints cost a training",
+            ("model", "px", "saves", "a save makes it longer by, s", "... of the default interval"),
+        )
+        for model in self.models:
+            resolution = self.resolutions[0]
+            config = {
+                "models": [model],
+                "resolutions": [resolution],
+                "data": {"source": str(self.grey.folder), "problems": "skip"},
+                "training": {"epochs": SAVED_EPOCHS, "early_stopping": {"enabled": False}},
+                "tracking": {"drain_seconds": 0},
+            }
+            stall = checkpoint_stall(self.place / f"checkpoint-{model}", config, self.repeats)
+            saves, share = sum(stall.saves), median_and_range(stall.shares(), ".2%")
+            yield _row(model, resolution, saves, median_and_range(stall.a_save, ".2f"), share)
+
+    def planning(self) -> Iterator[str]:
+        yield from _head(
+            "`snakemake -n` of the default grid, seconds, beside a Snakefile of one bare rule with as many jobs",
+            ("cells", "jobs", "ResoMap", "bare rule", "ratio"),
+        )
+        found = compare_planning(self.place / "planning", GRID, self.repeats)
+        seconds = (f"{statistics.median(one.seconds for one in side):.1f}" for side in (found.ours, found.bare))
+        yield _row(GRID, found.jobs, *seconds, median_and_range(found.ratios, ".2f"))
 
 
-def _table(title: str, columns: Sequence[str]) -> Iterator[str]:
+PARTS: dict[str, Callable[[Bench], Iterator[str]]] = {
+    "inputs": Bench.inputs,
+    "steps": Bench.steps,
+    "timm": Bench.timm,
+    "start": Bench.start,
+    "checkpoint": Bench.checkpoint,
+    "planning": Bench.planning,
+}
+
+
+def bench(parts: Sequence[str], **settings: Any) -> Iterator[str]:
+    """Lines of the report, each as soon as it is measured; `settings` are those of Bench without its place.
+
+    Raises ResomapError where the ELPV images are missing or a run fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="resomap-bench-") as place:
+        one = Bench(place=Path(place), **settings)
+        for part in parts:
+            yield from PARTS[part](one)
+            yield ""
+
+
+def _head(title: str, columns: Sequence[str]) -> Iterator[str]:
     yield f"**{title}**\n"
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"

@@ -1,11 +1,10 @@
 """Seconds from the start of a training's process to its first step, with everything in the page cache."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from resomap.bench.material import Material, study_of
+from resomap.bench.training import start_training
 from resomap.progress import Progress
 
 POLL_SECONDS = 0.02
@@ -21,9 +20,8 @@ def seconds_to_first_step(
     found = []
     for number in range(repeats + 1):
         progress.unlink(missing_ok=True)
-        words = [sys.executable, "-m", "resomap", "train", cell.name, "--threads", "2"]
         began = time.monotonic()
-        process = subprocess.Popen(words, cwd=directory, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = start_training(study, directory)
         while Progress.read(progress) is None and process.poll() is None:
             time.sleep(POLL_SECONDS)
         taken = time.monotonic() - began

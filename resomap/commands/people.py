@@ -48,12 +48,14 @@ def add_people(commands: Commands) -> None:
     doctor = commands.add_with_study("doctor", _doctor, "check data, disk, tracker, credentials, Slurm and device")
     doctor.add_argument("--configfile", type=Path, nargs="+", help="in place of the study of this directory")
     bench = commands.add("bench", _bench, "how fast this machine trains, beside what it could and beside timm")
-    bench.add_argument("--parts", default="inputs,steps,start", help="of inputs, steps, start")
+    bench.add_argument("--parts", help="of inputs, steps, timm, start, checkpoint, planning; all is the default")
     bench.add_argument("--models", default="resnet18,mobilenetv4_conv_small")
     bench.add_argument("--resolutions", default="128,224", help="in pixels")
+    bench.add_argument("--input-resolutions", default="224,320,512", help="of the part inputs, in pixels")
     bench.add_argument("--workers", type=int, default=2, help="processes of timm's loader")
     bench.add_argument("--repeats", type=int, default=3, help="pairs of runs behind each ratio")
     bench.add_argument("--images", type=int, default=600, help="of the ELPV data set")
+    bench.add_argument("--timm-train", type=Path, help="train.py of a checkout of timm's repository, for the part timm")
     bench.add_argument("--output", type=Path, help="a Markdown file, beside the terminal")
     config = commands.add("config", _config, "write config.yaml, its README and its schema from the code")
     config.add_argument("--root", type=Path, default=Path())
@@ -160,16 +162,29 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _bench(given: argparse.Namespace) -> None:
-    parts, models = given.parts.split(","), given.models.split(",")
-    resolutions = [int(text) for text in given.resolutions.split(",") if text.isdigit()]
+    models = given.models.split(",")
+    resolutions, input_resolutions = (
+        [int(text) for text in texts.split(",") if text.isdigit()]
+        for texts in (given.resolutions, given.input_resolutions)
+    )
     from resomap.bench.run import PARTS, bench
 
+    parts = given.parts.split(",") if given.parts else [name for name in PARTS if name != "timm" or given.timm_train]
     if wrong := [part for part in parts if part not in PARTS]:
         raise ResomapError(f"--parts has no {wrong[0]}; choose of {', '.join(PARTS)}")
-    if not resolutions or given.repeats < 1:
-        raise ResomapError("--resolutions takes whole pixels separated by commas, and --repeats 1 or more")
+    if not (resolutions and input_resolutions) or given.repeats < 1:
+        raise ResomapError(
+            "--resolutions and --input-resolutions take whole pixels separated by commas, and --repeats 1 or more"
+        )
+    if "timm" in parts and not (given.timm_train and given.timm_train.is_file()):
+        raise ResomapError(
+            "--timm-train is to name the file train.py of a checkout of timm's repository "
+            "(huggingface/pytorch-image-models on GitHub); the package timm does not have it"
+        )
     lines = []
-    for line in bench(parts, models, resolutions, given.workers, given.repeats, given.images):
+    settings = {name: getattr(given, name) for name in ("workers", "repeats", "images", "timm_train")}
+    sizes = {"resolutions": resolutions, "input_resolutions": input_resolutions}
+    for line in bench(parts, models=models, **sizes, **settings):
         lines.append(line)
         print(line, flush=True)
     if given.output:

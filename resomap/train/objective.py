@@ -1,9 +1,12 @@
 """What is minimised and by what: loss with class weights and smoothing, and timm's optimizers."""
 
+import inspect
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, get_optimizer_class
 from torch import Tensor, nn
 
 from resomap.config import Training
@@ -35,6 +38,7 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
     try:
         return create_optimizer_v2(
             model,
+            **_fused(recipe.optimizer),
             opt=recipe.optimizer,
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
@@ -46,3 +50,9 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
             f"timm cannot make the optimizer '{recipe.optimizer}' ({error}); "
             "common ones are adamw, sgd, nadamw, lamb, rmsprop"
         ) from None
+
+
+def _fused(name: str) -> dict[str, Any]:
+    """torch's own optimizers update all weights in one kernel: less than a fifth of the time on a CPU, too."""
+    kind = get_optimizer_class(name.lower().removeprefix("lookahead_"), bind_defaults=False)
+    return {"fused": True} if "fused" in inspect.signature(kind).parameters else {}

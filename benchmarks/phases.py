@@ -1,0 +1,81 @@
+"""Where the time of one cell goes: `python -m benchmarks.phases [--model resnet18] [--resolution 128] [--epochs 3]`.
+
+Profiles `resomap train` on ELPV images on the CPU, where a call takes as long as its work (a GPU works on after the
+call; torch.profiler is for that), and prints a Markdown table of the process's time.
+"""
+
+import argparse
+import pstats
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from resomap.bench.material import study_of, write_grey
+
+# The phases of the loop: functions whose time it is with all that they call, as (end of the file's name, function),
+# and whose calls of them count.
+LOOP = ("train/loop.py", "run")
+PHASES = {
+    "wait for the next batch": [("train/batches.py", "epoch", "_train_epoch")],
+    "augment and normalise": [("train/loop.py", "_inputs", "_accumulate")],
+    "forward": [("nn/modules/module.py", "_wrapped_call_impl", "_accumulate")],
+    "loss": [("train/objective.py", "__call__", "_accumulate")],
+    "backward": [("torch/_tensor.py", "backward", "_accumulate")],
+    "clip gradients": [("utils/clip_grad.py", "_no_grad_wrapper", "_step")],
+    "optimizer": [("amp/grad_scaler.py", "step", "_step"), ("optim/optimizer.py", "zero_grad", "_step")],
+    "validation": [("train/loop.py", "_validate", "run")],
+    "progress, checkpoints": [
+        ("train/observer.py", "after_step", "_train_epoch"),
+        ("train/observer.py", "after_epoch", "run"),
+    ],
+}
+END = [("train/cell.py", "_outcome", "run"), ("train/cell.py", "_complete", "run"), ("observer.py", "at_end", "_train")]
+
+
+def main() -> None:
+    """Train once, profiled, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--resolution", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--images", type=int, default=600)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(place, "study")
+        material = write_grey(Path(place, "grey"), given.images)
+        study_of(material, directory, given.model, [given.resolution], epochs=given.epochs)
+        words = ("-m", "cProfile", "-o", "profile", "-m", "resomap", "train", f"{given.model}@{given.resolution}")
+        began = time.monotonic()
+        subprocess.run([sys.executable, *words], cwd=directory, stdin=subprocess.DEVNULL, check=True)
+        whole = time.monotonic() - began
+        stats = pstats.Stats(str(directory / "profile")).stats  # type: ignore[attr-defined]
+    loop, end = _spent(stats, *LOOP, "_train"), sum(_spent(stats, *place) for place in END)
+    found = {name: sum(_spent(stats, *place) for place in places) for name, places in PHASES.items()}
+    rows = {
+        "start: libraries, model, images mapped": whole - loop - end,
+        **found,
+        "the rest of the loop": loop - sum(found.values()),
+        "evaluation, weights, marker, tracker": end,
+    }
+    print(f"| {given.model}, {given.resolution} px, {given.epochs} epochs | s | share |\n|---|---|---|")
+    for name, seconds in rows.items():
+        print(f"| {name} | {seconds:.2f} | {seconds / whole:.1%} |")
+    print(f"| all of the process | {whole:.2f} | |")
+
+
+def _spent(stats: dict[Any, Any], file: str, function: str, caller: str) -> float:
+    """Seconds in a function and all that it calls, where a function named `caller` called it."""
+    return sum(
+        times[3]
+        for (place, _, name), (*_, callers) in stats.items()
+        if name == function and place.endswith(file)
+        for (_, _, by), times in callers.items()
+        if by == caller
+    )
+
+
+if __name__ == "__main__":
+    main()

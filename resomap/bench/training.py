@@ -1,0 +1,53 @@
+"""One cell trained as the workflow does it: a process of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from resomap.errors import ResomapError
+from resomap.files import read_json
+from resomap.study import Study
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training's marker and its checkpoints say of it."""
+
+    seconds: float  # of steps: without start, validation and evaluation
+    images_per_second: float
+    saves: int  # checkpoints written before the one of the end
+
+
+def start_training(study: Study, directory: Path, threads: int | None = None) -> "subprocess.Popen[bytes]":
+    """The training of the study's first cell; what it says is not shown."""
+    words = [
+        sys.executable,
+        "-m",
+        "resomap",
+        "train",
+        study.cells()[0].name,
+        "--threads",
+        str(threads or os.cpu_count()),
+    ]
+    return subprocess.Popen(words, cwd=directory, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def train_once(study: Study, directory: Path, threads: int | None = None) -> Trained:
+    """Train the study's first cell to its end. Raises ResomapError where it fails."""
+    cell = study.cells()[0]
+    last, seen = directory / cell.checkpoints / "last.pt", set()
+    process = start_training(study, directory, threads)
+    while process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(last.stat().st_mtime_ns)
+        time.sleep(POLL_SECONDS)
+    if process.returncode:
+        raise ResomapError(f"the training of {cell.name} failed; its log is {directory / cell.beside_marker('log')}")
+    cost = read_json(directory / cell.marker)["cost"]
+    return Trained(cost["train_seconds"], cost["images_per_second"], max(0, len(seen) - 1))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from resomap.data.ondemand import OnDemand
 from resomap.data.store import Images
-from resomap.inputs import Normalisation, in_layout, to_unit_range
+from resomap.inputs import Normalisation, in_layout, on_device, to_unit_range
 from resomap.models.build import logits
 
 
@@ -25,7 +25,7 @@ class Predictor:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]; the model must be in eval mode."""
-        images = in_layout(self.normalisation(to_unit_range(pixels, self.device)), self.channels_last)
+        images = in_layout(self.normalisation(to_unit_range(on_device(pixels, self.device))), self.channels_last)
         with torch.inference_mode(), autocast(self.device, self.precision):
             return logits(self.model(images)).float().softmax(dim=1)
 

@@ -20,13 +20,18 @@ class Normalisation:
         mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
         # A constant channel has no spread to divide by.
-        images = (images - mean) / std.clamp(min=1e-3)
+        images = (images - mean).div_(std.clamp(min=1e-3))
         return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
-def to_unit_range(pixels: Tensor, device: torch.device) -> Tensor:
-    """Stored pixels uint8 [N, H, W, C] become float32 [N, C, H, W] in 0..1 on the device, channels last in memory."""
-    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+def on_device(pixels: Tensor, device: torch.device) -> Tensor:
+    """Stored pixels uint8 [N, H, W, C] become uint8 [N, C, H, W] on the device, channels last in memory."""
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
+
+
+def to_unit_range(pixels: Tensor) -> Tensor:
+    """Pixels uint8 [N, C, H, W] become float32 in 0..1, in the same memory layout."""
+    return pixels.float().div_(255)
 
 
 def in_layout(images: Tensor, channels_last: bool) -> Tensor:

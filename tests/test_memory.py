@@ -24,6 +24,27 @@ CELL = f"{MODEL}@32"
 AUTO = {"epochs": 2, "microbatch": "auto"}
 
 
+FAULTS = """
+import resource, sys, torch
+from resomap.train.device import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_freed_memory_is_kept_and_not_got_anew_page_by_page() -> None:
+    def faults(word: str) -> int:
+        done = subprocess.run([sys.executable, "-c", FAULTS, word], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert faults("keep") < faults("give back") / 10
+
+
 def run(directory: Path, most_images: str, *words: str) -> "subprocess.CompletedProcess[str]":
     """A step on a device that is too small."""
     script = str(Path(__file__).parent / "oom_trainer.py")

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from resomap.bench.material import Material, open_store, study_of
 from resomap.bench.ratios import Paired
-from resomap.inputs import Normalisation, in_layout, to_unit_range
-from resomap.train.augment import augment
+from resomap.inputs import Normalisation, in_layout, on_device, to_unit_range
+from resomap.train.augment import augment, flip
 from resomap.train.batches import Batch, TrainingBatches
+from resomap.train.device import keep_freed_memory
 
 BATCH = 32
 SECONDS = 1.0  # at least, that one side of a pair is measured
@@ -47,6 +48,7 @@ def compare_inputs(
     below the prefetcher) [N, 3, H, W] with the flip done. A model takes float32 [N, 3, H, W], flipped and normalised,
     all of it made on this processor.
     """
+    keep_freed_memory()  # as the trainer does on a processor
     study = study_of(material, directory, "test_resnet", [resolution])
     store = open_store(directory, resolution)
     train = store.split("train")
@@ -55,7 +57,8 @@ def compare_inputs(
     batches = TrainingBatches(train, recipe, 0, pinned=False)
 
     def ready(batch: Batch) -> Tensor:
-        images = augment(to_unit_range(batch.pixels, CPU), batch.draws, recipe.augment)
+        pixels = flip(on_device(batch.pixels, CPU), batch.draws, recipe.augment)
+        images = augment(to_unit_range(pixels), batch.draws, recipe.augment)
         return in_layout(normalisation(images), recipe.channels_last)
 
     files = [material.folder / name for name in train.names]

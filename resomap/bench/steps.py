@@ -18,7 +18,7 @@ from resomap.evaluate import autocast
 from resomap.inputs import Normalisation, in_layout
 from resomap.models.build import build_model, logits
 from resomap.train.batches import Batch, TrainingBatches
-from resomap.train.device import Device, choose_device, precision, prepare_backend
+from resomap.train.device import Device, choose_device, keep_freed_memory, precision, prepare_backend
 from resomap.train.loop import Loop
 from resomap.train.objective import Objective, make_optimizer
 from resomap.train.state import RunningSums, TrainingState
@@ -64,6 +64,8 @@ class Steps:
         self._material, self._resolution, self._name = material, resolution, model
         self._device: Device = choose_device("auto")
         prepare_backend(self._device, False, threads)
+        if not self._device.is_cuda:
+            keep_freed_memory()  # as the trainer does, and good for the other sides too
         self._amp = precision(self._recipe.amp, self._device)
         self._real = TrainingBatches(self._store.split("train"), self._recipe, 0, pinned=self._device.is_cuda)
 

@@ -16,7 +16,14 @@ from resomap.evaluation.predictions import EVALUATED, Predictions, SplitPredicti
 from resomap.evaluation.record import weights_paths
 from resomap.evaluation.weights import Classifier, Weights
 from resomap.study import Study
-from resomap.train.device import Device, choose_device, is_out_of_memory, memory_left, prepare_backend
+from resomap.train.device import (
+    Device,
+    choose_device,
+    is_out_of_memory,
+    keep_freed_memory,
+    memory_left,
+    prepare_backend,
+)
 from resomap.train.loop import evaluation_batch
 
 
@@ -41,6 +48,8 @@ class Evaluator:
             return None
         device = choose_device(study.config.device)
         prepare_backend(device, study.config.deterministic, threads)
+        if not device.is_cuda:
+            keep_freed_memory()
         return cls(
             weights.classifier(device),
             device,

@@ -5,6 +5,7 @@ epoch depends on nothing else: not on the batch, not on workers, not on an inter
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -33,9 +34,24 @@ from resomap.config.schema import Augment
 COLUMNS = 15
 
 
+def flip(pixels: Tensor, draws: Tensor, settings: Augment) -> Tensor:
+    """Flips and quarter turns of pixels uint8 [N, C, H, W] by draws [N, COLUMNS].
+
+    They interpolate nothing, so that they come first, while a pixel is a byte.
+    """
+    if settings.hflip > 0:
+        pixels = _where(draws[:, HFLIP] < settings.hflip, lambda chosen: chosen.flip(3), pixels)
+    if settings.vflip > 0:
+        pixels = _where(draws[:, VFLIP] < settings.vflip, lambda chosen: chosen.flip(2), pixels)
+    if settings.rotate90:
+        turns = (draws[:, TURN] * 4).long()
+        pixels = _where(turns % 2 == 1, lambda chosen: chosen.rot90(1, (2, 3)), pixels)
+        pixels = _where(turns >= 2, lambda chosen: chosen.flip(2, 3), pixels)
+    return pixels
+
+
 def augment(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
     """Change images [N, C, H, W] in 0..1 by draws [N, COLUMNS]; same shape, float32."""
-    images = _exact_flips(images, draws, settings)
     if settings.scale < 1 or settings.degrees > 0:
         images = _crop_and_rotate(images, draws, settings)
     if settings.contrast > 0:
@@ -61,19 +77,6 @@ def mix(images: Tensor, labels: Tensor, classes: int, alpha: float, share: float
     if alpha == 0:
         return images, targets
     return share * images + (1 - share) * images.flip(0), share * targets + (1 - share) * targets.flip(0)
-
-
-def _exact_flips(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
-    """Flips and quarter turns move pixels and interpolate nothing."""
-    if settings.hflip > 0:
-        images = _where(draws[:, HFLIP] < settings.hflip, images.flip(3), images)
-    if settings.vflip > 0:
-        images = _where(draws[:, VFLIP] < settings.vflip, images.flip(2), images)
-    if settings.rotate90:
-        turns = (draws[:, TURN] * 4).long()
-        images = _where(turns % 2 == 1, images.transpose(2, 3), images)
-        images = _where(turns >= 2, images.flip(2, 3), images)
-    return images
 
 
 def _crop_and_rotate(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
@@ -109,5 +112,11 @@ def _erase(images: Tensor, draws: Tensor, probability: float) -> Tensor:
     return torch.where(hit, images.mean(dim=(2, 3), keepdim=True), images)
 
 
-def _where(condition: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
-    return torch.where(condition.view(-1, 1, 1, 1), changed, unchanged)
+def _where(which: Tensor, change: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Images with those changed that `which`, bool [N], names."""
+    if images.device.type != "cpu":
+        return torch.where(which.view(-1, 1, 1, 1), change(images), images)  # does not wait for the device
+    changed = images.clone()  # a processor does not make what is thrown away
+    for row in which.nonzero().flatten().tolist():
+        changed[row : row + 1] = change(images[row : row + 1])
+    return changed

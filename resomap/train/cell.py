@@ -22,7 +22,7 @@ from resomap.progress import Progress
 from resomap.tracking.completed import MARKER_TAG
 from resomap.train import checkpoint, outcome
 from resomap.train.batches import TrainingBatches
-from resomap.train.device import choose_device, precision, prepare_backend
+from resomap.train.device import choose_device, keep_freed_memory, precision, prepare_backend
 from resomap.train.environment import deviations, environment
 from resomap.train.loop import Loop
 from resomap.train.memory import MemoryWatch
@@ -67,6 +67,8 @@ class _Training:
         threads = saved["threads"] if saved else self._request.threads
         amp = _dtype(saved["precision"]) if saved else precision(self._recipe.amp, self._device)
         prepare_backend(self._device, self._config.deterministic, threads)
+        if not self._device.is_cuda:
+            keep_freed_memory()
 
         built = self._build()
         state = self._fresh_state(built, amp)

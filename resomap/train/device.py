@@ -1,5 +1,6 @@
 """Where a training computes: device, mixed precision, threads, determinism."""
 
+import ctypes
 import os
 import platform
 import resource
@@ -13,6 +14,8 @@ from resomap.train.memory import Memory, memory_of
 
 # How torch and the libraries below it say that memory ended, where they raise a plain RuntimeError.
 SHORT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
+# Of glibc's malloc.h: how many blocks are mapped on their own, and how much free memory is kept (-1: all).
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
 
 
 @dataclass(frozen=True)
@@ -99,3 +102,15 @@ def prepare_backend(device: Device, deterministic: bool, threads: int) -> None:
         torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = device.is_cuda and not deterministic
     torch.set_float32_matmul_precision("highest" if deterministic else "high")
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep the memory that it frees, for its next step, where it trains on a processor.
+
+    glibc gives a freed tensor's memory back to the system, and each step of a training then pays for getting it anew,
+    page by page. The highest memory stays what it was. Elsewhere than on glibc nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)

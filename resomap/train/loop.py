@@ -14,11 +14,11 @@ from resomap.config import Training
 from resomap.data.store import Images
 from resomap.errors import PermanentFailure, ResomapError
 from resomap.evaluate import Predictor, autocast, predict
-from resomap.inputs import Normalisation, in_layout, to_unit_range
+from resomap.inputs import Normalisation, in_layout, on_device, to_unit_range
 from resomap.metrics import measure
 from resomap.models.build import logits
 from resomap.train import draws
-from resomap.train.augment import augment, mix
+from resomap.train.augment import augment, flip, mix
 from resomap.train.batches import Batch, TrainingBatches
 from resomap.train.device import Device, is_out_of_memory, memory_left
 from resomap.train.memory import memory_of, wanted
@@ -198,7 +198,8 @@ class Loop:
         """Augmented, normalised images [N, 3, H, W] and target shares [N, classes] on the device."""
         table = batch.draws.to(self._device, non_blocking=True)
         labels = batch.labels.to(self._device, non_blocking=True)
-        images = augment(to_unit_range(batch.pixels, self._device), table, self._recipe.augment)
+        pixels = flip(on_device(batch.pixels, self._device), table, self._recipe.augment)
+        images = augment(to_unit_range(pixels), table, self._recipe.augment)
         images, targets = mix(images, labels, self._classes, self._recipe.augment.mixup, batch.share)
         return self._normalisation(images), targets
 

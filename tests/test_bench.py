@@ -16,7 +16,7 @@ import json, pathlib, sys
 folders = pathlib.Path(sys.argv[1])
 images = {split: len([path for path in (folders / split).rglob("*") if path.is_file()]) for split in ("train", "val")}
 pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps({"images": images, "words": sys.argv[2:]}))
-for epoch in (0, 1):
+for epoch in range(int(sys.argv[sys.argv.index("--epochs") + 1])):
     print(f"Train: {epoch} [   0/2 ( 50%)]  Loss: 0.7 (0.7)  Time: 2.0s,   16.00/s  (2.0s,   16.00/s)  LR: 1e-3")
     rate = f"{40 + 2 * epoch}.00"
     print(f"Train: {epoch} [   1/2 (100%)]  Loss: 0.7 (0.7)  Time: 1.0s,   32.00/s  (1.0s,   {rate}/s)  LR: 1e-3")
@@ -53,9 +53,9 @@ def test_all_parts_of_a_small_benchmark(tmp_path: Path) -> None:
     rows = dict(re.findall(rf"^\*\*(.*?)\*\*\n\n.*\n.*\n\| (?:{MODEL} \| 32|40) \| (.*) \|$", text, re.MULTILINE))
     end_to_end, beside_timm, start, checkpoint, planning = (row.split(" | ") for row in rows.values())
     assert figure(end_to_end[2]) > 0
-    assert figure(beside_timm[1]) == 42, "the last epoch's mean, of train.py's own words"
+    assert figure(beside_timm[1]) == 46, "the last epoch's mean, of train.py's own words"
     assert 0.5 < figure(start[0]) < 100
-    assert 1 <= int(checkpoint[0]) <= 5
+    assert int(checkpoint[0]) >= 1
     assert "%" in checkpoint[2]
     assert int(planning[0]) > 40
     assert figure(planning[3]) > 0

@@ -1,7 +1,9 @@
 """How much longer a training takes for its checkpoints: whole trainings, in turn without and with them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resomap.bench.material import prepare_study
 from resomap.bench.training import Trained, train_once
@@ -10,6 +12,7 @@ from resomap.errors import ResomapError
 
 NEVER = 1e6  # minutes
 SAVES = 4  # in a training
+SHORTEST = 1.0  # seconds of a training that is long enough to tell what saves cost it
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,28 @@ class Stall:
 
 
 def checkpoint_stall(
-    directory: Path, config: dict[str, object], repeats: int, every_minutes: float | None = None, threads: int = 2
+    directory: Path, config: dict[str, Any], repeats: int, every_minutes: float | None = None, threads: int = 2
 ) -> Stall:
     """Train the first cell of a configuration again and again, in `directory`/plain-<repeat> and /saving-<repeat>.
 
-    It is saved `every_minutes`, or else as often as makes SAVES saves. Raises ResomapError where a training was over
-    before its first one.
+    It is saved `every_minutes`; or else it has as many more epochs as make it SHORTEST long, and is saved as often as
+    makes SAVES saves. Raises ResomapError where a training was over before its first one.
     """
+    recipe = dict(config["training"])
 
     def train(name: str, minutes: float) -> Trained:
         checkpoints = {"every_minutes": minutes, "keep": ["best", "last"]}
-        study = prepare_study(directory / name, {**config, "checkpoints": checkpoints})
+        study = prepare_study(directory / name, {**config, "training": recipe, "checkpoints": checkpoints})
         return train_once(study, directory / name, threads)
 
-    often = every_minutes or train("first", NEVER).seconds / 60 / (SAVES + 0.5)
+    often = every_minutes
+    while often is None:
+        epochs = recipe["epochs"]
+        seconds = train(f"{epochs}-epochs", NEVER).seconds
+        if seconds < SHORTEST:
+            recipe["epochs"] = epochs * max(2, math.ceil(SHORTEST / seconds))
+        else:
+            often = seconds / 60 / (SAVES + 0.5)
     found, counts = [], []
     for repeat in range(repeats):
         order = [("plain", NEVER), ("saving", often)]

@@ -18,7 +18,7 @@ from resomap.errors import ResomapError
 from resomap.study import Study
 from resomap.train.device import choose_device, precision
 
-EPOCHS = 2  # timm's first one is not counted; all of ours are
+EPOCHS = 4  # of which the last one counts, on both sides
 # `Train: 1 [  14/15 (100%)] ... Time: 0.234s,  136.97/s  (0.330s,   97.01/s)`: the last brackets have the epoch's mean
 MEAN_RATE = re.compile(r"Train: (\d+) .*? Time: .*?\(\s*[\d.]+s,\s*([\d.]+)/s\)")
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -32,7 +32,7 @@ def is_known(model: str) -> bool:
 def beside_script(
     script: Path, material: Material, directory: Path, model: str, resolution: int, workers: int, repeats: int
 ) -> Paired:
-    """Images a second of `resomap train` and of timm's train.py, both whole processes, in turn.
+    """Images a second in the last epoch of `resomap train` and of timm's train.py, whole processes, in turn.
 
     Model, images, batch, precision, memory layout, optimizer, gradient clipping and flips are the same. Raises
     ResomapError where either fails.

@@ -11,16 +11,18 @@ from pathlib import Path
 from resomap.errors import ResomapError
 from resomap.files import read_json
 from resomap.study import Study
+from resomap.tracking.journal import read_events
 
 POLL_SECONDS = 0.05
+RATE = "images_per_second"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training's marker and its checkpoints say of it."""
+    """What a training's marker, journal and checkpoints say of it."""
 
     seconds: float  # of steps: without start, validation and evaluation
-    images_per_second: float
+    images_per_second: float  # of the last epoch: the first ones share the processor with what is still starting
     saves: int  # checkpoints written before the one of the end
 
 
@@ -49,5 +51,7 @@ def train_once(study: Study, directory: Path, threads: int | None = None) -> Tra
         time.sleep(POLL_SECONDS)
     if process.returncode:
         raise ResomapError(f"the training of {cell.name} failed; its log is {directory / cell.beside_marker('log')}")
-    cost = read_json(directory / cell.marker)["cost"]
-    return Trained(cost["train_seconds"], cost["images_per_second"], max(0, len(seen) - 1))
+    events, _ = read_events(directory / cell.beside_marker("journal.jsonl"))
+    rates = [event["values"][RATE] for event in events if RATE in event.get("values", {})]
+    seconds = read_json(directory / cell.marker)["cost"]["train_seconds"]
+    return Trained(seconds, rates[-1], max(0, len(seen) - 1))

@@ -49,7 +49,7 @@ class CellObserver:
         self._say = say
         self._saved_at = time.monotonic()
         self._shown_at = self._looked_at = 0.0
-        self._epoch_began = (time.monotonic(), 0)
+        self._before_epoch = (0.0, 0)  # seconds of steps and images when it began
 
     def needs_checked_state(self) -> bool:
         """Whether `after_step` is going to save."""
@@ -77,7 +77,7 @@ class CellObserver:
         row = state.history[-1]
         self._progress.value = row[f"val/{self._config.report.metric}"]
         rate = self._images_per_second(state)
-        self._epoch_began = (time.monotonic(), state.images_seen)
+        self._before_epoch = (state.seconds, state.images_seen)
         self._journal.metrics(state.epoch, {**row, "images_per_second": rate})
         value = self._progress.value
         self._say(
@@ -139,8 +139,9 @@ class CellObserver:
         return max(0.0, self._config.checkpoints.grace_seconds - self._signals.seconds_ago())
 
     def _images_per_second(self, state: TrainingState) -> float:
-        began, seen = self._epoch_began
-        return (state.images_seen - seen) / max(1e-6, time.monotonic() - began)
+        """Of the epoch's steps, without validation; in an attempt's first epoch, of all steps of all attempts."""
+        seconds, seen = self._before_epoch
+        return (state.images_seen - seen) / max(1e-6, state.seconds - seconds)
 
     def _show(self, state: TrainingState, doing: str = "training") -> None:
         progress, now = self._progress, time.monotonic()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import MODEL, command
+from PIL import Image
 
+from resomap.bench.material import write_colour
 from resomap.bench.ratios import Paired
 
 # Says of an epoch what timm's train.py says of it, and what it was asked to do.
@@ -72,6 +74,13 @@ def figure(cell: str) -> float:
     return float(cell.split()[0].replace(",", ""))
 
 
+def test_photos_take_the_place_of_the_small_images(tmp_path: Path) -> None:
+    done = command("resomap", "bench", *SMALL, "--parts", "inputs", "--photos", "700", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^\| (.*) \| 32 \|", done.stdout, re.MULTILINE) == ["colour JPEG of 700 px"] * 2
+    assert {Image.open(file).size for file in write_colour(tmp_path / "photos", 2, side=700).files} == {(700, 700)}
+
+
 def test_a_script_that_fails_is_one_sentence(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text("raise SystemExit('train.py: error: no such option')")
@@ -113,6 +122,7 @@ def test_pairs_are_measured_in_turn() -> None:
         ["--resolutions", "large"],
         ["--input-resolutions", ""],
         ["--timm-train", "gone.py"],
+        ["--photos", "0"],
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], tmp_path: Path) -> None:

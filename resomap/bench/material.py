@@ -1,4 +1,4 @@
-"""What the measurements work on: the ELPV images as they are, grey PNG, and the same as colour JPEG of that size."""
+"""What the measurements work on: the ELPV images as they are, grey PNG, and the same as colour JPEG of any size."""
 
 import contextlib
 import sys
@@ -43,17 +43,20 @@ def write_grey(folder: Path, count: int = COUNT) -> Material:
     return Material("grey PNG", folder)
 
 
-def write_colour(folder: Path, count: int = COUNT) -> Material:
-    """JPEG files whose three channels are three different cells: real textures, real decoding."""
+def write_colour(folder: Path, count: int = COUNT, side: int | None = None) -> Material:
+    """JPEG files whose three channels are three different cells: real textures, real decoding.
+
+    With `side` they are scaled to that many pixels, as many as a camera's pictures have.
+    """
     root, cells = elpv_root(), _spread(count)
     for index, cell in enumerate(cells):
         place = folder / cell.label
         place.mkdir(parents=True, exist_ok=True)
         three = [Image.open(root / cells[(index + step) % len(cells)].name).convert("L") for step in range(3)]
-        smallest = (min(one.width for one in three), min(one.height for one in three))
-        colour = Image.merge("RGB", [one.resize(smallest) for one in three])
+        size = (side, side) if side else (min(one.width for one in three), min(one.height for one in three))
+        colour = Image.merge("RGB", [one.resize(size) for one in three])
         colour.save(place / f"{Path(cell.name).stem}.jpg", quality=QUALITY)
-    return Material("colour JPEG", folder)
+    return Material(f"colour JPEG of {side} px" if side else "colour JPEG", folder)
 
 
 def study_of(

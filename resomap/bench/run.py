@@ -34,19 +34,23 @@ class Bench:
     repeats: int = 3  # pairs of runs behind each ratio
     images: int = COUNT
     timm_train: Path | None = None  # timm's train.py
+    photos: int | None = None  # pixels of the side of colour JPEG files, to work on these alone
 
     @cached_property
-    def grey(self) -> Material:
-        return write_grey(self.place / "grey", self.images)
+    def materials(self) -> list[Material]:
+        if self.photos:
+            return [write_colour(self.place / "photos", self.images, self.photos)]
+        return [write_grey(self.place / "grey", self.images), write_colour(self.place / "colour", self.images)]
 
-    @cached_property
-    def colour(self) -> Material:
-        return write_colour(self.place / "colour", self.images)
+    @property
+    def material(self) -> Material:
+        """Of all parts but the inputs."""
+        return self.materials[0]
 
     def inputs(self) -> Iterator[str]:
         kinds = ("uint8 batches", "normalised float32 batches")
         rows: dict[str, list[str]] = {kind: [] for kind in kinds}
-        for material in (self.grey, self.colour):
+        for material in self.materials:
             for resolution in self.input_resolutions:
                 directory = self.place / f"inputs-{material.folder.name}-{resolution}"
                 pairs = compare_inputs(material, directory, resolution, self.workers, self.repeats)
@@ -64,19 +68,19 @@ class Bench:
 
     def steps(self) -> Iterator[str]:
         yield from _head(
-            "Training end to end, images/s, beside one batch on the device and a plain loop on timm's loader",
+            f"Training on {self.material.name}, images/s, beside one batch on the device and a loop on timm's loader",
             ("model", "px", "end to end", "on the device", "ratio", "timm's loader", "ratio to it"),
         )
         for model in self.models:
             for resolution in self.resolutions:
                 directory = self.place / f"{model}-{resolution}"
-                steps = Steps(self.grey, directory, model, resolution, os.cpu_count() or 1)
+                steps = Steps(self.material, directory, model, resolution, os.cpu_count() or 1)
                 synthetic, plain = steps.beside_synthetic(self.repeats), steps.beside_timm(self.workers, self.repeats)
                 yield _row(model, resolution, *synthetic.cells(), *plain.cells()[1:])
 
     def timm(self) -> Iterator[str]:
         yield from _head(
-            f"Training as a process, images/s, beside timm's train.py with {self.workers} workers",
+            f"A training's process on {self.material.name}, images/s, beside timm's train.py, {self.workers} workers",
             ("model", "px", "resomap train", "train.py", "ratio"),
         )
         assert self.timm_train is not None
@@ -86,7 +90,7 @@ class Bench:
                     yield _row(model, resolution, "", "no model of this name", "")
                     continue
                 directory = self.place / f"timm-{model}-{resolution}"
-                given = (self.timm_train, self.grey, directory, model, resolution, self.workers, self.repeats)
+                given = (self.timm_train, self.material, directory, model, resolution, self.workers, self.repeats)
                 yield _row(model, resolution, *beside_script(*given).cells())
 
     def start(self) -> Iterator[str]:
@@ -94,7 +98,7 @@ class Bench:
         for model in self.models:
             resolution = self.resolutions[0]
             directory = self.place / f"start-{model}"
-            times = seconds_to_first_step(self.grey, directory, model, resolution, self.repeats)
+            times = seconds_to_first_step(self.material, directory, model, resolution, self.repeats)
             yield _row(model, resolution, median_and_range(times, ".1f"))
 
     def checkpoint(self) -> Iterator[str]:
@@ -107,7 +111,7 @@ class Bench:
             config = {
                 "models": [model],
                 "resolutions": [resolution],
-                "data": {"source": str(self.grey.folder), "problems": "skip"},
+                "data": {"source": str(self.material.folder), "problems": "skip"},
                 "training": {"epochs": SAVED_EPOCHS, "early_stopping": {"enabled": False}},
                 "tracking": {"drain_seconds": 0},
             }

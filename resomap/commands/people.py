@@ -55,6 +55,9 @@ def add_people(commands: Commands) -> None:
     bench.add_argument("--workers", type=int, default=2, help="processes of timm's loader")
     bench.add_argument("--repeats", type=int, default=3, help="pairs of runs behind each ratio")
     bench.add_argument("--images", type=int, default=600, help="of the ELPV data set")
+    bench.add_argument(
+        "--photos", type=int, metavar="PIXELS", help="work on colour JPEGs of this side, not on ELPV's 300 px"
+    )
     bench.add_argument("--timm-train", type=Path, help="train.py of a checkout of timm's repository, for the part timm")
     bench.add_argument("--output", type=Path, help="a Markdown file, beside the terminal")
     config = commands.add("config", _config, "write config.yaml, its README and its schema from the code")
@@ -176,13 +179,15 @@ def _bench(given: argparse.Namespace) -> None:
         raise ResomapError(
             "--resolutions and --input-resolutions take whole pixels separated by commas, and --repeats 1 or more"
         )
+    if given.photos is not None and given.photos < 1:
+        raise ResomapError("--photos takes the side of the images, 1 pixel or more")
     if "timm" in parts and not (given.timm_train and given.timm_train.is_file()):
         raise ResomapError(
             "--timm-train is to name the file train.py of a checkout of timm's repository "
             "(huggingface/pytorch-image-models on GitHub); the package timm does not have it"
         )
     lines = []
-    settings = {name: getattr(given, name) for name in ("workers", "repeats", "images", "timm_train")}
+    settings = {name: getattr(given, name) for name in ("workers", "repeats", "images", "photos", "timm_train")}
     sizes = {"resolutions": resolutions, "input_resolutions": input_resolutions}
     for line in bench(parts, models=models, **sizes, **settings):
         lines.append(line)

@@ -125,9 +125,12 @@ class Cluster:
         jobs = self._processes_of_jobs(name)
         # The step daemons before what they watch: a dead machine tells the controller nothing.
         steps = {step for job in jobs for step in job.parents() if step.name().startswith("slurmstepd")}
-        for process in [psutil.Process(pid), *steps, *jobs]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        _kill(psutil.Process(pid), *steps, *jobs)
+
+    def kill_what_is_left(self) -> None:
+        """Processes that outlived their jobs: without cgroups Slurm loses sight of some."""
+        for name in NODES:
+            _kill(*self._processes_of_jobs(name))
 
     def _processes_of_jobs(self, node: str) -> list[psutil.Process]:
         """Processes of this cluster's jobs on that node, by the environment that they were given."""
@@ -179,6 +182,7 @@ def cluster(directory: Path) -> Iterator[Cluster]:
             pid = directory / f"{name}.pid"
             if pid.exists() and pid.read_text().strip():
                 _end(int(pid.read_text()), signal.SIGTERM)
+        made.kill_what_is_left()
 
 
 def _start(made: Cluster) -> None:
@@ -196,6 +200,12 @@ def _start(made: Cluster) -> None:
 def _path() -> str:
     """Daemons lie in sbin, which a user's PATH may lack."""
     return f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+def _kill(*processes: psutil.Process) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _end(pid: int, number: signal.Signals) -> None:

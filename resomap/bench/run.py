@@ -37,20 +37,19 @@ class Bench:
     photos: int | None = None  # pixels of the side of colour JPEG files, to work on these alone
 
     @cached_property
-    def materials(self) -> list[Material]:
-        if self.photos:
-            return [write_colour(self.place / "photos", self.images, self.photos)]
-        return [write_grey(self.place / "grey", self.images), write_colour(self.place / "colour", self.images)]
-
-    @property
     def material(self) -> Material:
-        """Of all parts but the inputs."""
-        return self.materials[0]
+        """Of all parts; the inputs have colour beside it."""
+        if self.photos:
+            return write_colour(self.place / "photos", self.images, self.photos)
+        return write_grey(self.place / "grey", self.images)
 
     def inputs(self) -> Iterator[str]:
         kinds = ("uint8 batches", "normalised float32 batches")
         rows: dict[str, list[str]] = {kind: [] for kind in kinds}
-        for material in self.materials:
+        materials = [self.material]
+        if not self.photos:
+            materials.append(write_colour(self.place / "colour", self.images))
+        for material in materials:
             for resolution in self.input_resolutions:
                 directory = self.place / f"inputs-{material.folder.name}-{resolution}"
                 pairs = compare_inputs(material, directory, resolution, self.workers, self.repeats)

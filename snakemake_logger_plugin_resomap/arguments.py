@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakemake_logger_plugin_resomap import options
+from snakemake_logger_plugin_resomap.pipe import mind_the_reader
 
 # One of the first lines of the Snakefile starts with this; other people's workflows are left alone.
 MARKER = "# ResoMap"
@@ -101,11 +102,15 @@ def is_ours(argv: list[str], directory: Path) -> bool:
 
 
 def apply() -> None:
-    """Rewrite this process's command line where it is ours. Never raises: that would break every Snakemake."""
+    """Where this process is ours, rewrite its command line, and let it outlive the reader of what it prints.
+
+    Never raises: that would break every Snakemake.
+    """
     try:
         if sys.argv and is_ours(sys.argv, Path.cwd()):
             decided = _profile_decides(Path.cwd(), os.environ)
             sys.argv[:] = rewrite(sys.argv, None if decided else available_cores())
+            mind_the_reader()
     except Exception as error:
         print(f"ResoMap leaves the command line as it is, because of: {error!r}", file=sys.stderr)
 
@@ -137,8 +142,9 @@ def _defaults(parsed: list[Option], cores: int | None) -> list[str]:
     added = [] if "--keep-going" in names else ["--keep-going"]
     if cores is not None and _is_local(parsed) and not names & {"--cores", "--jobs"}:
         added += ["--cores", str(cores)]
+    # A dry run is Snakemake's own output: through a plugin's queue it would take a tenth longer.
     # With "=", or it would swallow what follows.
-    return added if "--logger" in names else [*added, "--logger=resomap"]
+    return added if names & {"--logger", "--dry-run"} else [*added, "--logger=resomap"]
 
 
 def _is_local(parsed: list[Option]) -> bool:

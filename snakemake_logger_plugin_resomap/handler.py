@@ -1,11 +1,10 @@
 """The log of a ResoMap run in place of Snakemake's: a line for what a person wants to know, errors in full.
 
-A dry run is Snakemake's own output, unchanged. Whatever this handler has no better line for goes through
-Snakemake's formatter too, so that nothing of importance is lost.
+A dry run is Snakemake's own output, unchanged, and does without this handler unless it is asked for by name. Whatever
+this handler has no better line for goes through Snakemake's formatter too, so that nothing of importance is lost.
 """
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -66,7 +65,6 @@ class LogHandler(LogHandlerBase):
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._poller: threading.Thread | None = None
-        self._is_reader_gone = False
 
     @property
     def writes_to_stream(self) -> bool:
@@ -198,33 +196,19 @@ class LogHandler(LogHandlerBase):
         return not is_quiet_about(self.common_settings.quiet or (), kind)
 
     def _pass_on(self, record: logging.LogRecord) -> None:
-        if not self._is_reader_gone and self._asked.filter(record):
-            try:
-                with self._writing:
-                    if self._bars is None:
-                        self._default.emit(record)
-                    else:
-                        self._bars.above(lambda: self._default.emit(record))
-            except BrokenPipeError:
-                self._give_up()
+        if self._asked.filter(record):
+            with self._writing:
+                if self._bars is None:
+                    self._default.emit(record)
+                else:
+                    self._bars.above(lambda: self._default.emit(record))
 
     def _write(self, text: str, is_bad: bool = False) -> None:
         """The one place where this plugin's lines leave it, above the bars where there are some."""
-        if self._is_reader_gone:
-            return
         if is_bad and not self._default.nocolor:
             text = f"{self._default.COLOR_SEQ % 31}{text}{self._default.RESET_SEQ}"
-        try:
-            with self._writing:
-                if self._bars is None:
-                    print(text, file=self._stream, flush=True)
-                else:
-                    self._bars.write(text)
-        except BrokenPipeError:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        """`snakemake | head`: nobody reads on. The run does go on, and Python's last flush finds an open file."""
-        self._is_reader_gone = True
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self._stream.fileno())
+        with self._writing:
+            if self._bars is None:
+                print(text, file=self._stream, flush=True)
+            else:
+                self._bars.write(text)

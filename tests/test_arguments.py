@@ -15,7 +15,8 @@ from snakemake_logger_plugin_resomap import options
 from snakemake_logger_plugin_resomap.arguments import MARKER, apply, is_ours, resume_command, rewrite
 
 PARSER = get_argument_parser()
-DEFAULTS = "--keep-going --cores 8 --logger=resomap"
+DRY_DEFAULTS = "--keep-going --cores 8"
+DEFAULTS = f"{DRY_DEFAULTS} --logger=resomap"
 
 SNAKEFILE = (
     MARKER
@@ -81,10 +82,10 @@ def snakemake(directory: Path, *arguments: str, rc: int = 0, **environment: str)
         ("--rerun-triggers mtime all", f"all --rerun-triggers mtime {DEFAULTS}"),
         ("--resou gpu=1 a/b", f"a/b --resou gpu=1 {DEFAULTS}"),
         ("--resources=gpu=1 a/b", f"--resources=gpu=1 a/b {DEFAULTS}"),
-        ("-n", f"-n {DEFAULTS}"),
+        ("-n", f"-n {DRY_DEFAULTS}"),
         ("", DEFAULTS),
         ("-q a/b", f"a/b -q {DEFAULTS}"),
-        ("-nq a/b", f"a/b -nq {DEFAULTS}"),
+        ("-nq a/b", f"a/b -nq {DRY_DEFAULTS}"),
         # After a target `all` is the rule; right behind -q it is Snakemake's "say nothing".
         ("-q a/b all", f"a/b all -q {DEFAULTS}"),
         ("-q all a/b", f"a/b -q all {DEFAULTS}"),
@@ -98,8 +99,8 @@ def snakemake(directory: Path, *arguments: str, rc: int = 0, **environment: str)
         ("x/1 --config a=1 x/2", f"x/1 x/2 --config a=1 {DEFAULTS}"),
         ("--resources gpu=1 --keep-going x/1 --config a=1 x/2",
          "x/1 x/2 --resources gpu=1 --keep-going --config a=1 --cores 8 --logger=resomap"),
-        ("x/1 -n x/2", f"x/1 x/2 -n {DEFAULTS}"),
-        ("-n x/1 x/2", f"-n x/1 x/2 {DEFAULTS}"),
+        ("x/1 -n x/2", f"x/1 x/2 -n {DRY_DEFAULTS}"),
+        ("-n x/1 x/2", f"-n x/1 x/2 {DRY_DEFAULTS}"),
         ("--resources gpu=1 -- x/1", f"--resources gpu=1 {DEFAULTS} -- x/1"),
         ("--resources gpu=1 x/1 -- x/2", f"--resources gpu=1 {DEFAULTS} -- x/1 x/2"),
         # What Snakemake rejects stays for Snakemake to reject.
@@ -133,7 +134,7 @@ def test_a_local_run_gets_cores(line: str) -> None:
 
 
 def test_no_number_of_cores_where_a_profile_decides() -> None:
-    assert rewrite(words("-n"), None) == words("-n --keep-going --logger=resomap")
+    assert rewrite(words("-F"), None) == words("-F --keep-going --logger=resomap")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,8 @@ def test_values_with_spaces_stay_whole() -> None:
     [
         ("--keep-going", "--cores 8 --logger=resomap"),
         ("-k", "--cores 8 --logger=resomap"),
-        ("-nk", "--cores 8 --logger=resomap"),
+        ("-nk", "--cores 8"),
+        ("-n --logger resomap", "--keep-going --cores 8"),
         ("--logger rich", "--keep-going --cores 8"),
     ],
 )
@@ -211,7 +213,7 @@ def test_snakemake_reads_what_was_meant(groups: list[tuple[str, ...]], targets: 
     for name in ("resources", "config", "rerun_triggers", "quiet", "configfile", "set_threads", "directory"):
         assert getattr(read, name) == getattr(wanted, name)
     assert read.keep_going
-    assert read.logger == ["resomap"]
+    assert read.logger == ([] if ("-n",) in groups else ["resomap"])
     assert read.cores is not None or read.jobs is not None
     assert rewrite(rewritten, 8) == rewritten
 

@@ -218,11 +218,13 @@ def test_quiet_and_verbose_are_heard(project: Path) -> None:
     assert "trainer.py vgg11@320 fine" in shown
 
 
-def test_a_reader_that_leaves_stops_nothing(project: Path) -> None:
-    command = f"{sys.executable} -m snakemake -n 2>&1 | head -1; test ${{PIPESTATUS[0]}} -eq 0"
+@pytest.mark.parametrize("options", ["-n", "-n --logger resomap", "-F"])
+def test_a_reader_that_leaves_stops_nothing(project: Path, options: str) -> None:
+    command = f"{sys.executable} -m snakemake {options} 2>&1 | head -1; test ${{PIPESTATUS[0]}} -eq 0"
     done = subprocess.run(["bash", "-c", command], cwd=project, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "Traceback" not in done.stdout + done.stderr
+    assert (project / "results/vgg11/320.done").exists() == options.startswith("-F")
 
 
 def test_the_books_show_each_epoch_once(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 PLAN = Planner(workflow, config)
-RESOMAP = f"{PLAN.python} -m resomap"  # the environment that runs this workflow, whatever PATH says
-STUDY = PLAN.path  # what the jobs read in place of this configuration
 
 
 wildcard_constraints:
@@ -37,7 +35,6 @@ rule all:
     input:
         PLAN.markers,  # named themselves: Snakemake would not miss one behind a map that is up to date
         FETCH.records,
-        PLAN.evaluations,
         "results/summary.json",
         "results/report.html",
 

@@ -110,6 +110,8 @@ def places(cell: Cell, fingerprint: str) -> tuple[Path, Path]:
 
 def is_recoverable(cell: Cell, fingerprint: str) -> bool:
     """Whether the wanted training is complete without its marker. Cheap (two small files): planning asks for all."""
+    if not cell.checkpoints.is_dir():
+        return False
     contents = (read_marker(place / "done.json") for place in places(cell, fingerprint))
     return any(is_valid(content, cell, fingerprint) for content in contents)
 

@@ -303,10 +303,20 @@ def test_the_workflow_evaluates_what_is_missing_and_trains_nothing(place: tuple[
     assert set(read_json(directory / target)["test_resolutions"]) == {"32", "48", "64"}
     assert stamp(directory / "results" / MODEL / "32.at48.npz") == kept
     assert jobs(directory, wide, target) == {}
+    # Several resolutions have one name, which a run that failed may have left behind.
+    ready = directory / "results" / "data" / "80-96.ready"
+    ready.touch()
+    wider = {**config, "resolutions": [32, 48, 64, 80, 96]}
+    assert jobs(directory, wider, target) == {"evaluate": 1, "images": 2, "stores": 1}
+    finished = snakemake(target, directory=directory, config=wider)
+    assert finished.returncode == 0, finished.stderr
+    assert set(read_json(directory / target)["test_resolutions"]) == {"32", "48", "64", "80", "96"}
+    assert not ready.exists()
+    assert jobs(directory, wider, target) == {}
     # Without weights no images are prepared for what cannot be computed.
     checkpoints = directory / "checkpoints" / "resnet" / MODEL / "32"
     (checkpoints / "best.pt").unlink()
-    assert jobs(directory, {**config, "resolutions": [32, 80]}, target) == {"evaluate": 1}
+    assert jobs(directory, {**config, "resolutions": [32, 112]}, target) == {"evaluate": 1}
 
 
 def test_a_record_is_strict_json_and_goes_with_its_cell(study: Study, cell: Cell) -> None:

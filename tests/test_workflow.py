@@ -192,6 +192,21 @@ def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str
         (tmp_path / "checkpoints").rename(checkpoints)
 
 
+def test_an_evaluation_that_is_gone_is_missed_behind_a_map_that_is_there(
+    done_grid: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    directory, config = done_grid
+    record, kept = directory / "results" / MODEL / "48.seed1.evaluation.json", tmp_path / "evaluation.json"
+    record.rename(kept)
+    try:
+        listed = snakemake("-n", directory=directory, config=config)
+        names = re.findall(r"^(?:local)?rule (\w+):", listed.stdout + listed.stderr, re.MULTILINE)
+        assert sorted(names) == ["all", "evaluate", "map", "report", "stores"]
+    finally:
+        kept.rename(record)
+    assert "Nothing to be done" in snakemake("-n", directory=directory, config=config).stdout
+
+
 def test_another_image_trains_anew_by_one_command(images: Path, tmp_path: Path) -> None:
     own = tmp_path / "images"
     shutil.copytree(images, own)

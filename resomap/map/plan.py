@@ -1,5 +1,6 @@
 """What the rule of the map asks: whether the map on disk is of this study. Light: planning reads it."""
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -20,10 +21,16 @@ class MapPlan:
         return self._planner.device_kind()
 
     def check(self, _wildcards: Any) -> list[str]:
-        """Input of the map: none. One of another study, or of an incomplete grid, is made anew whatever its time."""
-        if SUMMARY.exists() and not is_current(self._study):
+        """Input of the map: none. One of another study, or of an incomplete grid, is made anew whatever its time.
+
+        One whose evaluations are not all there, too: Snakemake would not miss what lies behind a file that is there.
+        """
+        if SUMMARY.exists() and not (is_current(self._study) and self._is_evaluated()):
             self._planner.make_again(SUMMARY)
         return []
+
+    def _is_evaluated(self) -> bool:
+        return all(map(os.path.exists, self._planner.evaluations()))
 
     def basis(self, _wildcards: Any) -> str:
         """The only param of the map: what it is asked for."""

@@ -95,6 +95,10 @@ class Engine:
         """How many jobs a cluster run has at once (`--jobs`); None: no limit."""
         return self._workflow.nodes
 
+    def spare_collector(self) -> None:
+        """Of a dry run, which ends before garbage is worth looking for."""
+        gc.disable()
+
     def keep_rerun_triggers(self, *names: str) -> None:
         """Of Snakemake's reasons to run a job again whose output is there, keep these."""
         settings = self._workflow.dag_settings

@@ -4,6 +4,7 @@ whole. Light: sizes are compared, no array is read."""
 import math
 import struct
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,20 @@ class Images:
                 )
                 self._engine.make_again(place / "store.json")
         return [str(place / "store.json"), *([] if self._keeps_train else [str(place / "train.npy")])]
+
+    def ready(self, resolutions: Collection[int]) -> list[str]:
+        """The one file, if any, that says that the images of these resolutions are there."""
+        if len(resolutions) > 1:
+            return [f"results/data/{'-'.join(map(str, sorted(resolutions)))}.ready"]
+        return [str(directory(resolution) / "store.json") for resolution in resolutions]
+
+    def stores(self, wildcards: Any) -> list[str]:
+        """Input of the step behind such a file of several resolutions."""
+        stores = [directory(int(resolution)) / "store.json" for resolution in wildcards.resolutions.split("-")]
+        if self._engine.is_planning and not all(store.exists() for store in stores):
+            # A run that failed leaves the file: Snakemake would not ask for what lies behind it.
+            self._engine.make_again(Path("results", "data", f"{wildcards.resolutions}.ready"))
+        return [str(store) for store in stores]
 
     def priority(self, wildcards: Any) -> int:
         """Of the images of a resolution: above all trainings at once, the longest one's first.

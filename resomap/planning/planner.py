@@ -39,7 +39,6 @@ class Planner:
     def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
         self._engine = Engine(workflow)
         self._announced = False
-        self.python = shlex.quote(sys.executable)
         with one_sentence():
             # Jobs on a cluster parse the Snakefile again: they read the study that the main process wrote.
             self.path = _study_path(config)
@@ -53,6 +52,15 @@ class Planner:
         self._ledger = Ledger(self._engine, self.study, self._tracker)
         self.cluster = Cluster(self, self._engine)
         self.images = Images(self, self._engine)
+
+    def command(self, words: str) -> str:
+        """The shell line of a rule: `resomap <words>` of the environment that runs this workflow, whatever PATH says.
+
+        It reads the study in place of the configuration. What is the same for all jobs is filled in here: Snakemake
+        fills in the rest three times for each job that it prints.
+        """
+        python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
+        return f"{python} -m resomap {words} --study {self.path}"
 
     def cell(self, wildcards: Any) -> Cell:
         """The cell of a train job; stops with one sentence where the target names none."""
@@ -93,15 +101,15 @@ class Planner:
             self._settle(cells)
             return [str(cell.marker) for cell in self._ledger.here(cells)]
 
-    def evaluations(self, _wildcards: Any) -> list[str]:
+    def evaluations(self, _wildcards: Any = None) -> list[str]:
         """The records of the grid's evaluation: its cells at every resolution."""
         with one_sentence():
             self._settle([])
         return [str(evaluation.record_path(cell)) for cell in self._ledger.here(self.study.cells())]
 
     @asked_often
-    def evaluation_stores(self, wildcards: Any) -> list[str]:
-        """Input of an evaluate job: the prepared images of the resolutions at which it has something to compute.
+    def evaluation_images(self, wildcards: Any) -> list[str]:
+        """Input of an evaluate job: the images of the resolutions at which it has something to compute, under one name.
 
         A record that lacks some of them is written anew, whatever its modification time and Snakemake's metadata
         say; one that has more stands, so that a sub-grid evaluates nothing.
@@ -111,8 +119,7 @@ class Planner:
             return []  # the plan has seen to them, and which ones is not to be told from here: the record is away
         wanted = sorted({cell.resolution, *self.config.resolutions})
         marker = read_marker(cell.marker) if self._ledger.is_done(cell) else None
-        if marker is None:
-            wanted.remove(cell.resolution)  # there the training keeps its predictions
+        if marker is None:  # at its own resolution the training keeps its predictions: its images are there anyhow
             has_weights = "best" in self.config.checkpoints.keep
         else:
             wanted = evaluation.missing(cell, marker, wanted)
@@ -122,7 +129,7 @@ class Planner:
             has_weights |= marker["origin"] == "tracker" and bool(marker.get("weights_in_tracker"))
         if not has_weights:
             return []  # nothing can be computed, and the record says so: that takes no images
-        return [f"results/data/{resolution}/store.json" for resolution in wanted]
+        return self.images.ready(wanted)
 
     @asked_often
     def fingerprint(self, wildcards: Any) -> str:
@@ -176,6 +183,11 @@ class Planner:
                 cell = microbatch.cells_of(self.study, wildcards.model)[0]
             return min(memory_mb(self.study, cell, self.device_kind(), attempt), self._engine.memory_mb)
 
+    @asked_often
+    def attempt(self, _wildcards: Any, attempt: int) -> int:
+        """Which of a train job's attempts this is, from 1; a resource, for params are reasons to run again."""
+        return attempt
+
     def cores(self) -> int:
         """CPU cores that a local run has, or a job of a cluster."""
         return self._engine.cores if self._engine.is_local else self.config.slurm.cpus
@@ -199,7 +211,9 @@ class Planner:
             # Times and params, which hold the identities of data and cells, are reasons to run again. Code is none
             # (the recipe's version is in the fingerprint), and neither is another set of inputs (see `store`).
             self._engine.keep_rerun_triggers("MTIME", "PARAMS")
-            if not self._engine.is_dry_run:
+            if self._engine.is_dry_run:
+                self._engine.spare_collector()
+            else:
                 self._begin()
 
     def make_again(self, path: Path) -> None:

@@ -59,6 +59,8 @@ class FetchPlan:
 
     def records(self, wildcards: Any = None) -> list[str]:
         """The records of the grid's cells, or of one model's, that are known only from the tracker."""
+        if not _may_ask(self._study):
+            return []
         self._planner.markers(wildcards)  # settles which those are
         model = getattr(wildcards, "model", None)
         return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]

@@ -22,8 +22,10 @@ rule cost:
         classes=COSTS.classes,
         settings=COSTS.settings,
     shell:
-        "{RESOMAP} cost {wildcards.model}@{wildcards.resolution} --device {wildcards.kind} --study {STUDY}"
-        " --classes {params.classes} --threads {threads} --memory-mb {resources.mem_mb}"
+        PLAN.command(
+            "cost {wildcards.model}@{wildcards.resolution} --device {wildcards.kind} --classes {params.classes}"
+            " --threads {threads} --memory-mb {resources.mem_mb}"
+        )
 
 
 # The models of the configuration at its resolutions, without any training: `snakemake results/costs.csv`
@@ -37,4 +39,4 @@ rule costs:
         classes=COSTS.classes,
         settings=COSTS.grid_settings,
     shell:
-        "{RESOMAP} costs --study {STUDY} --classes {params.classes} --output {output}"
+        PLAN.command("costs --classes {params.classes} --output {output}")

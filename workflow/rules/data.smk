@@ -13,7 +13,7 @@ rule data:
     params:
         identity=PLAN.identity,
     shell:
-        "{RESOMAP} data --study {STUDY} --workers {threads}"
+        PLAN.command("data --workers {threads}")
 
 
 # Decode and resize every image to one resolution (store.json is written last, beside the arrays).
@@ -33,4 +33,15 @@ rule images:
         identity=PLAN.identity,
         on_disk=PLAN.config.data.on_disk,
     shell:
-        "{RESOMAP} images {wildcards.resolution} --study {STUDY} --workers {threads}"
+        PLAN.command("images {wildcards.resolution} --workers {threads}")
+
+
+# The images of several resolutions under one name: thousands of evaluations that named each would slow the plan down.
+rule stores:
+    input:
+        PLAN.images.stores,
+    output:
+        temp(touch("results/data/{resolutions}.ready")),
+    wildcard_constraints:
+        resolutions="[0-9]+(-[0-9]+)+",
+    localrule: True

@@ -5,7 +5,7 @@ rule evaluate:
     input:
         "results/{model}/{resolution}{suffix}.done",
         FETCH.record,
-        PLAN.evaluation_stores,
+        PLAN.evaluation_images,
     output:
         "results/{model}/{resolution}{suffix}.evaluation.json",
     threads: PLAN.threads()
@@ -14,11 +14,10 @@ rule evaluate:
         gpu=1,
         mem_mb=8000,
         runtime=4 * 60,
-    params:
-        fingerprint=PLAN.fingerprint,
     shell:
-        "{RESOMAP} evaluate {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --study {STUDY}"
-        " --threads {threads}"
+        PLAN.command(
+            "evaluate {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --threads {threads}"
+        )
 
 
 # The whole grid at every resolution: `snakemake evaluations`

@@ -14,4 +14,4 @@ rule fetch:
     params:
         run=FETCH.run,
     shell:
-        "{RESOMAP} fetch {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --study {STUDY}"
+        PLAN.command("fetch {wildcards.model}@{wildcards.resolution}{wildcards.suffix}")

@@ -16,9 +16,7 @@ rule model:
 # Intervals, comparisons, costs, recommendation: as data and as tables. `resomap map` makes it of an incomplete grid.
 rule map:
     input:
-        PLAN.markers,
-        PLAN.evaluations,
-        FETCH.records,
+        PLAN.evaluations,  # each of its cell's marker and, where it comes from the tracker, of what was fetched
         "results/costs.csv",
         MAP.check,
     output:
@@ -30,4 +28,4 @@ rule map:
     params:
         basis=MAP.basis,
     shell:
-        "{RESOMAP} map --study {STUDY} --device {MAP.device_kind}"
+        PLAN.command("map --device {MAP.device_kind}")

@@ -21,5 +21,7 @@ rule microbatch:
         classes=COSTS.classes,
         settings=MICROBATCHES.settings,
     shell:
-        "{RESOMAP} microbatch {wildcards.model} --study {STUDY} --classes {params.classes} --threads {threads}"
-        " --memory-mb {resources.mem_mb}"
+        PLAN.command(
+            "microbatch {wildcards.model} --classes {params.classes} --threads {threads}"
+            " --memory-mb {resources.mem_mb}"
+        )

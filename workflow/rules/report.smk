@@ -54,4 +54,4 @@ rule report:
         ),
     localrule: True
     shell:
-        "{RESOMAP} report --study {STUDY} --device {MAP.device_kind}"
+        PLAN.command("report --device {MAP.device_kind}")

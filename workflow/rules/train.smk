@@ -14,9 +14,11 @@ rule train:
         gpu=1,
         mem_mb=PLAN.memory_mb,
         runtime=PLAN.cluster.runtime,
-        attempt=lambda wildcards, attempt: attempt,
+        attempt=PLAN.attempt,
     params:
         fingerprint=PLAN.fingerprint,
     shell:
-        "{RESOMAP} train {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --study {STUDY}"
-        " --fingerprint {params.fingerprint} --threads {threads} --attempt {resources.attempt}"
+        PLAN.command(
+            "train {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --fingerprint {params.fingerprint}"
+            " --threads {threads} --attempt {resources.attempt}"
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 from resomap.cell import Cell
 from resomap.errors import ResomapError
 from resomap.models.fits import sizes
+from resomap.planning.images import store_file
 from resomap.study import Study
 
 # last.pt in units of the weights: model, two moments of the optimizer (AdamW; SGD has one), best weights so far.
@@ -52,7 +53,7 @@ def forecast_disk(study: Study, remaining: Sequence[Cell], at_once: int) -> Disk
     kept = sum(weights) * final + (2 * sum(states) if "last" in keep else 0)
     largest = sorted(states, reverse=True)[:at_once]
     resolutions = {cell.resolution for cell in remaining}
-    missing = [size for size in resolutions if not Path("results", "data", str(size), "store.json").exists()]
+    missing = [size for size in resolutions if not store_file(size).exists()]
     on_disk = study.config.data.on_disk
     stored = 0 if on_disk == "never" else study.data.images * study.data.channels
     images = stored * sum(size * size for size in missing)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snakemake.io import temp
 
 from resomap.cell import Cell
+from resomap.data import DATA_DIRECTORY
 from resomap.files import read_json
 from resomap.planning.engine import Engine
 
@@ -36,28 +37,28 @@ class Images:
 
     def of(self, cell: Cell) -> list[str]:
         """What a training of the cell reads; made again where what is there is not whole."""
-        place = directory(cell.resolution)
+        store = store_file(cell.resolution)
         if self._engine.is_planning and cell.resolution not in self._checked:
             self._checked.add(cell.resolution)
-            if broken := broken_file(place, SPLITS if self._keeps_train else SPLITS[1:]):
+            if broken := broken_file(store.parent, SPLITS if self._keeps_train else SPLITS[1:]):
                 print(
                     f"{broken} is not whole: the images of {cell.resolution} pixels are prepared anew", file=sys.stderr
                 )
-                self._engine.make_again(place / "store.json")
-        return [str(place / "store.json"), *([] if self._keeps_train else [str(place / "train.npy")])]
+                self._engine.make_again(store)
+        return [str(store), *([] if self._keeps_train else [str(store.with_name("train.npy"))])]
 
     def ready(self, resolutions: Collection[int]) -> list[str]:
         """The one file, if any, that says that the images of these resolutions are there."""
         if len(resolutions) > 1:
-            return [f"results/data/{'-'.join(map(str, sorted(resolutions)))}.ready"]
-        return [str(directory(resolution) / "store.json") for resolution in resolutions]
+            return [str(ready_file("-".join(map(str, sorted(resolutions)))))]
+        return [str(store_file(resolution)) for resolution in resolutions]
 
     def stores(self, wildcards: Any) -> list[str]:
         """Input of the step behind such a file of several resolutions."""
-        stores = [directory(int(resolution)) / "store.json" for resolution in wildcards.resolutions.split("-")]
+        stores = [store_file(int(resolution)) for resolution in wildcards.resolutions.split("-")]
         if self._engine.is_planning and not all(store.exists() for store in stores):
             # A run that failed leaves the file: Snakemake would not ask for what lies behind it.
-            self._engine.make_again(Path("results", "data", f"{wildcards.resolutions}.ready"))
+            self._engine.make_again(ready_file(wildcards.resolutions))
         return [str(store) for store in stores]
 
     def priority(self, wildcards: Any) -> int:
@@ -73,9 +74,14 @@ class Images:
         return at_once * (len(planned) + 1) + max(priorities, default=0)
 
 
-def directory(resolution: int) -> Path:
-    """Where the images of a resolution lie."""
-    return Path("results", "data", str(resolution))
+def store_file(resolution: int) -> Path:
+    """What says that the images of a resolution are there: they lie beside it."""
+    return DATA_DIRECTORY / str(resolution) / "store.json"
+
+
+def ready_file(resolutions: str) -> Path:
+    """What says so of several: `224-320` in one file's name."""
+    return DATA_DIRECTORY / f"{resolutions}.ready"
 
 
 def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:

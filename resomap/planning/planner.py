@@ -117,7 +117,7 @@ class Planner:
         cell = self.cell(wildcards)
         if not self._engine.is_main_process:
             return []  # the plan has seen to them, and which ones is not to be told from here: the record is away
-        wanted = sorted({cell.resolution, *self.config.resolutions})
+        wanted: Collection[int] = {cell.resolution, *self.config.resolutions}
         marker = read_marker(cell.marker) if self._ledger.is_done(cell) else None
         if marker is None:  # at its own resolution the training keeps its predictions: its images are there anyhow
             has_weights = "best" in self.config.checkpoints.keep

@@ -1,5 +1,6 @@
 """The order of trainings: predicted durations, what the configuration names, and that Snakemake follows it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, small_config, snakemake
+from conftest import MODEL, small_config, snakemake, tool
 
 from resomap.cell import Cell
 from resomap.cost.measurement import Measurement
@@ -188,3 +189,14 @@ def test_snakemake_trains_in_that_order(images: Path, tmp_path: Path) -> None:
     assert sorted(ends, key=ends.__getitem__) == [32, 64, 48]
     prepared = [(tmp_path / f"results/data/{res}/store.json").stat().st_mtime for res in (32, 48, 64)]
     assert max(prepared) < min(ends.values())
+
+
+def test_what_starts_together_starts_in_the_order_of_its_priorities(tmp_path: Path) -> None:
+    """As a cluster's queue gets it; Snakemake's own schedulers hand over in no order."""
+    rules = "rule all:\n    input: expand('{rank}', rank=[5, 2, 8, 1, 7, 3, 6, 4])\n"
+    rules += "rule each:\n    output: '{rank}'\n    priority: lambda wildcards: int(wildcards.rank)\n"
+    (tmp_path / "Snakefile").write_text(rules + "    shell: 'touch {output}'\n")
+    command = [tool("snakemake"), "--cores", "8", "--scheduler", "resomap"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert re.findall(r"output: (\d)", finished.stderr) == list("87654321")

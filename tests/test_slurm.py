@@ -4,7 +4,7 @@ import itertools
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,13 @@ def running_job(directory: Path, cell: str, epoch: int = 1) -> str | None:
     return progress.job if progress and progress.epoch >= epoch and is_alive(progress) else None
 
 
+def training(directory: Path, cells: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(cell, job) of those that train and have two epochs behind them."""
+    for cell in cells:
+        if job := running_job(directory, cell, 2):
+            yield cell, job
+
+
 def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
     lab: Cluster, images: Path, server: str, tmp_path: Path
 ) -> None:
@@ -119,6 +126,7 @@ def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
     with stand_in(server) as recorder:
         config = small_config(images, resolutions=[32, 40], seeds=[0, 1, 2, 3], experiment="on a cluster")
         config |= {"tracking": {"uri": recorder.uri, "drain_seconds": 20}, "slurm": {"cpus": 1, "partition": "gpu"}}
+        config |= {"priority": [f"{MODEL}@{size}.seed3" for size in (32, 40)]}
         output = finish(start(lab, tmp_path / "study", config, "results/test_resnet/all"))
     directory = tmp_path / "study"
     stems = {f"{MODEL}/{size}{seed}.done" for size in (32, 40) for seed in ("", ".seed1", ".seed2", ".seed3")}
@@ -132,23 +140,34 @@ def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times)), times
     asked = [body for path, body in recorder.passed_on if "runs/search" in path and b"resomap.complete` = '1'" in body]
     assert len(asked) == 1
+    # Cells that are ready together are queued in the order of their priorities; Snakemake's plugin calls sbatch twice
+    # at a time, so neighbours may change places.
+    for size in (32, 40):
+        seeds = [f"{MODEL}@{size}{seed}" for seed in (".seed3", "", ".seed1", ".seed2")]
+        jobs = [int(attempts[cells.index(cell)][0][0]) for cell in seeds]
+        assert all(abs(sorted(jobs).index(job) - place) <= 1 for place, job in enumerate(jobs)), (seeds, jobs)
     # Where to look: the plugin's log carries the cell.
     assert list(directory.glob(f".snakemake/slurm_logs/rule_train/{MODEL}_32_.seed1/*.log"))
 
 
 def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, tmp_path: Path) -> None:
-    long = {"epochs": 40, "early_stopping": {"enabled": False}}
+    long = {"epochs": 100, "early_stopping": {"enabled": False}}
     diverging = {"optimizer": "sgd", "learning_rate": 1e12, "warmup_epochs": 0, "gradient_clip": None}
     config = small_config(images, resolutions=[32, 40, 48], training=long, retries=1)
     config |= {"overrides": {f"{MODEL}@48": diverging}, "slurm": {"cpus": 1}, "checkpoints": {"every_minutes": 5}}
     directory = tmp_path / "study"
     process = start(lab, directory, config, f"results/{MODEL}/all")
-    preempted = until(lambda: running_job(directory, f"{MODEL}@32", 2))
-    node = spans(directory, f"{MODEL}@32")[0][1]
-    urgent = ("--partition", "urgent", "--nodelist", node, "--gpus", "1", "--output", "/dev/null")
-    lab.run("sbatch", *urgent, "--wrap", "sleep 2")
-    cancelled = until(lambda: running_job(directory, f"{MODEL}@40", 2))
-    lab.run("scancel", cancelled)
+    seen: dict[str, str] = {}  # whichever trains first: there is a node for one of them while the third fails
+    while len(seen) < 2:
+        cell, job = until(lambda: next(training(directory, {f"{MODEL}@32", f"{MODEL}@40"} - set(seen)), None))
+        seen[cell] = job
+        if cell == f"{MODEL}@40":
+            lab.run("scancel", job)
+        else:
+            node = spans(directory, cell)[0][1]
+            urgent = ("--partition", "urgent", "--nodelist", node, "--gpus", "1", "--output", "/dev/null")
+            lab.run("sbatch", *urgent, "--wrap", "sleep 2")
+    preempted, cancelled = seen[f"{MODEL}@32"], seen[f"{MODEL}@40"]
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 1, output  # the third cell fails, and the others do not
     assert markers(directory) == {f"{MODEL}/32.done", f"{MODEL}/40.done"}
@@ -156,7 +175,7 @@ def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, t
     assert [job for job, *_ in first] == [preempted, preempted], "the same job goes on, and no retry was spent"
     assert second[0][0] == cancelled
     assert len(second) == 2
-    for cell in (f"{MODEL}@32", f"{MODEL}@40"):
+    for cell in seen:
         assert log_of(directory, cell).count("going on at epoch") == 1, log_of(directory, cell)
     # The first attempt trained until it diverged; those after it, which Snakemake insists on, end at once.
     _, *later = spans(directory, f"{MODEL}@48")

@@ -75,10 +75,13 @@ def _status(given: argparse.Namespace) -> None:
     def collect() -> list[status.CellStatus]:
         return status.collect(fingerprints, fingerprints, report.metric, report.margin)
 
+    def forecast(statuses: list[status.CellStatus]) -> float | None:
+        return status.seconds_to_go(statuses, predictions(study).seconds)
+
     statuses = collect()
     if given.svg:
         title = f"resomap status: {study.config.experiment}"
-        status.save_svg(statuses, given.svg, title, metric=report.metric, margin=report.margin)
+        status.save_svg(statuses, given.svg, title, metric=report.metric, margin=report.margin, forecast=forecast)
     else:
         status.show(
             statuses,
@@ -87,7 +90,7 @@ def _status(given: argparse.Namespace) -> None:
             as_json=given.json,
             watch_seconds=given.watch,
             refresh=collect,
-            forecast=lambda statuses: status.seconds_to_go(statuses, predictions(study).seconds),
+            forecast=forecast,
         )
 
 

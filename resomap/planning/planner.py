@@ -183,6 +183,12 @@ class Planner:
                 cell = microbatch.cells_of(self.study, wildcards.model)[0]
             return min(memory_mb(self.study, cell, self.device_kind(), attempt), self._engine.memory_mb)
 
+    @property
+    def retries(self) -> int:
+        """How often a failed training is tried again: by the process that plans, not once more inside each job of a
+        cluster, whose memory and time are those of the attempt that failed."""
+        return self.config.retries if self._engine.is_main_process else 0
+
     @asked_often
     def attempt(self, _wildcards: Any, attempt: int) -> int:
         """Which of a train job's attempts this is, from 1; a resource, for params are reasons to run again."""

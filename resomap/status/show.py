@@ -78,7 +78,15 @@ def as_json_text(statuses: list[CellStatus], metric: str, margin: float, seconds
     )
 
 
-def save_svg(statuses: list[CellStatus], path: Path, title: str, *, metric: str, margin: float) -> None:
+def save_svg(
+    statuses: list[CellStatus],
+    path: Path,
+    title: str,
+    *,
+    metric: str,
+    margin: float,
+    forecast: Forecast = lambda _statuses: None,
+) -> None:
     """The table as a picture, 80 columns wide. Raises OSError."""
     import io
 
@@ -86,7 +94,7 @@ def save_svg(statuses: list[CellStatus], path: Path, title: str, *, metric: str,
     from rich.console import Console
 
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, highlight=False)
-    console.print(render(statuses, metric, margin, console.width))
+    console.print(render(statuses, metric, margin, console.width, forecast(statuses)))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without rich's web font: a picture that is looked at off-line asks nobody.
     template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)

@@ -7,7 +7,7 @@ rule train:
     output:
         "results/{model}/{resolution}{suffix}.done",
     priority: PLAN.priority
-    retries: PLAN.config.retries
+    retries: PLAN.retries
     threads: PLAN.threads()
     resources:
         **PLAN.cluster.training_place,

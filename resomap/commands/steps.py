@@ -9,6 +9,7 @@ from pathlib import Path
 from resomap.commands import Commands
 from resomap.errors import Interrupted, ResomapError, RunsElsewhere
 from resomap.gpu_lock import bind_gpu
+from resomap.loading import loading
 from resomap.slurm import in_words, requeue_at_time_limit
 from resomap.study import Study
 
@@ -121,8 +122,10 @@ def _fetch(given: argparse.Namespace) -> None:
 
 
 def _evaluate(given: argparse.Namespace) -> None:
-    from resomap.evaluation.step import evaluate_cell
     from resomap.log import say
+
+    with loading():
+        from resomap.evaluation.step import evaluate_cell
 
     study = Study.load(given.study)
     evaluate_cell(study, study.find(given.cell), given.threads, say)
@@ -136,7 +139,8 @@ def _cost(given: argparse.Namespace) -> None:
     measurement = Measurement(cell.model, cell.resolution, given.device)
     if given.device == "cuda":
         bind_gpu()
-    from resomap.cost.measure import measure
+    with loading():
+        from resomap.cost.measure import measure
 
     for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):
         print(f"resomap: {note}", file=sys.stderr)
@@ -147,7 +151,9 @@ def _microbatch(given: argparse.Namespace) -> None:
     if study.config.device != "cpu":
         bind_gpu()
     from resomap.log import say
-    from resomap.train.microbatch import find_microbatch
+
+    with loading():
+        from resomap.train.microbatch import find_microbatch
 
     find_microbatch(study, given.model, given.classes, given.threads, given.memory_mb * 10**6, say)
 
@@ -159,12 +165,14 @@ def _costs(given: argparse.Namespace) -> None:
 
 
 def _map(given: argparse.Namespace) -> None:
-    from resomap.map.step import make_map, words
+    with loading():
+        from resomap.map.step import make_map, words
 
     print(words(make_map(Study.load(given.study), given.device)), flush=True)
 
 
 def _report(given: argparse.Namespace) -> None:
-    from resomap.report.step import make_report
+    with loading():
+        from resomap.report.step import make_report
 
     print(f"report: {make_report(Study.load(given.study), given.device)}", flush=True)

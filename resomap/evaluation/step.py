@@ -16,6 +16,7 @@ from resomap.evaluation.predictions import Predictions, SplitPredictions
 from resomap.evaluation.uncertainty import image_intervals
 from resomap.files import write_json
 from resomap.gpu_lock import bind_gpu
+from resomap.loading import loading
 from resomap.marker import is_valid, read_marker
 from resomap.metrics import confusion, measure, per_class
 from resomap.study import Study
@@ -98,7 +99,8 @@ class _Evaluation:
         if self._study.config.device != "cpu":
             bind_gpu(self._say)
         # Imported here: where everything is kept, the step needs neither a GPU nor torch.
-        from resomap.evaluation.compute import Evaluator
+        with loading():
+            from resomap.evaluation.compute import Evaluator
 
         return Evaluator.open(self._study, self._cell, self._marker, self._threads, DATA_DIRECTORY)
 

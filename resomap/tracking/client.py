@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resomap.loading import loading
 from resomap.marker import whole
 from resomap.tracking.completed import MARKER_TAG
 from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
@@ -41,7 +42,8 @@ def connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from mlflow import MlflowClient
+    with loading():
+        from mlflow import MlflowClient
 
     if not uri.startswith("sqlite:"):
         return MlflowClient(tracking_uri=uri)

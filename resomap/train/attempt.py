@@ -6,6 +6,7 @@ Light, so that an attempt with nothing to do ends at once, and so that the GPU i
 from resomap import shelf
 from resomap.errors import Interrupted
 from resomap.gpu_lock import bind_gpu
+from resomap.loading import loading
 from resomap.marker import is_valid, read_marker
 from resomap.train.lock import cell_lock
 from resomap.train.request import Request, refuse_hopeless_retry
@@ -31,7 +32,8 @@ def train_cell(request: Request) -> None:
         if config.device != "cpu":
             # After the cell's lock: who waits for another training of this cell keeps no GPU from others.
             bind_gpu(request.say, stop_waiting=lambda: signals.received is not None)
-        from resomap.train.cell import run_training
+        with loading():
+            from resomap.train.cell import run_training
 
         if signals.received is not None:
             raise Interrupted(f"{signals.name} before the first step: nothing was begun")

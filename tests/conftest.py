@@ -28,6 +28,12 @@ MODEL = "test_resnet"  # timm's tiny network for tests: 0.5 million parameters
 RESOLUTION = 32
 
 
+def pytest_configure() -> None:
+    # Threads that wait for each other give the processor away: spinning, as on a machine of one's own, two trainings
+    # at a time with two threads each took three times as long. Read when torch is loaded; children inherit it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=6, help="kill -9s of the long resume test")
 

@@ -14,6 +14,7 @@ from resomap.cli import parser
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "config" / "README.md"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+OWN_FOLDERS = ("resomap", "workflow", "profiles", "tests", "docs", "config", "benchmarks", r"snakemake_\w+")
 # What a command of a page names and a checkout has not: a study of the reader's own.
 OWN_STUDY = {"models": ["resnet18"], "resolutions": [32], "device": "cpu"}
 
@@ -71,6 +72,12 @@ def test_a_snakemake_command_can_be_planned(command: str, tmp_path: Path) -> Non
     assert planned.returncode == 0, planned.stderr
     output = planned.stdout + planned.stderr
     assert trainings(output) > 0 or "rule cost:" in output or "rule data:" in output, output
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_files_of_the_repository_that_are_named_exist(page: Path) -> None:
+    named = re.findall(rf"`((?:{'|'.join(OWN_FOLDERS)})/[\w./-]*)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

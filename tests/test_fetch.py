@@ -12,6 +12,7 @@ from test_workflow import trainings
 from resomap.files import read_json, write_json
 from resomap.train.checkpoint import load_sealed
 
+pytestmark = pytest.mark.xdist_group("fetch")  # what is fetched is trained once: the tests run in one process
 NAMES = ("predictions.npz", "history.csv", "config.yaml", "environment.json")
 
 

@@ -159,7 +159,15 @@ class TestOrder:
         assert sorted(order.priority(cell, cells) for cell in cells) == list(range(1, 9))
         assert order.priority(study.cell("vgg16", 224), cells) == 9
 
-    @pytest.mark.parametrize(("named", "sentence"), [("vgg99", "did you mean"), ("vgg11@big", "models, resolutions")])
+    @pytest.mark.parametrize("named", [MODEL, "32", f"{MODEL}@32", f"{MODEL}@32.seed1"])
+    def test_models_resolutions_and_cells_can_be_named(self, images: Path, named: str) -> None:
+        config = Study.open(small_config(images, resolutions=[32, 64], seeds=[0, 1], priority=[named])).config
+        assert config.priority == [named]
+
+    @pytest.mark.parametrize(
+        ("named", "sentence"),
+        [("vgg99", "did you mean"), *((name, "models, resolutions") for name in ("vgg11@big", "vgg11@64.seedx"))],
+    )
     def test_a_name_that_is_none_is_one_sentence(self, images: Path, named: str, sentence: str) -> None:
         with pytest.raises(ResomapError, match=sentence):
             Study.open(small_config(images, priority=[named]))

@@ -21,6 +21,7 @@ from resomap.files import read_json
 from resomap.train.device import cpu_name
 
 OTHER = "test_efficientnet"
+of_one_grid = pytest.mark.xdist_group("grid")  # which is trained once: its tests run in one process
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,13 @@ def done_grid(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     assert finished.returncode == 0, finished.stderr
     assert re.search(r"^(Use|Undecided) .* at (32|48) px", finished.stdout, re.MULTILINE), finished.stdout
     return directory, config
+
+
+@of_one_grid
+def test_groups_of_tests_hold_together(request: pytest.FixtureRequest) -> None:
+    """A pytest-xdist that does not fit its pytest spreads them, which costs time and a second Slurm cluster."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@grid")
 
 
 def test_a_cpu_is_said_once_where_a_gpu_was_possible(images: Path, tmp_path: Path) -> None:
@@ -78,6 +86,7 @@ def test_the_line_on_which_snakemakes_own_parser_crashes(images: Path, tmp_path:
     assert markers(tmp_path) == {f"{MODEL}/32.done", f"{OTHER}/40.done"}
 
 
+@of_one_grid
 def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[str, Any]]) -> None:
     directory, config = done_grid
     stems = {f"{model}/{res}{seed}.done" for model in (MODEL, OTHER) for res in (32, 48) for seed in ("", ".seed1")}
@@ -106,6 +115,7 @@ def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[s
     assert json.dumps(json.loads(status.stdout)).count('"done"') >= 8
 
 
+@of_one_grid
 def test_the_report_of_the_grid_is_drawn_and_snakemakes_own_report_has_its_figures(
     done_grid: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -124,6 +134,7 @@ def test_the_report_of_the_grid_is_drawn_and_snakemakes_own_report_has_its_figur
         assert look.page.locator("#disagreements img, #data img").count() > 0
 
 
+@of_one_grid
 def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -> None:
     from mlflow import MlflowClient
 
@@ -145,6 +156,7 @@ def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -
     assert stored == {"config.yaml", "environment.json", "figures", "history.csv", "predictions.npz"}
 
 
+@of_one_grid
 def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) -> None:
     from mlflow import MlflowClient
 
@@ -161,6 +173,7 @@ def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) 
     assert len(client.get_metric_history(run_id, "val/loss")) == 1
 
 
+@of_one_grid
 def test_changed_settings_train_anew_and_going_back_trains_nothing(
     done_grid: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -174,6 +187,7 @@ def test_changed_settings_train_anew_and_going_back_trains_nothing(
     assert trainings(back.stdout + back.stderr) == 0
 
 
+@of_one_grid
 def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """The hard case for Snakemake: the store has to be made anew for one cell, its neighbours are done."""
     directory, config = done_grid
@@ -192,6 +206,7 @@ def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str
         (tmp_path / "checkpoints").rename(checkpoints)
 
 
+@of_one_grid
 def test_an_evaluation_that_is_gone_is_missed_behind_a_map_that_is_there(
     done_grid: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

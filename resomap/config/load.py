@@ -15,6 +15,7 @@ from resomap.errors import ResomapError
 T = TypeVar("T", bound=BaseModel)
 
 OVERRIDE_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*)?")
+PRIORITY_TARGET = re.compile(r"[1-9][0-9]*|[^@\s/]+(@[1-9][0-9]*(\.seed[0-9]+)?)?")  # a single cell too
 
 
 def load_config(*paths: Path) -> Config:
@@ -52,10 +53,10 @@ def parse_config(values: Mapping[str, Any]) -> Config:
             )
         training_for(config, target)
     for name in config.priority:
-        if not name.isdigit() and not OVERRIDE_TARGET.fullmatch(name):
+        if not PRIORITY_TARGET.fullmatch(name):
             raise ResomapError(
                 f"the configuration's priority has '{name}', and must have models, resolutions or cells, "
-                "for example vgg11, 224 or vgg11@224"
+                "for example vgg11, 224, vgg11@224 or vgg11@224.seed1"
             )
     return config
 

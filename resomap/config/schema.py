@@ -297,8 +297,8 @@ class Config(Section):
     skip_completed: bool = key(True, "ask the tracker for cells that are complete there")
     priority: Names = key(
         [],
-        "what trains first: models, resolutions and cells (`vgg11`, `224`, `vgg11@224`) in this order; the others "
-        "follow, the longest first",
+        "what trains first: models, resolutions and cells (`vgg11`, `224`, `vgg11@224`, `vgg11@224.seed1`) in this "
+        "order; the others follow, the longest first",
     )
     retries: Count = key(1, "how often a cell is tried again after a failure that may pass", ge=0)
     data: Data = section(Data, "which images")

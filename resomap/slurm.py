@@ -5,6 +5,7 @@ then asks Slurm to put its own job back into the queue: the same job goes on fro
 waits for that job, spends none of its `retries`.
 """
 
+import math
 import os
 import re
 import shutil
@@ -13,6 +14,9 @@ from collections.abc import Callable
 
 # Slurm looks at its clock every half minute or so, and may send the early signal up to a minute too soon.
 EARLY_SECONDS = 90
+LOOK_SECONDS = 30  # between two looks
+START_SECONDS = 30  # until a job's training listens to signals
+SHORTEST_LEAD = 10
 SECONDS = 20  # for a question to the controller
 
 
@@ -27,9 +31,14 @@ def in_words() -> str:
     return f", Slurm job {job} on {os.environ.get('SLURMD_NODENAME', 'an unknown node')}" if job else ""
 
 
-def signal_lead(grace_seconds: float) -> int:
-    """Seconds before the time limit at which the signal is asked for: time to end the step, save and requeue."""
-    return round(grace_seconds) + 30
+def signal_lead(grace_seconds: float, limit_minutes: float = math.inf) -> int:
+    """Seconds before the time limit at which the signal is asked for: time to end the step, save and requeue.
+
+    Less where the limit is a minute or two. Slurm sends the signal once, as soon as its next look would be too late:
+    asked for 60 s before a limit of one minute, it comes before there is a training to get it.
+    """
+    latest = 60 * limit_minutes - LOOK_SECONDS - START_SECONDS
+    return round(max(SHORTEST_LEAD, min(grace_seconds + 30, latest)))
 
 
 def requeue_at_time_limit(grace_seconds: float, say: Callable[[str], None]) -> bool:

@@ -40,6 +40,7 @@ def older(server: str) -> Any:
     return make
 
 
+@pytest.mark.slow
 def test_listed_then_adopted_by_choice(older: Any, server: str, study_in: Callable[..., Study]) -> None:
     study = study_in(
         experiment="older", resolutions=[32, 40, 48, 56], training={"batch_size": 5}, tracking={"uri": server}

@@ -40,6 +40,7 @@ SMALL = [
 NUMBER = r"([\d.,]+)"
 
 
+@pytest.mark.slow
 def test_all_parts_of_a_small_benchmark(tmp_path: Path) -> None:
     output, script = tmp_path / "bench.md", tmp_path / "train.py"
     script.write_text(STAND_IN)
@@ -74,6 +75,7 @@ def figure(cell: str) -> float:
     return float(cell.split()[0].replace(",", ""))
 
 
+@pytest.mark.slow
 def test_photos_take_the_place_of_the_small_images(tmp_path: Path) -> None:
     done = command("resomap", "bench", *SMALL, "--parts", "inputs", "--photos", "700", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -81,6 +83,7 @@ def test_photos_take_the_place_of_the_small_images(tmp_path: Path) -> None:
     assert {Image.open(file).size for file in write_colour(tmp_path / "photos", 2, side=700).files} == {(700, 700)}
 
 
+@pytest.mark.slow
 def test_a_script_that_fails_is_one_sentence(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text("raise SystemExit('train.py: error: no such option')")

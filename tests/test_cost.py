@@ -397,6 +397,7 @@ def planned(directory: Path, config: dict[str, Any], *words: str) -> int:
     return len(re.findall(r"^rule cost:", listed.stdout + listed.stderr, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_table_without_images_or_training_and_what_measures_it_anew(images: Path, tmp_path: Path) -> None:
     config = small_config(images, resolutions=[32, 48], cost={"seconds": 0.1, "least_runs": 3})
     finished = snakemake("results/costs.csv", "--cores", "2", directory=tmp_path, config=config)

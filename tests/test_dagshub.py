@@ -110,6 +110,7 @@ def test_a_netrc_entry_and_mlflows_file_count_as_for_mlflows_client(
     assert "eW91" not in repr(access(tracking, address))
 
 
+@pytest.mark.slow
 def test_a_cell_is_trained_there_and_skipped_by_another_copy(dagshub: StandIn, images: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()

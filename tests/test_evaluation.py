@@ -285,6 +285,7 @@ def jobs(directory: Path, config: dict[str, Any], *words: str) -> dict[str, int]
     return {name: names.count(name) for name in names}
 
 
+@pytest.mark.slow
 def test_the_workflow_evaluates_what_is_missing_and_trains_nothing(place: tuple[Path, dict[str, Any]]) -> None:
     directory, config = place
     target = f"results/{MODEL}/32.evaluation.json"

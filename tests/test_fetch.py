@@ -12,7 +12,8 @@ from test_workflow import trainings
 from resomap.files import read_json, write_json
 from resomap.train.checkpoint import load_sealed
 
-pytestmark = pytest.mark.xdist_group("fetch")  # what is fetched is trained once: the tests run in one process
+# What is fetched is trained once: the tests run in one process.
+pytestmark = [pytest.mark.xdist_group("fetch"), pytest.mark.slow]
 NAMES = ("predictions.npz", "history.csv", "config.yaml", "environment.json")
 
 

@@ -176,6 +176,7 @@ def test_a_child_that_outlives_its_job_keeps_no_device(gpus: Callable[..., None]
         os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_four_cells_on_four_gpus_run_at_once_each_bound_to_its_own_before_torch_is_imported(
     gpus: Callable[..., None], images: Path, tmp_path: Path
 ) -> None:
@@ -197,6 +198,7 @@ def test_four_cells_on_four_gpus_run_at_once_each_bound_to_its_own_before_torch_
     assert "one of 4" in log
 
 
+@pytest.mark.slow
 def test_more_jobs_than_gpus_or_cores_are_told_of(gpus: Callable[..., None], images: Path, tmp_path: Path) -> None:
     gpus(1)
     work, seen = tmp_path / "work", tmp_path / "seen"

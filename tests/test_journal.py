@@ -278,6 +278,7 @@ def killer(door: StandIn, at: int, victim: list[BaseProcess]) -> None:
     door.trouble = trouble
 
 
+@pytest.mark.slow
 def test_a_sender_killed_at_every_request_loses_and_repeats_nothing(
     server: str, door: StandIn, forks: ForkServerContext, tmp_path: Path
 ) -> None:

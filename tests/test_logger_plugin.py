@@ -207,6 +207,7 @@ def test_nothing_to_do_and_a_locked_directory_are_named(project: Path) -> None:
     assert "LockException" in run(project, "-F", rc=1)
 
 
+@pytest.mark.slow
 def test_quiet_and_verbose_are_heard(project: Path) -> None:
     assert run(project, "-F", "-q", "all") == ""
     shown = run(project, "-F", "-q")

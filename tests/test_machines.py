@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import MODEL, ROOT, environment_with, small_config, snakemake, tool
 from test_workflow import markers, trainings
 
@@ -12,6 +13,7 @@ from resomap.files import read_json
 MODELS = [MODEL, "test_efficientnet", "test_vit"]
 
 
+@pytest.mark.slow
 def test_three_machines_and_one_tracker_make_one_map(server: str, images: Path, tmp_path: Path) -> None:
     config = small_config(
         images,

@@ -85,6 +85,7 @@ def train_all(study: Study) -> None:
         measure(measurement, study, 2, 1, 10**9)
 
 
+@pytest.mark.slow
 def test_the_resolution_at_which_a_texture_becomes_visible_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +107,7 @@ def test_the_resolution_at_which_a_texture_becomes_visible_is_found(
     assert [one.best_test_resolution for one in found.squares if one.resolution == 96] == [96]
 
 
+@pytest.mark.slow
 def test_where_resolution_has_no_effect_none_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = map_of(tmp_path, slope, [24, 32, 48], [0, 1, 2], margin=0.05)

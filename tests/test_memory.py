@@ -39,6 +39,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 def test_freed_memory_is_kept_and_not_got_anew_page_by_page() -> None:
     def faults(word: str) -> int:
         done = subprocess.run([sys.executable, "-c", FAULTS, word], capture_output=True, text=True, check=True)
@@ -68,6 +69,7 @@ def find(directory: Path, most_images: str) -> dict[str, Any]:
 
 
 class TestAuto:
+    @pytest.mark.slow
     def test_what_fits_is_what_the_training_takes_and_keeps(
         self, study_in: Callable[..., Study], tmp_path: Path
     ) -> None:
@@ -107,6 +109,7 @@ class TestAuto:
             microbatch.require(larger, larger.cells()[0])
         assert microbatch.read(study_in(tmp_path, training={**AUTO, "amp": "bf16"}), MODEL) is None
 
+    @pytest.mark.slow
     def test_where_one_image_is_too_much_the_cell_fails_for_good(
         self, study_in: Callable[..., Study], tmp_path: Path
     ) -> None:
@@ -121,6 +124,7 @@ class TestAuto:
         assert failure["permanent"] is True
         assert "GiB are free" in failure["reason"]
 
+    @pytest.mark.slow
     def test_a_real_limit_halves_it_and_says_what_was_needed(
         self, study_in: Callable[..., Study], tmp_path: Path
     ) -> None:
@@ -136,6 +140,7 @@ class TestAuto:
         assert 1 <= sizes[1] <= 32
         assert all("of 1.0 GiB are free" in tried["reason"] for tried in content["tried"] if not tried["fits"])
 
+    @pytest.mark.slow
     def test_the_workflow_finds_it_once_a_model(self, images: Path, tmp_path: Path) -> None:
         config = small_config(images, resolutions=[32, 48], training={"epochs": 1, "microbatch": "auto"})
         markers = [f"results/{MODEL}/{res}.done" for res in (32, 48)]

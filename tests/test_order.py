@@ -186,6 +186,7 @@ def test_what_snakemake_asks_of_each_job_is_looked_up_once(study: Study, monkeyp
     assert len(reads) <= len(study.cells()) + 4
 
 
+@pytest.mark.slow
 def test_snakemake_trains_in_that_order(images: Path, tmp_path: Path) -> None:
     config = small_config(images, resolutions=[32, 48, 64], training={"epochs": 1})
     where: dict[str, Any] = {"directory": tmp_path, "config": config}

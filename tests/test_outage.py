@@ -55,6 +55,7 @@ def train(directory: Path) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_what_was_written_during_an_outage_arrives_by_sync(
     away: tuple[Path, int], study_in: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_what_was_written_during_an_outage_arrives_by_sync(
     assert_same_bits(End.of(calm), End.of(here))
 
 
+@pytest.mark.slow
 def test_the_next_snakemake_sends_what_is_unsent_without_waiting_for_it(
     server: str, images: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +118,7 @@ def test_the_next_snakemake_sends_what_is_unsent_without_waiting_for_it(
     assert run.data.tags["resomap.complete"] == "1"
 
 
+@pytest.mark.slow
 def test_a_node_without_a_network_is_sent_for(server: str, study_in: Callable[..., Study], tmp_path: Path) -> None:
     """The courier beside `snakemake` on the head node shows the training alive, and tells of its end."""
     long = {"epochs": 5000, "early_stopping": {"enabled": False}}
@@ -145,6 +148,7 @@ def test_a_node_without_a_network_is_sent_for(server: str, study_in: Callable[..
     assert found.data.tags["resomap.reason"].startswith("SIGTERM")
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_from_some_moment_on_gets_the_rest_later(
     server: str, study_in: Callable[..., Study], tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def test_what_is_missing_is_named_and_the_rest_is_drawn(written: Callable[..., S
         assert all(chart["marks"] for chart in look.charts())
 
 
+@pytest.mark.slow
 def test_a_map_of_other_trainings_is_made_anew(written: Callable[..., Study]) -> None:
     study = written()
     make_map(study)
@@ -253,6 +254,7 @@ def test_images_that_are_gone_leave_their_names(written: Callable[..., Study], i
     assert "data:image" not in chapter("data")
 
 
+@pytest.mark.slow
 def test_default_grid_is_below_8_mb_and_all_of_it_is_drawn(written: Callable[..., Study]) -> None:
     sizes = [224, 256, 320, 384, 512]
     study = written(models=MANY_MODELS, resolutions=sizes, seeds=[0], epochs=25)
@@ -269,6 +271,7 @@ def test_default_grid_is_below_8_mb_and_all_of_it_is_drawn(written: Callable[...
         assert look.complaints == []
 
 
+@pytest.mark.slow
 def test_of_many_classes_those_are_shown_that_matter(written: Callable[..., Study]) -> None:
     study = written(seeds=[0], epochs=400)
     random = np.random.default_rng(1)

@@ -27,6 +27,7 @@ def uninterrupted(study_in: Callable[..., Study], tmp_path: Path) -> End:
     return End.of(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_disk", ["always", "never"])
 def test_kill_9_at_random_moments(
     uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path, on_disk: str
@@ -52,6 +53,7 @@ def test_kill_9_at_random_moments(
     assert not list(last(directory).parent.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
 def test_signal_saves_and_the_same_command_goes_on(
     number: signal.Signals, uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path
@@ -70,6 +72,7 @@ def test_signal_saves_and_the_same_command_goes_on(
     assert_same_bits(uninterrupted, End.of(directory))
 
 
+@pytest.mark.slow
 def test_without_grace_the_checkpoint_before_stands(
     uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_second_kind_of_signal_ends_at_once(study_in: Callable[..., Study], tm
     assert process.wait(timeout=60) in (128 + signal.SIGTERM, 128 + signal.SIGUSR1)
 
 
+@pytest.mark.slow
 def test_a_second_trainer_waits_and_sees_the_cell_as_done(study_in: Callable[..., Study], tmp_path: Path) -> None:
     directory = tmp_path / "two"
     study_in(directory, training=SLOW)
@@ -124,6 +128,7 @@ def test_a_lost_marker_comes_back_without_training(study_in: Callable[..., Study
     assert marker.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_settings_set_the_checkpoint_aside_and_find_it_again(
     study_in: Callable[..., Study], tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def of_another_version(path: Path) -> None:
     save_sealed(path, {**on_cpu(load_sealed(path)), "format": 99})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -138,6 +139,7 @@ def train_short_of_memory(directory: Path, where: str) -> "subprocess.CompletedP
     return subprocess.run(words, cwd=directory, env=environment_with(), capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_out_of_memory_in_an_update_is_not_repeated_but_resumed_to_the_bit(
     study_in: Callable[..., Study], tmp_path: Path, whole: End
 ) -> None:
@@ -152,6 +154,7 @@ def test_out_of_memory_in_an_update_is_not_repeated_but_resumed_to_the_bit(
     assert_same_bits(whole, end)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_microbatch_and_is_not_exact(
     study_in: Callable[..., Study], tmp_path: Path, whole: End
 ) -> None:
@@ -201,6 +204,7 @@ def test_a_full_disk_loses_a_save_and_not_the_training(
     assert not list(small_disk.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_without_room_for_the_result_it_fails_in_one_sentence_and_goes_on_later(
     small_disk: Path, study_in: Callable[..., Study], tmp_path: Path, whole: End
 ) -> None:
@@ -283,6 +287,7 @@ def test_the_lock_tells_who_holds_it_and_that_it_lives(study_in: Callable[..., S
     process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["validation", "last evaluation"])
 def test_a_signal_in_an_evaluation_is_obeyed_at_its_next_batch(
     phase: str, study_in: Callable[..., Study], tmp_path: Path, whole: End
@@ -320,6 +325,7 @@ sys.exit(main(["train", {CELL!r}, "--threads", "1"]))
     assert_same_bits(whole, End.of(tmp_path))
 
 
+@pytest.mark.slow
 def test_compressed_checkpoints_are_smaller_exact_and_torchs_own(
     study_in: Callable[..., Study], tmp_path: Path, whole: End, killed: Path
 ) -> None:
@@ -337,6 +343,7 @@ def test_compressed_checkpoints_are_smaller_exact_and_torchs_own(
     assert all(torch.equal(plain["model"][name], whole.best[name]) for name in whole.best)
 
 
+@pytest.mark.slow
 def test_results_of_other_settings_are_set_aside_and_come_back(images: Path, tmp_path: Path) -> None:
     config = small_config(images, training=TRAINING)
     changed = {**config, "training": {**config["training"], "learning_rate": 0.01}}

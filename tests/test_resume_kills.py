@@ -60,6 +60,7 @@ def faulty(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", RECIPES)
 def test_killed_at_random_moments(
     model: str, study_in: Callable[..., Study], tmp_path: Path, request: pytest.FixtureRequest
@@ -93,6 +94,7 @@ def test_killed_at_random_moments(
     assert not list(killed.rglob("checkpoints/**/.*.tmp"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_operation_of_a_save(
     study_in: Callable[..., Study], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

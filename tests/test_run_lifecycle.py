@@ -54,6 +54,7 @@ def end(process: "subprocess.Popen[str]") -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_training_looks_alive_then_dead_and_goes_on_in_the_same_run(
     server: str, tracking: dict[str, Any], study_in: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_failure_is_told_with_its_reason(
     assert "resomap.complete" not in run.data.tags
 
 
+@pytest.mark.slow
 def test_of_two_places_one_trains_and_the_other_gives_way(
     server: str, tracking: dict[str, Any], study_in: Callable[..., Study], images: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_of_two_places_one_trains_and_the_other_gives_way(
     assert study.fingerprint(study.find(CELL)) == note.fingerprint
 
 
+@pytest.mark.slow
 def test_what_was_finished_elsewhere_meanwhile_is_taken_over(
     server: str, tracking: dict[str, Any], study_in: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -187,6 +190,7 @@ def test_what_was_finished_elsewhere_meanwhile_is_taken_over(
     assert read_json(there / f"{STEM}.done")["origin"] == "local"
 
 
+@pytest.mark.slow
 def test_two_that_begin_at_the_same_moment_agree(
     server: str, tracking: dict[str, Any], study_in: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -210,6 +214,7 @@ def test_two_that_begin_at_the_same_moment_agree(
             end(process)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_complete_before_it_could_say_so_is_told_by_sync(
     server: str, tracking: dict[str, Any], study_in: Callable[..., Study], tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def environment(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return make
 
 
+@pytest.mark.slow
 def test_the_token_is_found_nowhere_after_a_success(
     images: Path, tmp_path: Path, environment: Callable[[str], dict[str, str]]
 ) -> None:
@@ -92,6 +93,7 @@ def test_the_token_is_found_nowhere_after_a_success(
     assert leaks(work, behind) == []
 
 
+@pytest.mark.slow
 def test_the_token_is_found_nowhere_after_failures(
     images: Path, tmp_path: Path, environment: Callable[[str], dict[str, str]]
 ) -> None:

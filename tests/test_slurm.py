@@ -20,12 +20,13 @@ from test_workflow import markers
 
 from resomap.files import read_json
 from resomap.progress import Progress, is_alive
-from resomap.slurm import parse_duration
+from resomap.slurm import parse_duration, signal_lead
 
 pytestmark = [
     pytest.mark.xdist_group("slurm"),  # one cluster: its tests follow each other in one process
     pytest.mark.skipif(slurm_cluster.why_not() is not None, reason=str(slurm_cluster.why_not())),
     pytest.mark.timeout(1200),
+    pytest.mark.slow,
 ]
 STARTED: "list[subprocess.Popen[str]]" = []
 
@@ -194,9 +195,9 @@ def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, t
 
 
 def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images: Path, tmp_path: Path) -> None:
-    # The signal comes after 25 to 55 s: less than this takes on a fast machine, and often enough on a slow one.
-    config = small_config(images, training={"epochs": 1000, "early_stopping": {"enabled": False}}, retries=0)
-    config |= {"slurm": {"cpus": 1, "max_runtime": 1}, "checkpoints": {"grace_seconds": 5}}
+    # The signal comes after 20 to 50 s: less than this takes on a fast machine, and often enough on a slow one.
+    config = small_config(images, training={"epochs": 700, "early_stopping": {"enabled": False}}, retries=0)
+    config |= {"slurm": {"cpus": 1, "max_runtime": 1}}
     directory = tmp_path / "study"
     process = start(lab, directory, config, f"results/{MODEL}/32.done")
     job = until(lambda: running_job(directory, f"{MODEL}@32"))
@@ -207,7 +208,7 @@ def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images
     assert len(attempts) >= 2, log_of(directory, f"{MODEL}@32")
     assert {job for job, *_ in attempts} == {job}
     assert "it is back in the queue, and goes on from the checkpoint" in log_of(directory, f"{MODEL}@32")
-    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 1000
+    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 700
 
 
 def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, images: Path, tmp_path: Path) -> None:
@@ -285,3 +286,12 @@ def test_a_node_that_dies_gives_its_job_to_the_other(lab: Cluster, images: Path,
 )
 def test_slurms_durations(text: str, seconds: int | None) -> None:
     assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("grace", "limit", "lead"), [(30, 1440, 60), (30, 2, 60), (5, 2, 35), (120, 2, 60), (30, 1, 10)]
+)
+def test_the_signal_leaves_time_to_save_and_does_not_come_before_the_training(
+    grace: float, limit: int, lead: int
+) -> None:
+    assert signal_lead(grace, limit) == lead

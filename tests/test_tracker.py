@@ -52,6 +52,7 @@ def make_run(client: Any, study: Study, cell: Cell, status: str = "FINISHED", /,
     return run
 
 
+@pytest.mark.slow
 def test_what_one_copy_finished_is_skipped_by_another(server: str, images: Path, tmp_path: Path) -> None:
     tracking = {"uri": server, "drain_seconds": 60}
     config = small_config(images, resolutions=[32, 48], training={"epochs": 1}, tracking=tracking)
@@ -82,6 +83,7 @@ def test_what_one_copy_finished_is_skipped_by_another(server: str, images: Path,
     assert trainings(asked_not.stdout + asked_not.stderr) == 2
 
 
+@pytest.mark.slow
 def test_a_cell_forgotten_in_the_tracker_is_taken_over_by_nobody(server: str, images: Path, tmp_path: Path) -> None:
     tracking = {"uri": server, "drain_seconds": 60}
     config = small_config(images, experiment="forget", training={"epochs": 1}, tracking=tracking)
@@ -101,6 +103,7 @@ def test_a_server_that_is_away_costs_one_line(images: Path, tmp_path: Path) -> N
     assert listed.stderr.count("is not asked: nothing listens there; start it, or check tracking.uri") == 1
 
 
+@pytest.mark.slow
 def test_a_dead_tracker_delays_the_end_by_drain_seconds_at_most(images: Path, tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -117,6 +120,7 @@ def test_a_dead_tracker_delays_the_end_by_drain_seconds_at_most(images: Path, tm
     assert "Traceback" not in unsent.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "targets",
     [

@@ -43,6 +43,7 @@ def test_groups_of_tests_hold_together(request: pytest.FixtureRequest) -> None:
         assert request.node.nodeid.endswith("@grid")
 
 
+@pytest.mark.slow
 def test_a_cpu_is_said_once_where_a_gpu_was_possible(images: Path, tmp_path: Path) -> None:
     config = small_config(images, device="auto", seeds=[0, 1], training={"epochs": 1})
     finished = snakemake(directory=tmp_path, config=config, CUDA_VISIBLE_DEVICES="")
@@ -70,6 +71,7 @@ def test_default_grid_lists_exactly_40_trainings(tmp_path: Path) -> None:
     assert all("threads: 2" in job and "gpu=1" in job for job in details)
 
 
+@pytest.mark.slow
 def test_the_line_on_which_snakemakes_own_parser_crashes(images: Path, tmp_path: Path) -> None:
     config = small_config(images, training={"epochs": 1})
     words = ("--cores", "1", "--resources", "gpu=1", f"results/{MODEL}/32.done")
@@ -87,6 +89,7 @@ def test_the_line_on_which_snakemakes_own_parser_crashes(images: Path, tmp_path:
 
 
 @of_one_grid
+@pytest.mark.slow
 def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[str, Any]]) -> None:
     directory, config = done_grid
     stems = {f"{model}/{res}{seed}.done" for model in (MODEL, OTHER) for res in (32, 48) for seed in ("", ".seed1")}
@@ -116,6 +119,7 @@ def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[s
 
 
 @of_one_grid
+@pytest.mark.slow
 def test_the_report_of_the_grid_is_drawn_and_snakemakes_own_report_has_its_figures(
     done_grid: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -135,6 +139,7 @@ def test_the_report_of_the_grid_is_drawn_and_snakemakes_own_report_has_its_figur
 
 
 @of_one_grid
+@pytest.mark.slow
 def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -> None:
     from mlflow import MlflowClient
 
@@ -157,6 +162,7 @@ def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -
 
 
 @of_one_grid
+@pytest.mark.slow
 def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) -> None:
     from mlflow import MlflowClient
 
@@ -174,6 +180,7 @@ def test_sync_sends_what_is_unsent_once(done_grid: tuple[Path, dict[str, Any]]) 
 
 
 @of_one_grid
+@pytest.mark.slow
 def test_changed_settings_train_anew_and_going_back_trains_nothing(
     done_grid: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -188,6 +195,7 @@ def test_changed_settings_train_anew_and_going_back_trains_nothing(
 
 
 @of_one_grid
+@pytest.mark.slow
 def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """The hard case for Snakemake: the store has to be made anew for one cell, its neighbours are done."""
     directory, config = done_grid
@@ -207,6 +215,7 @@ def test_lost_images_do_not_retrain_what_is_done(done_grid: tuple[Path, dict[str
 
 
 @of_one_grid
+@pytest.mark.slow
 def test_an_evaluation_that_is_gone_is_missed_behind_a_map_that_is_there(
     done_grid: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -222,6 +231,7 @@ def test_an_evaluation_that_is_gone_is_missed_behind_a_map_that_is_there(
     assert "Nothing to be done" in snakemake("-n", directory=directory, config=config).stdout
 
 
+@pytest.mark.slow
 def test_another_image_trains_anew_by_one_command(images: Path, tmp_path: Path) -> None:
     own = tmp_path / "images"
     shutil.copytree(images, own)
@@ -244,6 +254,7 @@ def test_another_image_trains_anew_by_one_command(images: Path, tmp_path: Path) 
         assert after["content_digest"] != content["content_digest"]
 
 
+@pytest.mark.slow
 def test_stored_images_that_are_not_whole_are_made_again(images: Path, tmp_path: Path) -> None:
     config = small_config(images)
     array = tmp_path / "results" / "data" / "32" / "train.npy"
@@ -259,6 +270,7 @@ def test_stored_images_that_are_not_whole_are_made_again(images: Path, tmp_path:
         shutil.rmtree(tmp_path / "checkpoints")
 
 
+@pytest.mark.slow
 def test_training_images_that_need_not_be_kept(images: Path, tmp_path: Path) -> None:
     config = small_config(images, resolutions=[32, 40], data={"keep_train": False})
     finished = snakemake("--cores", "2", directory=tmp_path, config=config)
@@ -335,6 +347,7 @@ def test_required_tracker_that_is_away_stops_the_grid(images: Path, tmp_path: Pa
     assert not markers(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_failed_cell_leaves_the_others_running(images: Path, tmp_path: Path) -> None:
     diverging = {"optimizer": "sgd", "learning_rate": 1e12, "warmup_epochs": 0, "gradient_clip": None}
     config = small_config(
@@ -369,6 +382,7 @@ def test_a_failed_cell_leaves_the_others_running(images: Path, tmp_path: Path) -
     assert markers(tmp_path) == {f"{MODEL}/32.done", f"{OTHER}/32.done"}
 
 
+@pytest.mark.slow
 def test_bad_images_fail_once_with_a_report(images: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     draw_images(folder, 12)
@@ -405,6 +419,7 @@ def in_training(images: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Pope
     process.wait(timeout=120)
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_snakemake_one_command_goes_on(in_training: Any) -> None:
     """The training survives as an orphan; the second call removes the stale locks, waits for it and is done."""
     first, directory, config = in_training
@@ -418,6 +433,7 @@ def test_after_kill_9_of_snakemake_one_command_goes_on(in_training: Any) -> None
     assert (directory / "results" / MODEL / "32.log").read_text().count("epoch 40/40") == 1
 
 
+@pytest.mark.slow
 def test_a_failure_that_may_pass_is_tried_again_and_goes_on(in_training: Any) -> None:
     """The trainer is killed from outside, as by a full memory; `retries` is 1 by default."""
     first, directory, _ = in_training
@@ -437,6 +453,7 @@ def test_a_failure_that_may_pass_is_tried_again_and_goes_on(in_training: Any) ->
     assert second_asked > 1.4 * first_asked
 
 
+@pytest.mark.slow
 def test_a_living_neighbours_lock_is_not_removed(in_training: Any) -> None:
     first, directory, config = in_training
     second = snakemake(directory=directory, config=config)

@@ -67,7 +67,7 @@ class Cluster:
 
     @asked_often
     def _training_extra(self, wildcards: Any) -> str:
-        lead = signal_lead(self._planner.config.checkpoints.grace_seconds)
+        lead = signal_lead(self._planner.config.checkpoints.grace_seconds, self._config.max_runtime)
         words = [f"--signal=TERM@{lead}", "--requeue"]
         if self._engine.is_planning and not self._engine.is_dry_run:
             cell = self._planner.cell(wildcards)

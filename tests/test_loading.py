@@ -1,0 +1,33 @@
+"""What is imported under `loading` is looked at by no collector; what comes afterwards is collected as ever."""
+
+import subprocess
+import sys
+
+CODE = """
+import gc, weakref
+from resomap.loading import loading
+
+class Knot:
+    def __init__(self):
+        self.itself = self
+
+with loading():
+    assert not gc.isenabled()
+    with loading():
+        pass
+    assert not gc.isenabled(), "the inner one leaves it as it was"
+    import email.message
+frozen = gc.get_freeze_count()
+assert gc.isenabled() and frozen > 1000
+with loading():  # nothing new: garbage is not to be kept for ever
+    import email.message
+assert gc.get_freeze_count() <= frozen
+knot = weakref.ref(Knot())
+gc.collect()
+assert knot() is None
+"""
+
+
+def test_the_collector_rests_for_as_long_as_something_is_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

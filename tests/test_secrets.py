@@ -135,7 +135,12 @@ def test_a_killed_training_leaves_no_token(
     assert leaks(tmp_path) == []
 
 
-def test_the_checkout_holds_no_token() -> None:
+def test_the_checkout_holds_no_token(tmp_path: Path) -> None:
     """The tests' own tokens stand in the tests alone."""
-    tracked = subprocess.run(["git", "grep", "-l", TOKEN], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    assert set(tracked) <= {"tests/test_secrets.py"}
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout of git's")
+    pattern = tmp_path / "pattern"  # not on the command line: another test looks at those
+    pattern.write_text(TOKEN)
+    words = ["git", "grep", "-l", "-F", "-f", str(pattern)]
+    tracked = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert tracked == ["tests/test_secrets.py"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from resomap.commands import Commands
 from resomap.errors import ResomapError
 from resomap.files import write_text
+from resomap.loading import loading
 from resomap.study import Study
 
 
@@ -115,8 +116,9 @@ def _forget(given: argparse.Namespace) -> None:
 
 
 def _predict(given: argparse.Namespace) -> int:
-    from resomap import predict
-    from resomap.evaluation.weights import Weights
+    with loading():
+        from resomap import predict
+        from resomap.evaluation.weights import Weights
 
     if given.top < 1:
         raise ResomapError(f"--top {given.top} shows nothing; give 1 or more")

@@ -15,7 +15,7 @@ from resomap.errors import ResomapError
 T = TypeVar("T", bound=BaseModel)
 
 OVERRIDE_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*)?")
-PRIORITY_TARGET = re.compile(r"[1-9][0-9]*|[^@\s/]+(@[1-9][0-9]*(\.seed[0-9]+)?)?")  # a single cell too
+PRIORITY_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*(\.seed[0-9]+)?)?")  # a resolution and a single seed too
 
 
 def load_config(*paths: Path) -> Config:

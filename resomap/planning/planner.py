@@ -185,8 +185,10 @@ class Planner:
 
     @property
     def retries(self) -> int:
-        """How often a failed training is tried again: by the process that plans, not once more inside each job of a
-        cluster, whose memory and time are those of the attempt that failed."""
+        """How often a failed training is tried again, by the process that plans.
+
+        Inside its job on a cluster it is not: that one has the memory and the time of the attempt that failed.
+        """
         return self.config.retries if self._engine.is_main_process else 0
 
     @asked_often

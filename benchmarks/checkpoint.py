@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.images import draw_images
-from resomap import shelf
-from resomap.bench.checkpoints import Stall, checkpoint_stall
+from resomap.bench.checkpoint_stall import Stall, checkpoint_stall
 from resomap.bench.ratios import median_and_range
-from resomap.study import Study
-from resomap.train.checkpoint import load_sealed, on_cpu, save_sealed
+from resomap.cells import archive
+from resomap.cells.study import Study
+from resomap.compute.checkpoint import load_sealed, on_cpu, save_sealed
 
 RESOLUTION, IMAGES = 32, 160
 EVERY_MINUTES = 1 / 3
@@ -58,7 +58,7 @@ def _print_table(directory: Path, model: str, stall: Stall) -> None:
             ("save, beside the training", _seconds(lambda: save_sealed(Path("copy.pt"), copy))),
             ("load and verify `last.pt`, copied into a state", _seconds(lambda: on_cpu(load_sealed(last)))),
             ("load and verify `best.pt`", _seconds(lambda: load_sealed(best))),
-            ("find out what a cell's directory holds", _seconds(lambda: shelf.held_fingerprint(cell), unit="ms")),
+            ("find out what a cell's directory holds", _seconds(lambda: archive.held_fingerprint(cell), unit="ms")),
         ]
     rows.append(("a save makes the training longer by", f"{median_and_range(stall.a_save, '.1f')} s"))
     rows.append(("... of the default interval", median_and_range(stall.shares(), ".1%")))

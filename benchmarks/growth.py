@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from resomap.bench.planning import BARE, OPTIONS, call, compare_planning, grid, plan_words, snakemake
-from resomap.marker import SCHEMA, write_marker
-from resomap.study import Study
+from resomap.bench.plan_time import BARE, OPTIONS, call, compare_planning, grid, plan_words, snakemake
+from resomap.cells.marker import SCHEMA, write_marker
+from resomap.cells.study import Study
 
 ROUND_SECONDS = 60
 

@@ -22,12 +22,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from resomap.cell import Cell
+from resomap.cells.cell import Cell
+from resomap.cells.study import Study
 from resomap.config.schema import DEFAULT_MODELS
+from resomap.estimates.duration import Durations
+from resomap.estimates.order import Order
 from resomap.models.fits import size_of
-from resomap.planning.duration import Durations
-from resomap.planning.order import Order
-from resomap.study import Study
 
 GPUS = (1, 4, 8)
 # Seconds of a training step an image at 224 pixels: the fastest of three steps of four images, bfloat16, two cores of
@@ -151,9 +151,9 @@ def measure() -> None:
     """Print the fastest of three training steps of four images, in seconds an image."""
     import torch
 
-    from resomap.evaluate import autocast
+    from resomap.compute.device import choose_device, precision, prepare_backend
+    from resomap.compute.inference import autocast
     from resomap.models.build import build_model, logits
-    from resomap.train.device import choose_device, precision, prepare_backend
 
     device = choose_device("cpu")
     prepare_backend(device, False, 2)

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from resomap.bench.ratios import Paired, median_and_range
+from resomap.compute.device import Device, choose_device, precision, prepare_backend
+from resomap.compute.inference import autocast
+from resomap.compute.normalisation import in_layout
 from resomap.config import Training
-from resomap.evaluate import autocast
-from resomap.inputs import in_layout
 from resomap.models.build import build_model, logits
-from resomap.train.device import Device, choose_device, precision, prepare_backend
 from resomap.train.objective import make_optimizer
 
 

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from benchmarks.images import draw_images
-from resomap.bench.material import prepare_study
-from resomap.bench.training import train_once
+from resomap.bench.test_images import prepare_study
+from resomap.bench.train_process import train_once
 
 MODEL, RESOLUTION, IMAGES = "test_resnet", 64, 400
 

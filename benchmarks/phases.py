@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resomap.bench.material import study_of, write_grey
+from resomap.bench.test_images import study_of, write_grey
 
 # The phases of the loop: functions whose time it is with all that they call, as (end of the file's name, function),
 # and whose calls of them count.

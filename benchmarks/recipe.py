@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from resomap.bench.ratios import median_and_range
+from resomap.cells.study import CURRENT, Study
+from resomap.core.files import read_json, write_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.elpv import elpv_root
 from resomap.data.manifest import Manifest
-from resomap.files import read_json, write_json
-from resomap.study import CURRENT, Study
 
 MODEL, RESOLUTION = "resnet18", 64
 BARE = "a bare loop"

@@ -22,8 +22,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from resomap.cells.study import Study
 from resomap.config.load import load_config
-from resomap.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = "Benchmark"

@@ -1,15 +1,14 @@
 """The command `resomap`: finds the subcommand, and turns a user's mistake into one sentence."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from resomap import __version__
-from resomap.commands import Commands
-from resomap.commands.people import add_people
-from resomap.commands.steps import add_steps
-from resomap.errors import ResomapError
+from resomap.commands import PEOPLE, STEPS, Commands
+from resomap.core.errors import ResomapError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +32,6 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="resomap", description="Which model, at which input resolution?")
     made.add_argument("--version", action="version", version=f"resomap {__version__}")
     commands = Commands(made)
-    add_people(commands)
-    add_steps(commands)
+    for name in (*PEOPLE, *STEPS):
+        importlib.import_module(f"resomap.commands.{name}").add(commands)
     return made

@@ -4,9 +4,9 @@ Snakemake imports this in every run of the environment, whatever the workflow, a
 them all: until it is needed, nothing is imported but the standard library and Snakemake's plugin interface.
 """
 
-from snakemake_logger_plugin_resomap import arguments
+from resomap.planning import argv
 from snakemake_logger_plugin_resomap.handler import LogHandler
 
 __all__ = ["LogHandler"]
 
-arguments.apply()
+argv.apply()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
-from resomap.progress import Progress, duration, figures
+from resomap.cells.progress import Progress, duration, figures
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -120,10 +120,10 @@ class LogHandler(LogHandlerBase):
                     self._bars = None
             self._sweep.settle()
             if self._is_asked("all"):
-                from snakemake_logger_plugin_resomap import arguments
+                from resomap.planning import argv
                 from snakemake_logger_plugin_resomap.summary import summary
 
-                self._write("\n" + summary(self._sweep, arguments.typed))
+                self._write("\n" + summary(self._sweep, argv.typed))
         super().close()
 
     def _book(self, record: logging.LogRecord) -> str | None:
@@ -173,7 +173,7 @@ class LogHandler(LogHandlerBase):
         return f"[{job.number}/{self._sweep.trainings}] {job.name}" if job.cell and self._sweep else job.name
 
     def _finished(self, job: "Job", now: float) -> str:
-        from resomap.progress import duration
+        from resomap.cells.progress import duration
 
         if self._sweep is None or not job.outputs:
             return ""

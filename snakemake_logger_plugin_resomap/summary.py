@@ -1,7 +1,7 @@
 """The last lines of a run: completed, failed, remaining, and the command that resumes each failed cell."""
 
-from resomap.progress import duration
-from snakemake_logger_plugin_resomap.arguments import resume_command
+from resomap.cells.progress import duration
+from resomap.planning.argv import resume_command
 from snakemake_logger_plugin_resomap.sweep import Job, Sweep
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resomap.cell import Cell
-from resomap.errors import Interrupted
-from resomap.files import read_json
-from resomap.progress import Failure, Progress, duration
+from resomap.cells.cell import Cell
+from resomap.cells.progress import Failure, Progress, duration
+from resomap.core.errors import Interrupted
+from resomap.core.files import read_json
 from resomap.tracking.elsewhere import Elsewhere
 
 TRAIN_RULE = "train"

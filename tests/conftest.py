@@ -18,10 +18,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from resomap.cells.study import CURRENT, Study
 from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import make_manifest
 from resomap.data.prepare import prepare_images
-from resomap.study import CURRENT, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "test_resnet"  # timm's tiny network for tests: 0.5 million parameters

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from conftest import MODEL, RESOLUTION
 
-from resomap.files import read_json
-from resomap.train.checkpoint import load_sealed
+from resomap.compute.checkpoint import load_sealed
+from resomap.core.files import read_json
 
 
 @dataclass

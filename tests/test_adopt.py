@@ -10,12 +10,12 @@ import pytest
 from conftest import MODEL, command, snakemake
 from test_workflow import trainings
 
-from resomap.adopt import Adoption
-from resomap.errors import ResomapError
-from resomap.files import read_json
-from resomap.foreign import meanings, our_metrics
-from resomap.marker import is_valid, read_marker
-from resomap.study import Study
+from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.study import Study
+from resomap.commands.adoption import Adoption
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json
+from resomap.tracking.metric_names import meanings, our_metrics
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_run_of_another_experiment_is_copied_once(older: Any, server: str, stu
 def test_the_local_database_gives_the_marker_at_once(study_in: Callable[..., Study]) -> None:
     study = study_in()
     from resomap.tracking.client import connect
-    from resomap.tracking.tracker import tracking_uri
+    from resomap.tracking.rest import tracking_uri
 
     client = connect(tracking_uri(study.config.tracking))
     place = client.create_experiment(study.config.experiment)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.cli import get_argument_parser
 
-from snakemake_logger_plugin_resomap import options
-from snakemake_logger_plugin_resomap.arguments import MARKER, apply, is_ours, resume_command, rewrite
+from resomap.planning import argv_options as options
+from resomap.planning.argv import MARKER, apply, is_ours, resume_command, rewrite
 
 PARSER = get_argument_parser()
 DRY_DEFAULTS = "--keep-going --cores 8"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config.schema import Augment
-from resomap.inputs import Normalisation, in_layout, on_device, to_unit_range
 from resomap.train.augment import BRIGHTNESS, COLUMNS, CONTRAST, ERASE, HFLIP, TURN, VFLIP, augment, flip, mix
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import pytest
 from conftest import MODEL, command
 from PIL import Image
 
-from resomap.bench.material import write_colour
 from resomap.bench.ratios import Paired
+from resomap.bench.test_images import write_colour
 
 # Says of an epoch what timm's train.py says of it, and what it was asked to do.
 STAND_IN = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resomap.train.checkpoint import DamagedCheckpoint, load_last, load_sealed, save_sealed
+from resomap.compute.checkpoint import DamagedCheckpoint, load_last, load_sealed, save_sealed
 
 
 def content(step: int = 0) -> dict[str, object]:
@@ -91,7 +91,7 @@ def test_disk_full_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> N
     script = f"""
 import resource, signal, torch
 from pathlib import Path
-from resomap.train.checkpoint import BackgroundSaver
+from resomap.compute.checkpoint import BackgroundSaver
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 saver = BackgroundSaver(Path({str(tmp_path)!r}) / "last.pt", print)

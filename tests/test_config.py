@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from snakemake.cli import parse_config as snakemake_values
 from snakemake.utils import update_config
 
+from resomap.commands.config_documents import config_readme, config_schema, config_yaml, drifted, write_documents
 from resomap.config import Config, Training, load_config, merge, parse_config
-from resomap.config.document import config_readme, config_schema, config_yaml, drifted, write_documents
 from resomap.config.load import training_for
-from resomap.config.mistakes import shown
+from resomap.config.messages import shown
 from resomap.config.schema import DEFAULT_MODELS
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -21,21 +21,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from resomap.cells.measurement import Measurement, class_count
+from resomap.cells.study import Study
+from resomap.compute.device import Device
 from resomap.config import parse_config
 from resomap.config.schema import DEFAULT_MODELS, Cost, Data
-from resomap.cost import memory
-from resomap.cost.batch import find_best_batch
-from resomap.cost.inference import Inference, ready_network
+from resomap.core.files import read_json
+from resomap.cost import peak_memory
+from resomap.cost.best_batch import find_best_batch
+from resomap.cost.cost_table import COLUMNS, write_table
+from resomap.cost.forward_pass import Inference, ready_network
 from resomap.cost.measure import measure
-from resomap.cost.measurement import Measurement, class_count
-from resomap.cost.operations import Operations, count_operations, parameter_count, weights_bytes
-from resomap.cost.table import COLUMNS, write_table
 from resomap.cost.timing import Quartiles, time_runs
-from resomap.files import read_json
 from resomap.models.build import construct
+from resomap.models.operations import Operations, count_operations, parameter_count, weights_bytes
 from resomap.models.survey import entry_of
-from resomap.study import Study
-from resomap.train.device import Device
 
 CPU = torch.device("cpu")
 PAGE = ROOT / "docs" / "cost.md"
@@ -179,7 +179,7 @@ def test_memory_of_a_known_pass() -> None:
     images = torch.randn(1, 64, 128, 128)
     run = partial(nn.Upsample(scale_factor=4), images)
     run()
-    peak = memory.peak_memory_bytes(run, CPU, images.nbytes)
+    peak = peak_memory.peak_memory_bytes(run, CPU, images.nbytes)
     assert peak is not None
     assert peak - images.nbytes == pytest.approx(64 * 2**20, rel=0.1)
 
@@ -193,7 +193,7 @@ def test_memory_that_an_earlier_pass_freed_hides_nothing() -> None:
 
     torch.ones(30 * 2**18)  # freed, it raises the size below which glibc keeps blocks
     run()
-    peak = memory.peak_memory_bytes(run, CPU, 0)
+    peak = peak_memory.peak_memory_bytes(run, CPU, 0)
     assert peak == pytest.approx(40 * 2**20, rel=0.1)
 
 
@@ -378,7 +378,7 @@ def test_classes_are_counted_without_opening_an_image(tmp_path: Path) -> None:
 
 def test_planning_imports_nothing_heavy() -> None:
     heavy = "[name for name in ('torch', 'timm', 'numpy', 'PIL', 'mlflow') if name in sys.modules]"
-    code = f"import sys, resomap.cost.plan; print({heavy})"
+    code = f"import sys, resomap.planning.rules.cost; print({heavy})"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 

@@ -18,9 +18,9 @@ from dagshub_stand_in import StandIn, stand_in
 from test_workflow import markers, trainings
 
 from resomap.config.schema import Tracking
-from resomap.files import read_json
-from resomap.tracking.access import access, credentials
-from resomap.tracking.tracker import tracking_uri
+from resomap.core.files import read_json
+from resomap.tracking.credentials import access, credentials
+from resomap.tracking.rest import tracking_uri
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "owner/repo"

@@ -11,8 +11,8 @@ import pytest
 
 import resomap
 from resomap.config.schema import Data, Split
+from resomap.core.errors import ResomapError
 from resomap.data.identity import data_identity
-from resomap.errors import ResomapError
 
 OTHER_SHARES = Split(train=0.6, val=0.2, test=0.2)
 
@@ -178,7 +178,7 @@ def test_without_the_package_elpv_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "resomap").symlink_to(package)
     code = (
         "from resomap.config.schema import Data\nfrom resomap.data.identity import data_identity\n"
-        "from resomap.errors import ResomapError\n"
+        "from resomap.core.errors import ResomapError\n"
         "try:\n    data_identity(Data())\nexcept ResomapError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from resomap.config.schema import Data
+from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.data.manifest import Manifest, make_manifest
 from resomap.data.pool import in_order
-from resomap.errors import PermanentFailure, ResomapError
 
 
 def picture(path: Path, seed: int, side: int = 12, channels: int = 3) -> Path:

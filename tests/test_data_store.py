@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from resomap.config.schema import Data
+from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.data.decode import decode, resize
 from resomap.data.manifest import make_manifest
 from resomap.data.prepare import prepare_images
 from resomap.data.store import Store
-from resomap.errors import PermanentFailure, ResomapError
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_disk_that_fills_up_is_one_sentence(images: Path) -> None:
     mounted.mkdir()
     code = (
         "import os, shutil, sys\nfrom pathlib import Path\nfrom resomap.data.prepare import prepare_images\n"
-        "from resomap.errors import ResomapError\n"
+        "from resomap.core.errors import ResomapError\n"
         "disk = Path(sys.argv[2]); shutil.copy(Path(sys.argv[1], 'manifest.json'), disk)\n"
         "(disk / '50').mkdir()\n"
         "spare = shutil.disk_usage(disk).free - 40 * 50 * 50 * 3\n"

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from conftest import command, draw_images
 
+from resomap.cells.study import Study
 from resomap.config import parse_config
-from resomap.doctor.data import look_at_data
+from resomap.doctor.data_check import look_at_data
 from resomap.doctor.finding import Finding
-from resomap.doctor.machine import look_at_disk
-from resomap.doctor.slurm import look_at_slurm
-from resomap.doctor.tracker import look_at_tracker
-from resomap.study import Study
+from resomap.doctor.machine_check import look_at_disk
+from resomap.doctor.slurm_check import look_at_slurm
+from resomap.doctor.tracker_check import look_at_tracker
 
 
 def doctor(directory: Path, text: str, **environment: str) -> tuple[int, str]:
@@ -63,7 +63,7 @@ def test_a_disk_that_is_too_small_or_closed(tmp_path: Path, monkeypatch: pytest.
     config = parse_config({"data": {"source": "images"}, "resolutions": [32]})
     assert {level for level, _ in levels(look_at_disk(config))} == {"ok"}
     huge = parse_config({"data": {"source": "images"}, "resolutions": list(range(8, 4097, 1))})
-    monkeypatch.setattr("resomap.doctor.machine.CHECKPOINTS", 1e18)
+    monkeypatch.setattr("resomap.doctor.machine_check.CHECKPOINTS", 1e18)
     found = list(look_at_disk(huge))
     assert [one.level for one in found].count("bad") >= 1
     assert "free some space" in found[-1].remedy

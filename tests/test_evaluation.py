@@ -14,24 +14,23 @@ import torch
 from conftest import MODEL, small_config, snakemake
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from resomap import shelf
-from resomap.cell import Cell
+from resomap.cells import archive, evaluation_record
+from resomap.cells.cell import Cell
+from resomap.cells.marker import read_marker
+from resomap.cells.predictions import Predictions
+from resomap.cells.study import CURRENT, Study
+from resomap.commands.forget import forget
+from resomap.compute.checkpoint import load_sealed
+from resomap.compute.metrics import calibration_error, confusion, measure, per_class
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json, write_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.decode import decode, resize
 from resomap.data.manifest import make_manifest
 from resomap.data.prepare import prepare_images
-from resomap.errors import ResomapError
-from resomap.evaluation import record
-from resomap.evaluation.compute import Evaluator
-from resomap.evaluation.predictions import Predictions
-from resomap.evaluation.step import evaluate_cell
-from resomap.files import read_json, write_json
-from resomap.forget import forget
-from resomap.marker import read_marker
-from resomap.metrics import calibration_error, confusion, measure, per_class
-from resomap.study import CURRENT, Study
+from resomap.evaluation.evaluation_writer import evaluate_cell
+from resomap.evaluation.evaluator import Evaluator
 from resomap.train.attempt import train_cell
-from resomap.train.checkpoint import load_sealed
 from resomap.train.request import Request
 
 FIXED = "vit_tiny_patch16_224"  # built for one input size, and takes no other
@@ -80,7 +79,7 @@ def evaluated(study: Study, cell: Cell, *resolutions: int) -> dict[str, Any]:
     if resolutions:
         study = widened(study, *resolutions)
     evaluate_cell(study, cell, 1, lambda _sentence: None)
-    return read_json(record.record_path(cell))
+    return read_json(evaluation_record.record_path(cell))
 
 
 def widened(study: Study, *resolutions: int) -> Study:
@@ -91,7 +90,7 @@ def widened(study: Study, *resolutions: int) -> Study:
 def missing(study: Study, cell: Cell) -> list[int]:
     marker = read_marker(cell.marker)
     assert marker is not None
-    return record.missing(cell, marker, study.config.resolutions)
+    return evaluation_record.missing(cell, marker, study.config.resolutions)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -142,7 +141,7 @@ def test_own_resolution_is_the_markers_and_another_is_computed(study: Study, cel
     best = load_sealed(cell.checkpoints / "best.pt")
     network = timm.create_model(best["name"], **best["options"]).eval()
     network.load_state_dict(best["model"])
-    kept = Predictions.load(record.predictions_path(cell, 48))
+    kept = Predictions.load(evaluation_record.predictions_path(cell, 48))
     assert kept is not None
     for split, part in kept.splits.items():
         pixels = np.stack([resize(decode(images / name), 48, "center") for name in part.names])
@@ -164,22 +163,22 @@ def test_own_resolution_is_the_markers_and_another_is_computed(study: Study, cel
 def test_a_new_resolution_computes_itself_only(study: Study, cell: Cell) -> None:
     evaluated(study, cell)
     assert missing(study, cell) == []
-    kept = record.predictions_path(cell, 48)
+    kept = evaluation_record.predictions_path(cell, 48)
     before = stamp(kept)
     wide = widened(study, 32, 40, 48, 56)
     assert missing(wide, cell) == [40, 56]
     prepare_images(DATA_DIRECTORY, 40, 1)
     with pytest.raises(ResomapError, match="56 holds no prepared images"):
         evaluate_cell(wide, cell, 1, lambda _sentence: None)
-    computed = stamp(record.predictions_path(cell, 40))  # a failure costs the pair that failed
+    computed = stamp(evaluation_record.predictions_path(cell, 40))  # a failure costs the pair that failed
     prepare_images(DATA_DIRECTORY, 56, 1)
     said: list[str] = []
     evaluate_cell(wide, cell, 1, said.append)
     assert said == [f"{MODEL}@32: evaluating at 56 px"]
     assert stamp(kept) == before
-    assert stamp(record.predictions_path(cell, 40)) == computed
+    assert stamp(evaluation_record.predictions_path(cell, 40)) == computed
     assert missing(wide, cell) == []
-    assert set(read_json(record.record_path(cell))["test_resolutions"]) == {"32", "40", "48", "56"}
+    assert set(read_json(evaluation_record.record_path(cell))["test_resolutions"]) == {"32", "40", "48", "56"}
     # A narrower configuration, with no images but those of the training, forgets nothing.
     shutil.rmtree(DATA_DIRECTORY / "48")
     assert set(evaluated(study, cell, 32)["test_resolutions"]) == {"32", "40", "48", "56"}
@@ -189,7 +188,7 @@ def test_a_new_resolution_computes_itself_only(study: Study, cell: Cell) -> None
 def test_predictions_that_do_not_count_are_computed_again(study: Study, cell: Cell, what: str) -> None:
     first = evaluated(study, cell)
     for resolution in (32, 48):
-        path = record.predictions_path(cell, resolution)
+        path = evaluation_record.predictions_path(cell, resolution)
         kept = Predictions.load(path)
         assert kept is not None
         if what == "another training":
@@ -214,12 +213,12 @@ def test_a_network_for_one_size_says_so(study: Study) -> None:
     assert content["test_resolutions"]["32"]["test"]["metrics"]["accuracy"] is not None
     assert content["test_resolutions"]["48"] is None
     assert content["unavailable"]["48"].startswith(f"{FIXED}, built for 32 px, does not take 48 px: ")
-    assert not record.predictions_path(cell, 48).exists()
+    assert not evaluation_record.predictions_path(cell, 48).exists()
     assert missing(study, cell) == []
 
 
 def test_without_weights_there_is_a_reason_until_they_arrive(study: Study, cell: Cell, tmp_path: Path) -> None:
-    best, own = cell.checkpoints / "best.pt", record.predictions_path(cell, 32)
+    best, own = cell.checkpoints / "best.pt", evaluation_record.predictions_path(cell, 32)
     shutil.move(best, tmp_path / "best.pt")
     content = evaluated(study, cell)
     assert content["test_resolutions"]["32"]["val"]["metrics"]["accuracy"] is not None
@@ -231,7 +230,7 @@ def test_without_weights_there_is_a_reason_until_they_arrive(study: Study, cell:
     assert missing(study, cell) == [48]
     assert evaluated(study, cell)["test_resolutions"]["48"]["val"]["metrics"]["accuracy"] is not None
     # And where the predictions of the training are not here either, as for a cell that only the tracker knows:
-    for path in (best, own, record.predictions_path(cell, 48)):
+    for path in (best, own, evaluation_record.predictions_path(cell, 48)):
         path.unlink()
     assert missing(study, cell) == [32, 48]
     content = evaluated(study, cell)
@@ -242,7 +241,7 @@ def test_without_weights_there_is_a_reason_until_they_arrive(study: Study, cell:
 
 def test_weights_count_by_their_training_wherever_they_lie(study: Study, cell: Cell) -> None:
     marker = read_json(cell.marker)
-    shelf.put_aside(cell, marker["fingerprint"])
+    archive.put_aside(cell, marker["fingerprint"])
     assert not (cell.checkpoints / "best.pt").exists()
     assert evaluated(study, cell)["test_resolutions"]["48"] is not None
     # The same settings trained once more by hand: the old weights are another training's.
@@ -326,6 +325,6 @@ def test_a_record_is_strict_json_and_goes_with_its_cell(study: Study, cell: Cell
     def refuse(text: str) -> Callable[[], None]:
         raise AssertionError(text)
 
-    json.loads(record.record_path(cell).read_text(), parse_constant=refuse)
+    json.loads(evaluation_record.record_path(cell).read_text(), parse_constant=refuse)
     forget(study, cell, in_tracker=False)
     assert not list(cell.marker.parent.glob("32.*"))

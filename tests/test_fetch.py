@@ -9,8 +9,8 @@ from conftest import MODEL, command, free_port, small_config, snakemake
 from mlflow import MlflowClient
 from test_workflow import trainings
 
-from resomap.files import read_json, write_json
-from resomap.train.checkpoint import load_sealed
+from resomap.compute.checkpoint import load_sealed
+from resomap.core.files import read_json, write_json
 
 # What is fetched is trained once: the tests run in one process.
 pytestmark = [pytest.mark.xdist_group("fetch"), pytest.mark.slow]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import MODEL, environment_with, small_config, snakemake
 
-from resomap.gpus import may_have_gpu, visible_gpus
+from resomap.machine.gpus import may_have_gpu, visible_gpus
 
 SIMULATED = Path(__file__).with_name("simulated_gpus")
 UUIDS = [f"GPU-{digit * 8}-0000-0000-0000-000000000000" for digit in "abcd"]
@@ -21,7 +21,7 @@ SUFFIXES = ["", ".seed1", ".seed2", ".seed3"]
 # What a job does before it imports torch; it says which device it has, and keeps it until its input ends.
 BIND = """
 import sys
-from resomap.gpu_lock import bind_gpu
+from resomap.machine.gpu_lock import bind_gpu
 gpu = bind_gpu(lambda sentence: print("#", sentence, flush=True))
 print(gpu.handle if gpu else "none", flush=True)
 sys.stdin.read()
@@ -158,7 +158,7 @@ def test_a_killed_job_frees_its_device_and_a_waiting_one_takes_it(
 def test_a_child_that_outlives_its_job_keeps_no_device(gpus: Callable[..., None], tmp_path: Path) -> None:
     gpus(1)
     code = (
-        "import subprocess; from resomap.gpu_lock import bind_gpu; print(bind_gpu().handle);"
+        "import subprocess; from resomap.machine.gpu_lock import bind_gpu; print(bind_gpu().handle);"
         "print(subprocess.Popen(['sleep', '60'], stdout=-3, start_new_session=True).pid, flush=True)"
     )
     told = subprocess.run([sys.executable, "-c", code], env=environment_with(), stdout=subprocess.PIPE, timeout=60)
@@ -220,7 +220,7 @@ def test_more_jobs_than_gpus_or_cores_are_told_of(gpus: Callable[..., None], ima
 @pytest.mark.skipif(not may_have_gpu(), reason="needs an NVIDIA GPU")
 def test_a_real_gpu_is_bound_and_computes(job: Callable[..., "subprocess.Popen[str]"]) -> None:
     code = (
-        "from resomap.gpu_lock import bind_gpu; gpu = bind_gpu(); import torch;"
+        "from resomap.machine.gpu_lock import bind_gpu; gpu = bind_gpu(); import torch;"
         "print(torch.cuda.device_count(), float(torch.ones(2, device='cuda').sum()))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

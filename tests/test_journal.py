@@ -20,7 +20,7 @@ import pytest
 from dagshub_stand_in import StandIn, Visit, stand_in
 from mlflow import MlflowClient
 
-from resomap.evaluation.predictions import Predictions, SplitPredictions
+from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.tracking.client import connect
 from resomap.tracking.journal import Journal, read_events
 from resomap.tracking.sender import Busy, Receipt, Sender, is_sent, receipt_path, sent_run_id
@@ -247,7 +247,9 @@ def send(journal: str, uri: str, experiment: str) -> None:
 def forks() -> ForkServerContext:
     """Processes that have mlflow imported already, so that a kill hits the sending and not the import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.tracking.client", "resomap.tracking.sender", "resomap.tracking.figures"])
+    context.set_forkserver_preload(
+        ["mlflow.tracking.client", "resomap.tracking.sender", "resomap.tracking.run_figures"]
+    )
     return context
 
 

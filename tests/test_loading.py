@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import gc, weakref
-from resomap.loading import loading
+from resomap.core.gc_control import loading
 
 class Knot:
     def __init__(self):

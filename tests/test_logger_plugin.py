@@ -16,15 +16,15 @@ from pathlib import Path
 import pyte
 import pytest
 
-from resomap.progress import Failure, Progress
-from snakemake_logger_plugin_resomap.arguments import MARKER
+from resomap.cells.progress import Failure, Progress
+from resomap.planning.argv import MARKER
 from snakemake_logger_plugin_resomap.sweep import Sweep, describe, ending
 
 # Stands in for the trainer: writes its files, so that the lines can be read without waiting for a training.
 TRAINER = """
 import json, os, sys, time
 from pathlib import Path
-from resomap.progress import Failure, Progress
+from resomap.cells.progress import Failure, Progress
 name, behaviour, out = sys.argv[1:]
 stem = Path(out).with_suffix("")
 beside = lambda extension: Path(f"{stem}.{extension}")

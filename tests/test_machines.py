@@ -8,7 +8,7 @@ import pytest
 from conftest import MODEL, ROOT, environment_with, small_config, snakemake, tool
 from test_workflow import markers, trainings
 
-from resomap.files import read_json
+from resomap.core.files import read_json
 
 MODELS = [MODEL, "test_efficientnet", "test_vit"]
 

@@ -12,22 +12,22 @@ import pytest
 from conftest import MODEL, ROOT, command, small_config
 from PIL import Image
 
-from resomap.cell import Cell
-from resomap.cost.measurement import Measurement
-from resomap.evaluation import record
-from resomap.evaluation.predictions import EVALUATED, Predictions, SplitPredictions
-from resomap.evaluation.step import evaluate_cell
+from resomap.cells import evaluation_record
+from resomap.cells.cell import Cell
+from resomap.cells.marker import write_marker
+from resomap.cells.measurement import Measurement
+from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
+from resomap.cells.study import CURRENT, Study
+from resomap.compute.metrics import measure
+from resomap.core.files import read_json, write_json
+from resomap.evaluation.evaluation_writer import evaluate_cell
 from resomap.evaluation.uncertainty import image_intervals
-from resomap.files import read_json, write_json
-from resomap.map.basis import SUMMARY, is_current
-from resomap.map.document import Map, Square
-from resomap.map.evidence import gather
-from resomap.map.step import make_map, words
-from resomap.marker import write_marker
-from resomap.metrics import measure
 from resomap.statistics import Sample
 from resomap.statistics.simulation import World
-from resomap.study import CURRENT, Study
+from resomap.summary.basis import SUMMARY, is_current
+from resomap.summary.content import Map, Square
+from resomap.summary.evidence import gather
+from resomap.summary.summary_writer import make_map, words
 
 SIZES = (32, 48, 64)
 QUALITIES = dict(zip(SIZES, (0.70, 0.90, 0.90), strict=True))
@@ -73,7 +73,7 @@ def finish(
     }
     fingerprint = study.fingerprint(cell)
     found = Predictions(fingerprint, f"uid-{cell.name}", list(classes), parts)
-    found.save(record.predictions_path(cell, cell.resolution))
+    found.save(evaluation_record.predictions_path(cell, cell.resolution))
     metrics = {
         f"{split}/{name}": value
         for split, part in parts.items()
@@ -176,7 +176,7 @@ def test_choices_are_made_on_validation_and_the_test_split_only_reports(grid: Gr
     study = grid(seeds=1)
     for size, quality in zip(SIZES, (0.9, 0.7, 0.7), strict=True):  # the test split says the opposite
         cell = study.cell(MODEL, size)
-        kept = Predictions.load(record.predictions_path(cell, size))
+        kept = Predictions.load(evaluation_record.predictions_path(cell, size))
         assert kept is not None
         other = World({(MODEL, size): quality}, 6_000, 1).draw(np.random.default_rng(9))[0][MODEL, size][0]
         samples = {
@@ -225,14 +225,14 @@ def test_what_is_missing_is_named_and_the_rest_is_there(grid: Grid) -> None:
     study = grid(seeds=2)
     first, second, third = (study.cell(MODEL, size, 1) for size in SIZES)
     first.marker.unlink()
-    record.record_path(second).unlink()
-    kept = Predictions.load(record.predictions_path(third, 64))
+    evaluation_record.record_path(second).unlink()
+    kept = Predictions.load(evaluation_record.predictions_path(third, 64))
     assert kept is not None
     others = {
         split: SplitPredictions([f"x{name}" for name in part.names], part.labels, part.probabilities)
         for split, part in kept.splits.items()
     }
-    Predictions(kept.fingerprint, kept.uid, kept.classes, others).save(record.predictions_path(third, 64))
+    Predictions(kept.fingerprint, kept.uid, kept.classes, others).save(evaluation_record.predictions_path(third, 64))
     Measurement(MODEL, 48, "cpu").path.unlink()
     found = make_map(study)
     jsonschema.validate(read_json(SUMMARY), SCHEMA)

@@ -8,12 +8,12 @@ import pytest
 from conftest import MODEL, make_study
 from PIL import Image
 
+from resomap.cells.measurement import measurements
+from resomap.cells.study import Study
 from resomap.cost.measure import measure
-from resomap.cost.measurement import measurements
-from resomap.evaluation.step import evaluate_cell
-from resomap.map.document import Map
-from resomap.map.step import make_map
-from resomap.study import Study
+from resomap.evaluation.evaluation_writer import evaluate_cell
+from resomap.summary.content import Map
+from resomap.summary.summary_writer import make_map
 from resomap.train.attempt import train_cell
 from resomap.train.request import Request
 

@@ -11,14 +11,14 @@ import torch
 from conftest import MODEL, command, environment_with, small_config, snakemake, trainer
 from endings import End, last, wait_for
 
-from resomap import microbatch
-from resomap.errors import ResomapError
-from resomap.files import read_json
-from resomap.planning.memory import memory_mb
-from resomap.study import Study
-from resomap.train.checkpoint import load_sealed
-from resomap.train.device import is_out_of_memory
-from resomap.train.memory import Memory, MemoryWatch, memory_of, wanted
+from resomap.cells import microbatch_choice
+from resomap.cells.study import Study
+from resomap.compute.checkpoint import load_sealed
+from resomap.compute.device import is_out_of_memory
+from resomap.compute.memory import Memory, MemoryWatch, memory_of, wanted
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json
+from resomap.estimates.memory_request import memory_mb
 
 CELL = f"{MODEL}@32"
 AUTO = {"epochs": 2, "microbatch": "auto"}
@@ -26,7 +26,7 @@ AUTO = {"epochs": 2, "microbatch": "auto"}
 
 FAULTS = """
 import resource, sys, timm, torch
-from resomap.train.device import keep_freed_memory
+from resomap.compute.device import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 torch.set_num_threads(1)
@@ -65,7 +65,7 @@ def find(directory: Path, most_images: str) -> dict[str, Any]:
     """What the step finds where no more than so many images fit."""
     found = run(directory, most_images, "microbatch", MODEL, "--classes", "2")
     assert found.returncode == 0, found.stderr
-    return read_json(directory / microbatch.path_of(MODEL))
+    return read_json(directory / microbatch_choice.path_of(MODEL))
 
 
 class TestAuto:
@@ -85,7 +85,7 @@ class TestAuto:
         process.wait(timeout=60)
         assert load_sealed(last(directory))["microbatch"] == 2
         # The number is the training's from its first step on, whatever is found later.
-        microbatch_file = directory / microbatch.path_of(MODEL)
+        microbatch_file = directory / microbatch_choice.path_of(MODEL)
         microbatch_file.unlink()
         assert trainer(CELL, directory).wait(timeout=120) == 0
         ours, theirs = End.of(directory), End.of(given)
@@ -101,13 +101,13 @@ class TestAuto:
         found = find(tmp_path, "8")
         assert (found["microbatch"], found["fits_at"], found["largest"]) == (8, 64, 64)
         assert [tried["images"] for tried in found["tried"]] == [8]
-        assert microbatch.read(study, MODEL) == 8
-        assert microbatch.read(study_in(tmp_path, resolutions=[32], training=AUTO), MODEL) == 8
+        assert microbatch_choice.read(study, MODEL) == 8
+        assert microbatch_choice.read(study_in(tmp_path, resolutions=[32], training=AUTO), MODEL) == 8
         larger = study_in(tmp_path, resolutions=[32, 96], training=AUTO)
-        assert microbatch.read(larger, MODEL) is None
+        assert microbatch_choice.read(larger, MODEL) is None
         with pytest.raises(ResomapError, match=f"`snakemake results/microbatch/{MODEL}.json` finds it"):
-            microbatch.require(larger, larger.cells()[0])
-        assert microbatch.read(study_in(tmp_path, training={**AUTO, "amp": "bf16"}), MODEL) is None
+            microbatch_choice.require(larger, larger.cells()[0])
+        assert microbatch_choice.read(study_in(tmp_path, training={**AUTO, "amp": "bf16"}), MODEL) is None
 
     @pytest.mark.slow
     def test_where_one_image_is_too_much_the_cell_fails_for_good(
@@ -134,7 +134,7 @@ class TestAuto:
         for memory in ("8000", "1100"):
             done = command(*words, memory, cwd=tmp_path)
             assert done.returncode == 0, done.stderr
-            content = read_json(tmp_path / microbatch.path_of(MODEL))
+            content = read_json(tmp_path / microbatch_choice.path_of(MODEL))
             sizes.append(content["microbatch"])
         assert sizes[0] == 64
         assert 1 <= sizes[1] <= 32
@@ -147,14 +147,14 @@ class TestAuto:
         finished = snakemake("--cores", "2", *markers, directory=tmp_path, config=config)
         assert finished.returncode == 0, finished.stderr
         assert finished.stdout.count(f"{MODEL}: 8 of 8 images a forward pass") == 1
-        assert read_json(tmp_path / microbatch.path_of(MODEL))["fits_at"] == 48
+        assert read_json(tmp_path / microbatch_choice.path_of(MODEL))["fits_at"] == 48
         assert {read_json(tmp_path / marker)["microbatch"] for marker in markers} == {8}
         # A number in place of the word is another setting, and the word on a clean clone is the same one.
         assert Study.open(config).base == read_json(tmp_path / markers[0])["base"]
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
     def test_a_gpu_with_little_memory(self, study_in: Callable[..., Study], tmp_path: Path) -> None:
-        from resomap.train.microbatch import find_microbatch
+        from resomap.train.microbatch_search import find_microbatch
 
         study = study_in(tmp_path, device="cuda", resolutions=[256], training={**AUTO, "batch_size": 256})
         torch.cuda.set_per_process_memory_fraction(2**30 / torch.cuda.mem_get_info()[1])
@@ -162,7 +162,7 @@ class TestAuto:
             find_microbatch(study, MODEL, 2, 1, 0, print)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        assert 1 < (microbatch.read(study, MODEL) or 0) < 256
+        assert 1 < (microbatch_choice.read(study, MODEL) or 0) < 256
 
 
 class TestWatch:

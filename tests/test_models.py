@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from resomap.config.schema import DEFAULT_MODELS
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.models.build import build_model, logits
 from resomap.models.cache import ask_process, cache_files
 from resomap.models.fits import require_supported, size_of
@@ -129,7 +129,7 @@ class TestCache:
         script = (
             "import sys, time; from resomap.models.index import load_index; "
             "from resomap.models.fits import require_supported; import resomap.models.listing; "
-            "import resomap.models.identity; pairs = [('resnet18', 32), ('vgg11', 64)]; "
+            "import resomap.models.weights_digest; pairs = [('resnet18', 32), ('vgg11', 64)]; "
             "load_index(); require_supported(pairs); times = []\n"
             "for _ in range(5):\n t = time.perf_counter(); require_supported(pairs); "
             "times.append(time.perf_counter() - t)\n"

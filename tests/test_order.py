@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from conftest import MODEL, small_config, snakemake, tool
 
-from resomap.cell import Cell
-from resomap.cost.measurement import Measurement
-from resomap.errors import ResomapError
-from resomap.files import read_json, write_json
-from resomap.marker import write_marker
+from resomap.cells.cell import Cell
+from resomap.cells.marker import write_marker
+from resomap.cells.measurement import Measurement
+from resomap.cells.study import Study
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json, write_json
+from resomap.estimates import duration
+from resomap.estimates.duration import Durations
+from resomap.estimates.memory_request import memory_mb
+from resomap.estimates.order import Order
 from resomap.models import cache
 from resomap.models.fits import Size, size_of
-from resomap.planning import duration
-from resomap.planning.duration import Durations
-from resomap.planning.memory import memory_mb
-from resomap.planning.order import Order
-from resomap.study import Study
 
 OTHER = "test_efficientnet"
 
@@ -121,9 +121,9 @@ class TestPrediction:
         code = (
             "import sys\n"
             "from pathlib import Path\n"
-            "from resomap.planning.duration import Durations\n"
-            "from resomap.planning.order import Order\n"
-            "from resomap.study import Study\n"
+            "from resomap.estimates.duration import Durations\n"
+            "from resomap.estimates.order import Order\n"
+            "from resomap.cells.study import Study\n"
             "study = Study.load(Path('study.json'))\n"
             "Order(Durations(study, 'cuda'), []).of(study.cells())\n"
             "assert not {'torch', 'timm', 'torchvision', 'mlflow'} & set(sys.modules)\n"

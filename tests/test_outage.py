@@ -26,8 +26,8 @@ from dagshub_stand_in import stand_in, status
 from mlflow import MlflowClient
 from test_resume import End, assert_same_bits
 
-from resomap.files import read_json
-from resomap.study import Study
+from resomap.cells.study import Study
+from resomap.core.files import read_json
 from resomap.tracking.journal import read_events
 from resomap.tracking.sender import is_sent
 

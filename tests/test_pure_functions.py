@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resomap.compute.metrics import measure
 from resomap.config import Training
 from resomap.config.schema import EarlyStopping
-from resomap.metrics import measure
 from resomap.train import draws
 from resomap.train.schedule import learning_rate
 from resomap.train.stopping import BestSoFar

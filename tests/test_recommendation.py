@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.statistics import CellCost, Position, Sample, estimate, recommend, sentences
 from resomap.statistics.simulation import World, grid
 

@@ -13,21 +13,21 @@ from conftest import MODEL, command, small_config
 from PIL import Image
 from test_map import finish, measured
 
-from resomap.cell import Cell
+from resomap.cells import evaluation_record
+from resomap.cells.cell import Cell
+from resomap.cells.predictions import EVALUATED
+from resomap.cells.study import CURRENT, Study
+from resomap.core.files import read_json, write_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import Manifest, make_manifest
-from resomap.evaluation import record
-from resomap.evaluation.predictions import EVALUATED
-from resomap.files import read_json, write_json
-from resomap.map.basis import SUMMARY
-from resomap.map.document import Map
-from resomap.map.evidence import gather
-from resomap.map.step import make_map
 from resomap.report.material import Material
 from resomap.report.page import compose, draw
-from resomap.report.step import FIGURES, REPORT, make_report
+from resomap.report.report_writer import FIGURES, REPORT, make_report
 from resomap.statistics import Sample
-from resomap.study import CURRENT, Study
+from resomap.summary.basis import SUMMARY
+from resomap.summary.content import Map
+from resomap.summary.evidence import gather
+from resomap.summary.summary_writer import make_map
 
 NAMES = {
     *("heatmap", "curves", "pareto", "transfer", "per-class", "confusion", "learning"),
@@ -140,8 +140,8 @@ def test_what_is_missing_is_named_and_the_rest_is_drawn(written: Callable[..., S
     cells[32, 0].marker.unlink()
     cells[32, 1].marker.unlink()
     for seed in (0, 1):
-        record.predictions_path(cells[48, seed], 48).unlink()
-        record.record_path(cells[48, seed]).unlink()
+        evaluation_record.predictions_path(cells[48, seed], 48).unlink()
+        evaluation_record.record_path(cells[48, seed]).unlink()
         cells[48, seed].beside_marker("history.csv").write_text("epoch,val/loss\nx,\n")
     for path in Path("results/cost").rglob("64.json"):
         path.unlink()

@@ -11,8 +11,8 @@ import pytest
 from conftest import MODEL, RESOLUTION, command, trainer
 from endings import End, assert_same_bits, last, wait_for
 
-from resomap.files import read_json
-from resomap.study import Study
+from resomap.cells.study import Study
+from resomap.core.files import read_json
 
 CELL = f"{MODEL}@{RESOLUTION}"
 TRAINING = {"epochs": 4, "batch_size": 8, "dropout": 0.2, "augment": {"scale": 0.6}, "ema_decay": 0.9}

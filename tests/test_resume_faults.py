@@ -18,9 +18,9 @@ import torch
 from conftest import MODEL, environment_with, make_study, small_config, snakemake, trainer
 from endings import End, assert_same_bits, last, wait_for
 
-from resomap.files import read_json, write_json
-from resomap.study import Study
-from resomap.train.checkpoint import load_sealed, on_cpu, save_sealed
+from resomap.cells.study import Study
+from resomap.compute.checkpoint import load_sealed, on_cpu, save_sealed
+from resomap.core.files import read_json, write_json
 
 CELL = f"{MODEL}@32"
 TRAINING = {"epochs": 3, "batch_size": 8, "dropout": 0.2}

@@ -16,7 +16,7 @@ import pytest
 from conftest import environment_with, trainer
 from endings import End, assert_same_bits, wait_for
 
-from resomap.study import Study
+from resomap.cells.study import Study
 
 HERE = Path(__file__).parent
 # Dropout, moving average and random crops; accumulation, mixup and momentum; early stopping and label smoothing.

@@ -13,10 +13,10 @@ from conftest import MODEL, RESOLUTION, ROOT, trainer
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from resomap.cells.study import Study
+from resomap.core.files import read_json
 from resomap.data.identity import Description
-from resomap.files import read_json
-from resomap.study import Study
-from resomap.tracking import record
+from resomap.tracking import provenance
 
 CELL = f"{MODEL}@{RESOLUTION}"
 STEM = f"results/{MODEL}/{RESOLUTION}"
@@ -115,8 +115,8 @@ def test_the_training_does_not_wait_for_what_its_run_holds(
     study, _, _ = complete
     cell = study.find(CELL)
     began = time.monotonic()
-    record.write_config(study, cell)
-    record.write_environment(cell, {})
+    provenance.write_config(study, cell)
+    provenance.write_environment(cell, {})
     assert time.monotonic() - began < 1
 
 

@@ -15,8 +15,8 @@ import pytest
 from conftest import MODEL, RESOLUTION, command, small_config, snakemake, trainer
 from mlflow import MlflowClient
 
-from resomap.files import read_json
-from resomap.study import Study
+from resomap.cells.study import Study
+from resomap.core.files import read_json
 from resomap.tracking.elsewhere import STALE_SECONDS, Elsewhere, running_elsewhere
 from resomap.tracking.journal import read_events
 

@@ -18,9 +18,9 @@ from mlflow import MlflowClient
 from slurm_cluster import ACCOUNT, Cluster
 from test_workflow import markers
 
-from resomap.files import read_json
-from resomap.progress import Progress, is_alive
-from resomap.slurm import parse_duration, signal_lead
+from resomap.cells.progress import Progress, is_alive
+from resomap.core.files import read_json
+from resomap.machine.slurm import parse_duration, signal_lead
 
 pytestmark = [
     pytest.mark.xdist_group("slurm"),  # one cluster: its tests follow each other in one process

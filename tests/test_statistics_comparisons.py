@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.statistics import (
     CellCost,
     Deficits,

@@ -1,4 +1,4 @@
-"""Metrics and their influence values: the definitions of resomap.metrics, the variances of a real bootstrap."""
+"""Metrics and their influence values: the definitions of resomap.compute.metrics, the variances of a real bootstrap."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from resomap.errors import ResomapError
-from resomap.metrics import measure
+from resomap.compute.metrics import measure
+from resomap.core.errors import ResomapError
 from resomap.statistics import Sample, estimate, intervals, mcnemar, quality
 from resomap.statistics.quality import Metric
 

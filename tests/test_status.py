@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from resomap.cell import Cell
-from resomap.marker import write_marker
-from resomap.progress import Failure, Progress, duration, is_alive
+from resomap.cells.cell import Cell
+from resomap.cells.marker import write_marker
+from resomap.cells.progress import Failure, Progress, duration, is_alive
 from resomap.status import collect, counts, save_svg, seconds_to_go, show, summary_line
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
@@ -330,7 +330,7 @@ def test_forty_cells_take_less_than_a_second_and_no_heavy_import() -> None:
     for of in cells:
         mark_done(of, 0.5)
     code = (
-        "import sys; from resomap.cell import Cell; from resomap.status import collect, show\n"
+        "import sys; from resomap.cells.cell import Cell; from resomap.status import collect, show\n"
         "light = [m for m in ('numpy', 'torch', 'PIL', 'mlflow', 'rich', 'timm') if m in sys.modules]\n"
         "cells = [Cell(f'model{r}', 32 * c, 0, 'f') for r in range(8) for c in range(2, 7)]\n"
         f"statuses = collect(cells, dict.fromkeys(cells, {WANTED!r}), 'balanced_accuracy', 0.01)\n"

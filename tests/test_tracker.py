@@ -13,13 +13,13 @@ from conftest import MODEL, command, free_port, small_config, snakemake
 from dagshub_stand_in import stand_in
 from test_workflow import markers, trainings
 
-from resomap.cell import Cell
+from resomap.cells.cell import Cell
+from resomap.cells.marker import REQUIRED
+from resomap.cells.study import Study
+from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
-from resomap.files import read_json
-from resomap.marker import REQUIRED
-from resomap.study import Study
 from resomap.tracking.completed import prepared_digest
-from resomap.tracking.reasons import PAGE, Reasons
+from resomap.tracking.explain import PAGE, Reasons
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_a_reason_is_found_behind_many_newer_runs(
     for number in range(PAGE + 5):
         client.create_run(known, run_name=f"other {number}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("resomap.tracking.reasons.SECONDS", 30.0)  # this is about pages, not about a busy machine
+        patch.setattr("resomap.tracking.explain.SECONDS", 30.0)  # this is about pages, not about a busy machine
         lines = Reasons(study).lines([cell])
     assert lines == [f"{cell.name}: run {run[:8]} FINISHED without its complete tag"]
 

@@ -15,13 +15,13 @@ from conftest import MODEL, free_port, small_config, snakemake
 from dagshub_stand_in import stand_in
 from test_workflow import trainings
 
+from resomap.cells.marker import REQUIRED
+from resomap.cells.study import Study
 from resomap.config import parse_config
 from resomap.config.schema import Tracking
-from resomap.errors import ResomapError
-from resomap.marker import REQUIRED
-from resomap.study import Study
+from resomap.core.errors import ResomapError
 from resomap.tracking.completed import Completed
-from resomap.tracking.tracker import TrackerUnavailable, ask, tracking_uri
+from resomap.tracking.rest import TrackerUnavailable, ask, tracking_uri
 
 NOBODY = "http://127.0.0.1:9"
 

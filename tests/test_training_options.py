@@ -11,12 +11,12 @@ import torch
 from conftest import MODEL, RESOLUTION, draw_images
 from pydantic import BaseModel
 
+from resomap.cells.study import Study
+from resomap.compute.checkpoint import load_sealed
 from resomap.config import Training
-from resomap.errors import PermanentFailure
-from resomap.files import read_json
-from resomap.study import Study
+from resomap.core.errors import PermanentFailure
+from resomap.core.files import read_json
 from resomap.train.attempt import train_cell
-from resomap.train.checkpoint import load_sealed
 from resomap.train.objective import make_optimizer
 from resomap.train.request import Request
 

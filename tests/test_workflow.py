@@ -17,8 +17,8 @@ import pytest
 from browser import look_at
 from conftest import MODEL, ROOT, command, draw_images, environment_with, small_config, snakemake, tool
 
-from resomap.files import read_json
-from resomap.train.device import cpu_name
+from resomap.compute.device import cpu_name
+from resomap.core.files import read_json
 
 OTHER = "test_efficientnet"
 of_one_grid = pytest.mark.xdist_group("grid")  # which is trained once: its tests run in one process

@@ -8,15 +8,15 @@ from pathlib import Path
 import timm
 import torch
 
-from resomap.bench.inputs import BATCH
-from resomap.bench.material import Material, open_store, study_of
+from resomap.bench.input_pipeline import BATCH
 from resomap.bench.ratios import Paired
-from resomap.bench.training import train_once
+from resomap.bench.test_images import Material, open_store, study_of
+from resomap.bench.train_process import train_once
+from resomap.cells.study import Study
+from resomap.compute.device import choose_device, precision
 from resomap.config import Config
+from resomap.core.errors import ResomapError
 from resomap.data.store import Store
-from resomap.errors import ResomapError
-from resomap.study import Study
-from resomap.train.device import choose_device, precision
 
 EPOCHS = 4  # of which the last one counts, on both sides
 # `Train: 1 [  14/15 (100%)] ... Time: 0.234s,  136.97/s  (0.330s,   97.01/s)`: the last brackets have the epoch's mean

@@ -1,13 +1,14 @@
-"""The subcommands of `resomap`: `people` for those a person types, `steps` for those that the workflow's rules call.
+"""The subcommands of `resomap`, one file each, with `add` for the parser and `run`.
 
-Each imports what it needs when it runs, so that `resomap status` stays quick.
+A subcommand imports what it needs when it runs, so that `resomap status` stays quick. `PEOPLE` are typed by a person,
+`STEPS` are called by the workflow's rules.
 """
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from resomap.study import CURRENT
+from resomap.cells.study import CURRENT
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -29,3 +30,8 @@ class Commands:
         parser = self.add(name, run, words)
         parser.add_argument("--study", type=Path, default=CURRENT, help="as the workflow wrote it")
         return parser
+
+
+# Modules of this package, in the order of `resomap --help`.
+PEOPLE = ("status", "models", "sync", "forget", "predict", "adopt", "doctor", "bench", "config")
+STEPS = ("data", "images", "train", "fetch", "evaluate", "cost", "microbatch", "costs", "map", "report")

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from resomap.config.mistakes import section_of, sentence
+from resomap.config.messages import section_of, sentence
 from resomap.config.schema import Config, Training
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 
 T = TypeVar("T", bound=BaseModel)
 

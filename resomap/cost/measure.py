@@ -8,20 +8,20 @@ import psutil
 import torch
 from torch import nn
 
+from resomap.cells.measurement import SCHEMA, Measurement
+from resomap.cells.study import Study
+from resomap.compute.device import Device, choose_device, is_out_of_memory, memory_left, precision, prepare_backend
+from resomap.compute.environment import environment
 from resomap.config.schema import Cost
-from resomap.cost import memory
-from resomap.cost.batch import PROBE_RUNS, PROBE_SHARE, BestBatch, Obstacle, find_best_batch
-from resomap.cost.inference import Inference, ready_network
-from resomap.cost.measurement import SCHEMA, Measurement
-from resomap.cost.operations import count_operations, parameter_count, weights_bytes
-from resomap.cost.table import COLUMNS
+from resomap.core.errors import ResomapError
+from resomap.core.files import write_json
+from resomap.cost import peak_memory
+from resomap.cost.best_batch import PROBE_RUNS, PROBE_SHARE, BestBatch, Obstacle, find_best_batch
+from resomap.cost.cost_table import COLUMNS
+from resomap.cost.forward_pass import Inference, ready_network
 from resomap.cost.timing import Quartiles, time_runs
-from resomap.errors import ResomapError
-from resomap.files import write_json
 from resomap.models.build import build_model, first_line
-from resomap.study import Study
-from resomap.train.device import Device, choose_device, is_out_of_memory, memory_left, precision, prepare_backend
-from resomap.train.environment import environment
+from resomap.models.operations import count_operations, parameter_count, weights_bytes
 
 SEED = 0
 # What a network that does not take its input raises, in either library.
@@ -165,11 +165,11 @@ class _Figures:
 
     def _peak(self, inference: Inference, batch: int, name: str) -> None:
         device, held = inference.device.torch, inference.held_bytes(batch)
-        peak = self.attempt("memory", lambda: memory.peak_memory_bytes(inference.on(batch), device, held))
+        peak = self.attempt("memory", lambda: peak_memory.peak_memory_bytes(inference.on(batch), device, held))
         if peak is not None:
-            self.values |= {name: peak, "memory_method": memory.method(device)}
+            self.values |= {name: peak, "memory_method": peak_memory.method(device)}
         else:
-            self.reasons.setdefault("memory", memory.NO_RESIDENT_MEMORY)
+            self.reasons.setdefault("memory", peak_memory.NO_RESIDENT_MEMORY)
 
 
 def _is_short(error: Exception) -> bool:

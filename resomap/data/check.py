@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from resomap.core.errors import PermanentFailure
+from resomap.core.files import write_json, write_text
 from resomap.data.selection import SPLITS, Chosen, Problem, Selection
-from resomap.errors import PermanentFailure
-from resomap.files import write_json, write_text
 
 _NAMED_IN_SENTENCE = 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from resomap.errors import PermanentFailure
+from resomap.core.errors import PermanentFailure
 
 # Named, because Pillow would otherwise hand any file to all its readers, one of which starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")

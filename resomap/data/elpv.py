@@ -11,7 +11,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 
 LICENCE = "CC BY-NC-SA 4.0 (Deitsch et al. 2019)"
 CLASSES = ["defective", "functional"]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from resomap.config.schema import Data
+from resomap.core.errors import ResomapError
 from resomap.data.elpv import elpv_identity, elpv_root, labelled_cells
 from resomap.data.folder import Scan, scan, source_root
-from resomap.errors import ResomapError
 
 SPLITS = ("train", "val", "test")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from resomap.config.schema import Data
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json, write_json
 from resomap.data.check import counts, short_sides, stop_on_problems, write_report
 from resomap.data.identity import data_identity
 from resomap.data.inspection import inspect_all
 from resomap.data.selection import Chosen, Selection, select
 from resomap.data.source import read_source
-from resomap.errors import ResomapError
-from resomap.files import read_json, write_json
 
 FILE = "manifest.json"
 SCHEMA = 1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resomap.data.picture import Picture
-from snakemake_logger_plugin_resomap.arguments import available_cores
+from resomap.machine.cpus import available_cores
 
 
 class OnDemand:

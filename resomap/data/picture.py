@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from resomap.core.errors import PermanentFailure
 from resomap.data.decode import DamagedImage, decode_bytes, read_bytes, resize
-from resomap.errors import PermanentFailure
 
 
 @dataclass(frozen=True)

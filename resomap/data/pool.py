@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

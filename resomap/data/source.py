@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from resomap.config.schema import Data
+from resomap.core.errors import ResomapError
 from resomap.data.elpv import CLASSES, LICENCE, elpv_root, labelled_cells
 from resomap.data.folder import SUFFIXES, scan, source_root
-from resomap.errors import ResomapError
 
 
 @dataclass(frozen=True)

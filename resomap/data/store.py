@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json
 from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
 from resomap.data.source import root_of
-from resomap.errors import ResomapError
-from resomap.files import read_json
 
 FILE = "store.json"
 SCHEMA = 1

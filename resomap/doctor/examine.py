@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from resomap.config import Config
-from resomap.doctor.data import look_at_data
+from resomap.doctor.data_check import look_at_data
 from resomap.doctor.finding import Finding
-from resomap.doctor.machine import look_at_device, look_at_disk
-from resomap.doctor.slurm import look_at_slurm
-from resomap.doctor.tracker import look_at_tracker
+from resomap.doctor.machine_check import look_at_device, look_at_disk
+from resomap.doctor.slurm_check import look_at_slurm
+from resomap.doctor.tracker_check import look_at_tracker
 
 
 def examine(config: Config) -> Iterator[Finding]:

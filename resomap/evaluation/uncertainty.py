@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 
-from resomap.metrics import confidence_gaps, mean_gap
+from resomap.compute.metrics import confidence_gaps, mean_gap
 from resomap.statistics import Metric, Sample, estimate, intervals
 from resomap.statistics.quality import quality
 
@@ -21,7 +21,7 @@ NORMAL = 1.959964
 def image_intervals(
     probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, float | None]
 ) -> dict[str, list[float] | None]:
-    """[low, high] of each metric that `resomap.metrics.measure` gave for these probabilities [N, classes] and
+    """[low, high] of each metric that `resomap.compute.metrics.measure` gave for these probabilities [N, classes] and
     labels int [N]; None where the metric is undefined. The same predictions give the same intervals.
     """
     found: dict[str, list[float] | None] = dict.fromkeys(metrics)

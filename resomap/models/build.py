@@ -7,10 +7,10 @@ import timm
 import torchvision
 from torch import Tensor, nn
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.models.hub import load_default
 from resomap.models.index import ModelEntry
-from resomap.models.sizes import size_options
+from resomap.models.size_options import size_options
 from resomap.models.survey import entry_of
 from resomap.models.weights import Triple, fit_weights, read_weights
 

@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from resomap.errors import ResomapError
-from resomap.files import read_json, write_json
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json, write_json
 
 LAYOUT = 3  # raised when the content of the files changes its form or its meaning
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.models.cache import ask_process, read_cache, writable_cache, write_cache
 
 

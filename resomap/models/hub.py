@@ -14,9 +14,9 @@ import torchvision
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.models.index import ModelEntry
-from resomap.models.sizes import size_options
+from resomap.models.size_options import size_options
 from resomap.models.weights import fit_weights, head_tensors
 
 STALL_SECONDS = 15.0  # without a single byte, after which a download counts as failed

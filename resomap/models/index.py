@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
+from resomap.core.text import nearest
 from resomap.models.cache import ask_process, library_versions, read_cache, writable_cache, write_cache
-from resomap.names import nearest
 
 
 @dataclass(frozen=True)

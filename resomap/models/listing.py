@@ -1,8 +1,8 @@
 """The table that `resomap models [PATTERN]` prints."""
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
+from resomap.core.text import did_you_mean
 from resomap.models.index import load_index
-from resomap.names import did_you_mean
 
 
 def print_models(pattern: str | None) -> None:

@@ -10,9 +10,9 @@ import warnings
 
 import torch
 
-from resomap.cost.operations import Operations, counted
 from resomap.models.build import construct, first_line, logits
 from resomap.models.index import ModelEntry
+from resomap.models.operations import Operations, counted
 from resomap.models.survey import entry_of
 
 CLASSES = 2

@@ -15,9 +15,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from resomap.errors import ResomapError
-from resomap.models.identity import unreadable
+from resomap.core.errors import ResomapError
 from resomap.models.index import ModelEntry
+from resomap.models.weights_digest import unreadable
 
 State = dict[str, Tensor]
 Triple = tuple[float, float, float]

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resomap.cell import Cell
+from resomap.cells.cell import Cell
 from resomap.config.schema import Slurm
-from resomap.planning.engine import Engine, asked_often
-from resomap.slurm import ask, signal_lead
+from resomap.machine.slurm import ask, signal_lead
+from resomap.planning.snakemake_api import Engine, asked_often
 
 if TYPE_CHECKING:
     from resomap.planning.planner import Planner

@@ -10,27 +10,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from resomap import microbatch
-from resomap.cell import Cell
+from resomap.cells import evaluation_record as evaluation
+from resomap.cells import microbatch_choice
+from resomap.cells.cell import Cell
+from resomap.cells.marker import read_marker
+from resomap.cells.study import STATE_DIRECTORY, TARGET, Study
 from resomap.config import parse_config
-from resomap.errors import ResomapError
-from resomap.evaluation import record as evaluation
-from resomap.gpus import may_have_gpu, visible_gpus
-from resomap.marker import read_marker
+from resomap.core.errors import ResomapError
+from resomap.estimates.duration import Durations
+from resomap.estimates.memory_request import memory_mb
+from resomap.estimates.order import Order
+from resomap.machine.gpus import may_have_gpu, visible_gpus
 from resomap.models.fits import require_supported
-from resomap.planning import neighbours
+from resomap.planning import snakemake_locks
+from resomap.planning.argv import resume_command, typed
+from resomap.planning.cells_plan import Ledger
 from resomap.planning.cluster import Cluster
-from resomap.planning.duration import Durations
-from resomap.planning.engine import Engine, asked_often
-from resomap.planning.images import Images
-from resomap.planning.ledger import Ledger
-from resomap.planning.memory import memory_mb
-from resomap.planning.order import Order
-from resomap.study import STATE_DIRECTORY, TARGET, Study
-from resomap.tracking.consult import Consultation
+from resomap.planning.rules.images import Images
+from resomap.planning.snakemake_api import Engine, asked_often
+from resomap.tracking.lookup import Consultation
+from resomap.tracking.rest import tracking_uri
 from resomap.tracking.sync import start_courier, unsent
-from resomap.tracking.tracker import tracking_uri
-from snakemake_logger_plugin_resomap.arguments import resume_command, typed
 
 
 class Planner:
@@ -82,7 +82,11 @@ class Planner:
             return []
         self._ledger.warn_of_other(cell)
         images = self.images.of(cell)
-        return [*images, str(microbatch.path_of(cell.model))] if microbatch.is_wanted(self.study, cell) else images
+        return (
+            [*images, str(microbatch_choice.path_of(cell.model))]
+            if microbatch_choice.is_wanted(self.study, cell)
+            else images
+        )
 
     @property
     def planned(self) -> Collection[Cell]:
@@ -180,7 +184,7 @@ class Planner:
             if hasattr(wildcards, "resolution"):
                 cell = self.study.target(wildcards.model, wildcards.resolution, wildcards.suffix)
             else:
-                cell = microbatch.cells_of(self.study, wildcards.model)[0]
+                cell = microbatch_choice.cells_of(self.study, wildcards.model)[0]
             return min(memory_mb(self.study, cell, self.device_kind(), attempt), self._engine.memory_mb)
 
     @property
@@ -240,8 +244,8 @@ class Planner:
     def _begin(self) -> None:
         """What only a call that is going to run jobs may do."""
         self._tracker.require()
-        self._presence, alone = neighbours.announce()
-        if alone and (stale := neighbours.remove_stale_locks()):
+        self._presence, alone = snakemake_locks.announce()
+        if alone and (stale := snakemake_locks.remove_stale_locks()):
             print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)
         if self.config.device == "auto" and self._engine.is_local and not self._trains_on_gpu():
             print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)

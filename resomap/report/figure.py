@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import altair as alt
 import vl_convert
 
-from resomap.files import replace_atomically, write_text
+from resomap.core.files import replace_atomically, write_text
 from resomap.report.palette import CONFIG, FONT
 
 Row: TypeAlias = Mapping[str, Any]

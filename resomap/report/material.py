@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from resomap.map.document import Estimate, Map, Place, Square
-from resomap.map.evidence import Evidence
 from resomap.statistics import Position
+from resomap.summary.content import Estimate, Map, Place, Square
+from resomap.summary.evidence import Evidence
 
 METRICS = {
     "accuracy": "accuracy",

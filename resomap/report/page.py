@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from resomap import __version__
-from resomap.report import circumstances, classes, images, learning, pareto, quality, tables, transfer
 from resomap.report.blocks import Chapter, Part, Words
-from resomap.report.disagreements import disagreements
+from resomap.report.chapters import circumstances, classes, dataset, learning, pareto, quality, tables, transfer
+from resomap.report.chapters.disagreements import disagreements
 from resomap.report.figure import Figure
 from resomap.report.material import Material, interval
 from resomap.report.thumbnails import Thumbnails
@@ -33,8 +33,8 @@ def draw(material: Material) -> dict[str, Figure]:
         classes.per_class(material),
         classes.confusion(material),
         learning.learning(material),
-        images.class_distribution(material),
-        images.sizes(material),
+        dataset.class_distribution(material),
+        dataset.sizes(material),
     )
     return {figure.name: figure for figure in made}
 
@@ -158,9 +158,9 @@ def _data(material: Material, figures: dict[str, Figure], thumbnails: Thumbnails
     manifest = material.evidence.manifest
     content = {
         "manifest": manifest,
-        "findings": images.findings(),
-        "duplicates": images.duplicates(material)[: images.LISTED],
-        "examples": images.examples(material, thumbnails),
+        "findings": dataset.findings(),
+        "duplicates": dataset.duplicates(material)[: dataset.LISTED],
+        "examples": dataset.examples(material, thumbnails),
         "reason": thumbnails.reason,
     }
     return [Part("images", content), figures["class-distribution"], figures["image-sizes"], Part("data", content)]

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from resomap.core.errors import ResomapError
 from resomap.data.decode import DamagedImage, decode_bytes, read_bytes, resize
 from resomap.data.manifest import Manifest
 from resomap.data.source import root_of
-from resomap.errors import ResomapError
 
 LARGEST = 144  # pixels a side
 JPEG_QUALITY = 82

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from resomap.statistics.draws import Differences
+from resomap.statistics.differences import Differences
 from resomap.statistics.estimates import CONFIDENCE, DRAWS, Estimates
 from resomap.statistics.samples import Position, Sample
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.statistics.quality import Metric, Quality, quality
 from resomap.statistics.samples import Position, Trainings, require_shared_images
 from resomap.statistics.scatter import Scatter, pool

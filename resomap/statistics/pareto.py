@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.statistics.samples import Position
 
 CostName: TypeAlias = Literal["latency_ms", "memory_mb", "flops", "params"]

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import stats
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.statistics.samples import Sample
 
 Metric: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
@@ -41,7 +41,7 @@ class Quality:
 
 
 def quality(metric: Metric, sample: Sample) -> Quality | None:
-    """The metric as `resomap.metrics.measure` defines it, or None where it is undefined.
+    """The metric as `resomap.compute.metrics.measure` defines it, or None where it is undefined.
 
     Undefined: probabilities that are not finite, no images, AUROC where a class has no images.
     Raises ResomapError for a metric of another name.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict, get_args
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 from resomap.statistics.best import Deficit, Deficits
 from resomap.statistics.estimates import DRAWS, Estimates
 from resomap.statistics.pareto import CellCost, CostName, require_cost_name, require_one_device

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from resomap.errors import ResomapError
+from resomap.core.errors import ResomapError
 
 Position: TypeAlias = tuple[str, int]
 """A square of the map over all seeds: (model, resolution in pixels)."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from resomap.cell import Cell
-from resomap.choice import within_margin
-from resomap.files import read_json
-from resomap.marker import is_valid, read_marker
-from resomap.progress import Failure, Progress, duration, is_alive
+from resomap.cells.cell import Cell
+from resomap.cells.margin import within_margin
+from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.progress import Failure, Progress, duration, is_alive
+from resomap.core.files import read_json
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
 State = Literal["done", "running", "failed", "waiting"]

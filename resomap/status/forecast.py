@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable, Iterable
 
-from resomap.cell import Cell
-from resomap.gpus import may_have_gpu
-from resomap.planning.duration import Durations
+from resomap.cells.cell import Cell
+from resomap.cells.study import Study
+from resomap.estimates.duration import Durations
+from resomap.machine.gpus import may_have_gpu
 from resomap.status.collect import CellStatus
-from resomap.study import Study
 
 
 def predictions(study: Study) -> Durations:

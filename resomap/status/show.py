@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 
-from resomap.files import strict_json
+from resomap.core.files import strict_json
 from resomap.status.collect import CellStatus, counts
 from resomap.status.table import render
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resomap.progress import figures
+from resomap.cells.progress import figures
 from resomap.status.collect import CellStatus, summary_line
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resomap.shelf import ASIDE
+from resomap.cells.archive import ASIDE
 from resomap.tracking.client import is_refusal
 from resomap.tracking.journal import digest
 
@@ -42,7 +42,7 @@ def send_figures(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) 
     if history is None or predictions is None:
         return "the figures are not drawn: the files that they show are gone or written anew since"
     try:
-        from resomap.tracking.figures import draw
+        from resomap.tracking.run_figures import draw
     except ImportError as error:
         return f"the figures are not drawn: {error}"
     with tempfile.TemporaryDirectory(prefix="resomap-") as place:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resomap.loading import loading
-from resomap.marker import whole
+from resomap.cells.marker import whole
+from resomap.core.gc_control import loading
 from resomap.tracking.completed import MARKER_TAG
 from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
-from resomap.tracking.tracker import LOCAL_ARTIFACTS
+from resomap.tracking.rest import LOCAL_ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

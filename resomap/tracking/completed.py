@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resomap.cell import Cell
+from resomap.cells.cell import Cell
+from resomap.cells.marker import is_valid, whole
 from resomap.config.schema import Tracking
 from resomap.data import DATA_DIRECTORY
-from resomap.marker import is_valid, whole
-from resomap.tracking.tracker import TrackerUnavailable, ask, is_remote, tracking_uri
+from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
 
 MARKER_TAG = "resomap.marker"
 PAGE = 1000

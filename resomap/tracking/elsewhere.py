@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resomap.cell import Cell
+from resomap.cells.cell import Cell
+from resomap.cells.marker import whole
+from resomap.cells.progress import duration
 from resomap.config.schema import Tracking
-from resomap.files import read_json, write_json
-from resomap.marker import whole
-from resomap.progress import duration
+from resomap.core.files import read_json, write_json
 from resomap.tracking.completed import experiment_id, run_tags
+from resomap.tracking.directory_id import place
 from resomap.tracking.journal import SUFFIX
-from resomap.tracking.place import place
-from resomap.tracking.tracker import TrackerUnavailable, ask
+from resomap.tracking.rest import TrackerUnavailable, ask
 
 # A run whose heartbeat is older is dead. The longest interval that the configuration allows fits in twice.
 STALE_SECONDS = 120.0

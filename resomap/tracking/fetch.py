@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resomap import shelf
-from resomap.cell import Cell
-from resomap.errors import ResomapError
-from resomap.evaluation.predictions import Predictions
-from resomap.files import read_json, sync_directory, write_json
-from resomap.marker import is_valid, read_marker
-from resomap.study import Study
-from resomap.tracking import record
+from resomap.cells import archive
+from resomap.cells.cell import Cell
+from resomap.cells.fetch_record import SCHEMA, record_path
+from resomap.cells.lock import cell_lock
+from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.predictions import Predictions
+from resomap.cells.study import Study
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json, sync_directory, write_json
+from resomap.tracking import provenance
 from resomap.tracking.client import connect, is_missing
-from resomap.tracking.fetched import SCHEMA, record_path
+from resomap.tracking.rest import credentials, tracking_uri
 from resomap.tracking.sender import in_words
-from resomap.tracking.tracker import credentials, tracking_uri
-from resomap.train.lock import cell_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,8 +53,8 @@ class _Fetch:
         self._wanted: dict[str, tuple[Path, Callable[[Path], bool]]] = {
             "predictions.npz": (cell.beside_marker("predictions.npz"), self._are_its_predictions),
             "history.csv": (cell.beside_marker("history.csv"), lambda path: path.read_text().startswith("epoch,")),
-            "config.yaml": (record.config_path(cell), lambda _: True),
-            "environment.json": (record.environment_path(cell), lambda path: read_json(path) is not None),
+            "config.yaml": (provenance.config_path(cell), lambda _: True),
+            "environment.json": (provenance.environment_path(cell), lambda path: read_json(path) is not None),
             "best.pt": (cell.checkpoints / "best.pt", self._are_its_weights),
         }
 
@@ -107,7 +107,7 @@ class _Fetch:
             if name == "best.pt":
                 # An identity of our own: a training that begins here one day is not the one that made these weights.
                 identity = {"fingerprint": self._marker["fingerprint"], "uid": uuid.uuid4().hex}
-                shelf.claim(self._cell, {**identity, "cell": self._cell.name})
+                archive.claim(self._cell, {**identity, "cell": self._cell.name})
             os.replace(path, place)
         sync_directory(place.parent)
         return None
@@ -117,7 +117,7 @@ class _Fetch:
         return found is not None and self._is_its(found.fingerprint, found.uid)
 
     def _are_its_weights(self, path: Path) -> bool:
-        from resomap.train.checkpoint import DamagedCheckpoint, load_sealed
+        from resomap.compute.checkpoint import DamagedCheckpoint, load_sealed
 
         try:
             content = load_sealed(path)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from resomap.files import strict_json
+from resomap.core.files import strict_json
 
 SUFFIX = ".journal.jsonl"
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, for now

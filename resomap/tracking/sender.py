@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resomap.errors import ResomapError
-from resomap.files import read_json, write_json
-from resomap.study import STATE_DIRECTORY
+from resomap.cells.study import STATE_DIRECTORY
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json, write_json
 from resomap.tracking import artifacts
-from resomap.tracking.access import without_secrets
 from resomap.tracking.client import UID, connect, experiment_id, find_or_create, is_missing, is_refusal, rival, sweep
+from resomap.tracking.credentials import without_secrets
+from resomap.tracking.directory_id import place
 from resomap.tracking.elsewhere import Elsewhere, note_beside
 from resomap.tracking.journal import events_from
-from resomap.tracking.place import place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from resomap.files import strict_json
-from resomap.marker import read_marker
-from resomap.study import CURRENT, STATE_DIRECTORY, Study
+from resomap.cells.marker import read_marker
+from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
+from resomap.core.files import strict_json
 from resomap.tracking.completed import MARKER_TAG
 from resomap.tracking.journal import SUFFIX, Journal
+from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unreachable
 from resomap.tracking.sender import Busy, Receipt, Sender, in_words, is_sent
-from resomap.tracking.tracker import credentials, is_remote, tracking_uri, why_unreachable
 
 RESULTS = Path("results")
 LOG = STATE_DIRECTORY / "courier.log"

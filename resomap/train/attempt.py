@@ -3,12 +3,12 @@
 Light, so that an attempt with nothing to do ends at once, and so that the GPU is chosen before torch is imported.
 """
 
-from resomap import shelf
-from resomap.errors import Interrupted
-from resomap.gpu_lock import bind_gpu
-from resomap.loading import loading
-from resomap.marker import is_valid, read_marker
-from resomap.train.lock import cell_lock
+from resomap.cells import archive
+from resomap.cells.lock import cell_lock
+from resomap.cells.marker import is_valid, read_marker
+from resomap.core.errors import Interrupted
+from resomap.core.gc_control import loading
+from resomap.machine.gpu_lock import bind_gpu
 from resomap.train.request import Request, refuse_hopeless_retry
 from resomap.train.signals import SignalWatch
 
@@ -24,7 +24,7 @@ def train_cell(request: Request) -> None:
         if is_valid(read_marker(cell.marker), cell, request.fingerprint):
             request.say(f"{cell.name} is done already")
             return
-        if shelf.recover_marker(cell, request.fingerprint):
+        if archive.recover_marker(cell, request.fingerprint):
             request.say(f"{cell.name} is complete in {cell.checkpoints}; its marker is written again")
             return
         refuse_hopeless_retry(request)
@@ -33,7 +33,7 @@ def train_cell(request: Request) -> None:
             # After the cell's lock: who waits for another training of this cell keeps no GPU from others.
             bind_gpu(request.say, stop_waiting=lambda: signals.received is not None)
         with loading():
-            from resomap.train.cell import run_training
+            from resomap.train.training import run_training
 
         if signals.received is not None:
             raise Interrupted(f"{signals.name} before the first step: nothing was begun")

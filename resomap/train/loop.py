@@ -10,18 +10,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from resomap.compute.device import Device, is_out_of_memory, memory_left
+from resomap.compute.inference import Predictor, autocast, evaluation_batch, predict
+from resomap.compute.memory import memory_of, wanted
+from resomap.compute.metrics import measure
+from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
+from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.data.store import Images
-from resomap.errors import PermanentFailure, ResomapError
-from resomap.evaluate import Predictor, autocast, predict
-from resomap.inputs import Normalisation, in_layout, on_device, to_unit_range
-from resomap.metrics import measure
 from resomap.models.build import logits
 from resomap.train import draws
 from resomap.train.augment import augment, flip, mix
 from resomap.train.batches import Batch, TrainingBatches
-from resomap.train.device import Device, is_out_of_memory, memory_left
-from resomap.train.memory import memory_of, wanted
 from resomap.train.objective import Objective
 from resomap.train.schedule import learning_rate
 from resomap.train.state import RunningSums, TrainingState
@@ -242,8 +242,3 @@ class Loop:
             "train/accuracy": state.sums.hits.item() / images,
             **{f"val/{name}": value for name, value in metrics.items()},
         }
-
-
-def evaluation_batch(recipe: Training, microbatch: int | None) -> int:
-    """Images a forward pass in evaluation: without gradients twice as many fit as in training."""
-    return 2 * (microbatch or recipe.batch_size)

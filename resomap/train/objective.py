@@ -10,7 +10,7 @@ from timm.optim import create_optimizer_v2, get_optimizer_class
 from torch import Tensor, nn
 
 from resomap.config import Training
-from resomap.errors import PermanentFailure
+from resomap.core.errors import PermanentFailure
 
 
 class Objective:

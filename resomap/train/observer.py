@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from resomap.cells.progress import Progress
+from resomap.compute.checkpoint import BackgroundSaver
+from resomap.compute.memory import MemoryWatch
 from resomap.config import Config
-from resomap.errors import Interrupted, RunsElsewhere
-from resomap.progress import Progress
+from resomap.core.errors import Interrupted, RunsElsewhere
 from resomap.tracking.elsewhere import Elsewhere
 from resomap.tracking.journal import Journal
-from resomap.train.checkpoint import BackgroundSaver
-from resomap.train.memory import MemoryWatch
 from resomap.train.signals import SignalWatch
 from resomap.train.state import TrainingState
 

@@ -5,21 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resomap import shelf
-from resomap.cell import Cell
-from resomap.cost.operations import count_operations, parameter_count
+from resomap.cells import archive, evaluation_record
+from resomap.cells.cell import Cell
+from resomap.cells.marker import SCHEMA
+from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
+from resomap.compute import checkpoint
+from resomap.compute.device import Device
+from resomap.compute.inference import Predictor, evaluation_batch, predict
+from resomap.compute.metrics import measure
+from resomap.compute.normalisation import Normalisation
+from resomap.core.files import read_json, write_csv
 from resomap.data.store import Store
-from resomap.evaluate import Predictor, predict
-from resomap.evaluation import record
-from resomap.evaluation.predictions import EVALUATED, Predictions, SplitPredictions
-from resomap.files import read_json, write_csv
-from resomap.inputs import Normalisation
-from resomap.marker import SCHEMA
-from resomap.metrics import measure
 from resomap.models.build import builder_options
-from resomap.train import checkpoint
-from resomap.train.device import Device
-from resomap.train.loop import evaluation_batch
+from resomap.models.operations import count_operations, parameter_count
 from resomap.train.request import Request
 from resomap.train.state import TrainingState
 
@@ -138,7 +136,7 @@ def drop_unwanted(cell: Cell, keep: Sequence[str]) -> None:
 
 
 def predictions_path(cell: Cell) -> Path:
-    return record.predictions_path(cell, cell.resolution)
+    return evaluation_record.predictions_path(cell, cell.resolution)
 
 
 def history_path(cell: Cell) -> Path:
@@ -147,4 +145,4 @@ def history_path(cell: Cell) -> Path:
 
 def _uid(cell: Cell) -> str:
     """Of the training that the cell's directory holds, which a training claims before anything else."""
-    return str(read_json(shelf.identity_path(cell))["uid"])
+    return str(read_json(archive.identity_path(cell))["uid"])

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from resomap.cell import Cell
+from resomap.cells.cell import Cell
+from resomap.cells.progress import Failure
+from resomap.cells.study import Study
 from resomap.config import Training
-from resomap.errors import PermanentFailure, ResomapError, RunsElsewhere
-from resomap.progress import Failure
-from resomap.study import Study
+from resomap.core.errors import PermanentFailure, ResomapError, RunsElsewhere
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
 

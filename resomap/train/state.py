@@ -8,8 +8,8 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from resomap.errors import PermanentFailure
-from resomap.train.checkpoint import FORMAT, on_cpu
+from resomap.compute.checkpoint import FORMAT, on_cpu, structure_difference
+from resomap.core.errors import PermanentFailure
 from resomap.train.stopping import BestSoFar
 
 
@@ -115,21 +115,3 @@ class TrainingState:
         self.best_metrics = content["best_metrics"]
         self.microbatch, self.deviations = content["microbatch"], content["deviations"]
         self.history = content["history"]
-
-
-def structure_difference(saved: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str | None:
-    """How a checkpoint's tensors differ from those of a network, by name or shape, in one clause; None: not at all."""
-    clauses = []
-    for words, names in (("it lacks", built.keys() - saved.keys()), ("it has also", saved.keys() - built.keys())):
-        if names:
-            clauses.append(f"{words} {_some(sorted(names))}")
-    reshaped = [name for name in built if name in saved and saved[name].shape != built[name].shape]
-    if reshaped:
-        shapes = [f"{name} {list(saved[name].shape)} in place of {list(built[name].shape)}" for name in reshaped]
-        clauses.append(f"of another shape {_some(shapes)}")
-    return "; ".join(clauses) or None
-
-
-def _some(names: list[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

@@ -1,5 +1,5 @@
 # What a model costs at a resolution: untrained weights, no images, alone on the device.
-from resomap.cost.plan import CostPlan
+from resomap.planning.rules.cost import CostPlan
 
 COSTS = CostPlan(PLAN)
 

@@ -1,5 +1,5 @@
 # What the tracker has of a cell that was trained elsewhere: predictions, history, configuration, weights if kept.
-from resomap.tracking.fetched import FetchPlan
+from resomap.cells.fetch_record import FetchPlan
 
 FETCH = FetchPlan(PLAN)
 

@@ -1,5 +1,5 @@
 # From done markers to what a person reads.
-from resomap.map.plan import MapPlan
+from resomap.planning.rules.summary import MapPlan
 
 MAP = MapPlan(PLAN)
 

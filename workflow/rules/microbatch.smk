@@ -1,5 +1,5 @@
 # Images a forward pass, where `training.microbatch` is `auto`: one number for a model at all resolutions and seeds.
-from resomap.planning.microbatches import MicrobatchPlan
+from resomap.planning.rules.microbatch import MicrobatchPlan
 
 MICROBATCHES = MicrobatchPlan(PLAN)
 

@@ -1,0 +1,32 @@
+"""Seconds from the start of a training's process to its first step, with everything in the page cache."""
+
+import time
+from pathlib import Path
+
+from resomap.bench.test_images import Material, study_of
+from resomap.bench.train_process import start_training
+from resomap.cells.progress import Progress
+
+POLL_SECONDS = 0.02
+
+
+def seconds_to_first_step(
+    material: Material, directory: Path, model: str, resolution: int, repeats: int
+) -> list[float]:
+    """The trainer says that it is about to step when its model is built and its images are mapped."""
+    study = study_of(material, directory, model, [resolution], epochs=1)
+    cell = study.cells()[0]
+    progress = directory / cell.beside_marker("progress.json")
+    found = []
+    for number in range(repeats + 1):
+        progress.unlink(missing_ok=True)
+        began = time.monotonic()
+        process = start_training(study, directory)
+        while Progress.read(progress) is None and process.poll() is None:
+            time.sleep(POLL_SECONDS)
+        taken = time.monotonic() - began
+        process.kill()
+        process.wait()
+        if number:  # the first reads the libraries from the disk
+            found.append(taken)
+    return found

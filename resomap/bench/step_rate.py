@@ -1,0 +1,144 @@
+"""Training end to end beside the same steps on a batch that lies on the device, and beside a loop on timm's loader."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from timm.optim import create_optimizer_v2
+
+from resomap.bench.input_pipeline import BATCH, timm_loader
+from resomap.bench.ratios import Paired
+from resomap.bench.test_images import Material, open_store, study_of
+from resomap.compute.device import Device, choose_device, keep_freed_memory, precision, prepare_backend
+from resomap.compute.inference import autocast
+from resomap.compute.normalisation import Normalisation, in_layout
+from resomap.config import Training
+from resomap.data.store import Store
+from resomap.models.build import build_model, logits
+from resomap.train.batches import Batch, TrainingBatches
+from resomap.train.loop import Loop
+from resomap.train.objective import Objective, make_optimizer
+from resomap.train.state import RunningSums, TrainingState
+from resomap.train.stopping import BestSoFar
+
+
+class _Nobody:
+    """An observer that looks at nothing."""
+
+    def needs_checked_state(self) -> bool:
+        return False
+
+    def after_step(self, state: TrainingState) -> None: ...
+
+    def during_validation(self, state: TrainingState) -> None: ...
+
+    def after_epoch(self, state: TrainingState) -> None: ...
+
+    def after_deviation(self, state: TrainingState) -> None: ...
+
+
+class _OnDevice(TrainingBatches):
+    """The first batch again and again, its pixels on the device already."""
+
+    def __init__(self, real: TrainingBatches, device: torch.device) -> None:
+        first = next(iter(real.epoch(0)))
+        self._batch = replace(
+            first, pixels=first.pixels.to(device), labels=first.labels.to(device), draws=first.draws.to(device)
+        )
+        self.steps, self.batch_size = real.steps, real.batch_size
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        return iter([self._batch] * (self.steps - first_step))
+
+
+class Steps:
+    """One model at one resolution, ready to train epochs in three ways."""
+
+    def __init__(self, material: Material, directory: Path, model: str, resolution: int, threads: int) -> None:
+        self._study = study_of(material, directory, model, [resolution], batch_size=BATCH)
+        self._recipe: Training = self._study.config.training
+        self._store: Store = open_store(directory, resolution)
+        self._material, self._resolution, self._name = material, resolution, model
+        self._device: Device = choose_device("auto")
+        prepare_backend(self._device, False, threads)
+        if not self._device.is_cuda:
+            keep_freed_memory()  # as the trainer does, and good for the other sides too
+        self._amp = precision(self._recipe.amp, self._device)
+        self._real = TrainingBatches(self._store.split("train"), self._recipe, 0, pinned=self._device.is_cuda)
+
+    def beside_synthetic(self, repeats: int) -> Paired:
+        """End to end (gathering, copying, augmenting, stepping) / the same on one batch on the device."""
+        synthetic = _OnDevice(self._real, self._device.torch)
+        state = self._state()
+        return Paired.measure(
+            lambda _round: self._epoch(state, self._real), lambda _round: self._epoch(state, synthetic), repeats
+        )
+
+    def beside_timm(self, workers: int, repeats: int) -> Paired:
+        """End to end / a plain loop on timm's loader: same model, batch, precision, layout and optimizer."""
+        files = [self._material.folder / name for name in self._store.split("train").names]
+        loader = timm_loader(files, self._resolution, workers, is_training=True)
+        state, model = self._state(), self._model()
+        optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.05)
+        place = self._device.torch
+
+        def plain(_round: int) -> float:
+            model.train()
+            began, count = time.monotonic(), 0
+            for images, labels in loader:
+                images = in_layout(images.to(place), self._recipe.channels_last)
+                with autocast(place, self._amp):
+                    output = logits(model(images))
+                loss = F.cross_entropy(output.float(), labels.to(place))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                count += len(images)
+            return count / (time.monotonic() - began)
+
+        return Paired.measure(lambda _round: self._epoch(state, self._real), plain, repeats)
+
+    def _model(self) -> torch.nn.Module:
+        torch.manual_seed(0)
+        layout = torch.channels_last if self._recipe.channels_last else torch.contiguous_format
+        built = build_model(self._name, self._resolution, len(self._store.classes))
+        return built.model.to(self._device.torch, memory_format=layout)  # type: ignore[call-overload]
+
+    def _state(self) -> TrainingState:
+        model = self._model()
+        return TrainingState(
+            model=model,
+            optimizer=make_optimizer(model, self._recipe),
+            scaler=torch.amp.GradScaler(self._device.torch.type, enabled=self._amp is torch.float16),
+            ema=None,
+            best=BestSoFar(self._recipe.monitor),
+            sums=RunningSums.zero(self._device.torch),
+        )
+
+    def _epoch(self, state: TrainingState, batches: TrainingBatches) -> float:
+        """Images a second of one epoch's steps, as the trainer counts them: without validation."""
+        train = self._store.split("train")
+        loop = Loop(
+            state=state,
+            recipe=self._recipe,
+            seed=0,
+            classes=len(self._store.classes),
+            batches=batches,
+            validation=self._store.split("val"),
+            normalisation=Normalisation(tuple(self._store.mean), tuple(self._store.std)),
+            objective=Objective(self._recipe, train.labels, len(self._store.classes), self._device.torch),
+            device=self._device,
+            precision=self._amp,
+            observer=_Nobody(),
+        )
+        state.epoch = state.step = 0
+        before = state.images_seen
+        began = time.monotonic()
+        loop._train_epoch()
+        if self._device.is_cuda:
+            torch.cuda.synchronize()
+        return (state.images_seen - before) / (time.monotonic() - began)

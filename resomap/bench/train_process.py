@@ -1,0 +1,57 @@
+"""One cell trained as the workflow does it: a process of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from resomap.cells.study import Study
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json
+from resomap.tracking.journal import read_events
+
+POLL_SECONDS = 0.05
+RATE = "images_per_second"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training's marker, journal and checkpoints say of it."""
+
+    seconds: float  # of steps: without start, validation and evaluation
+    images_per_second: float  # of the last epoch: the first ones share the processor with what is still starting
+    saves: int  # checkpoints written before the one of the end
+
+
+def start_training(study: Study, directory: Path, threads: int | None = None) -> "subprocess.Popen[bytes]":
+    """The training of the study's first cell; what it says is not shown."""
+    words = [
+        sys.executable,
+        "-m",
+        "resomap",
+        "train",
+        study.cells()[0].name,
+        "--threads",
+        str(threads or os.cpu_count()),
+    ]
+    return subprocess.Popen(words, cwd=directory, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def train_once(study: Study, directory: Path, threads: int | None = None) -> Trained:
+    """Train the study's first cell to its end. Raises ResomapError where it fails."""
+    cell = study.cells()[0]
+    last, seen = directory / cell.checkpoints / "last.pt", set()
+    process = start_training(study, directory, threads)
+    while process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(last.stat().st_mtime_ns)
+        time.sleep(POLL_SECONDS)
+    if process.returncode:
+        raise ResomapError(f"the training of {cell.name} failed; its log is {directory / cell.beside_marker('log')}")
+    events, _ = read_events(directory / cell.beside_marker("journal.jsonl"))
+    rates = [event["values"][RATE] for event in events if RATE in event.get("values", {})]
+    seconds = read_json(directory / cell.marker)["cost"]["train_seconds"]
+    return Trained(seconds, rates[-1], max(0, len(seen) - 1))

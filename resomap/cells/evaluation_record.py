@@ -1,0 +1,90 @@
+"""What the evaluation of a cell leaves behind, where it lies, and what is still missing from it.
+
+`results/<model>/<resolution>.evaluation.json`, strict JSON:
+
+    schema, model, resolution, seed, fingerprint, uid    whose evaluation this is
+    epoch              of the weights, counted from 1; null where the marker does not know it
+    device             where predictions were computed by the step that wrote this; null where all were kept
+    classes            names, in the order of rows and columns
+    test_resolutions   {"<pixels>": {"val": SPLIT, "test": SPLIT}, or null where that is not available}
+    unavailable        {"<pixels>": why it is null, in a sentence}
+
+    SPLIT: {"metrics": as `metrics.measure` gives them,
+            "intervals": {metric: [low, high], or null}, 95 %, of other images; training noise is not in them
+            "per_class": {class: {precision, recall, f1, support}},
+            "confusion": [[images]], rows: true class, columns: predicted class}
+
+All figures are shares (0..1) but for losses (nats) and counts.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from resomap.cells import archive
+from resomap.cells.cell import Cell
+from resomap.core.files import read_json
+
+SCHEMA = 2
+
+
+def record_path(cell: Cell) -> Path:
+    """The record of a cell's evaluation, beside its marker."""
+    return cell.beside_marker("evaluation.json")
+
+
+def predictions_path(cell: Cell, resolution: int) -> Path:
+    """What the cell's best weights said of each image at a test resolution: its own, or another one."""
+    return cell.beside_marker("predictions.npz" if resolution == cell.resolution else f"at{resolution}.npz")
+
+
+def kept_elsewhere(cell: Cell) -> list[int]:
+    """The test resolutions, beside the cell's own, of which predictions lie here."""
+    stem = f"{cell.marker.stem}.at"
+    found = (path.name.removeprefix(stem).removesuffix(".npz") for path in cell.marker.parent.glob(f"{stem}*.npz"))
+    return [int(text) for text in found if text.isdigit()]
+
+
+def read_record(cell: Cell, marker: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of the very training that the marker speaks of; None where there is none."""
+    content = read_json(record_path(cell))
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        return None
+    same = all(content.get(name) == marker[name] for name in ("fingerprint", "uid"))
+    return content if same and isinstance(content.get("test_resolutions"), dict) else None
+
+
+def missing(cell: Cell, marker: Mapping[str, Any], resolutions: Iterable[int]) -> list[int]:
+    """The test resolutions at which a done cell is still to be evaluated.
+
+    One without an entry; one whose predictions are gone; and one that was not available, once files that may
+    change that have arrived. Cheap (one small file), so that planning can ask for all cells.
+    """
+    record = read_record(cell, marker)
+    if record is None:
+        return list(resolutions)
+    entries, weights = record["test_resolutions"], weights_paths(cell, marker["fingerprint"])
+    found = []
+    for resolution in resolutions:
+        kept = predictions_path(cell, resolution)
+        if entries.get(str(resolution)) is not None:
+            is_missing = not kept.exists()
+        else:
+            is_missing = str(resolution) not in entries or _arrived(record_path(cell), [kept, *weights])
+        if is_missing:
+            found.append(resolution)
+    return found
+
+
+def weights_paths(cell: Cell, fingerprint: str) -> list[Path]:
+    """Where best.pt of this training can lie; what lies there may be another training's."""
+    return [directory / "best.pt" for directory in archive.places(cell, fingerprint)]
+
+
+def _arrived(record: Path, files: Iterable[Path]) -> bool:
+    """Whether one of the files came here after the record was written.
+
+    By the time of the inode's change: a copy that keeps the modification time has a new one all the same.
+    """
+    written = record.stat().st_mtime_ns
+    return any(file.stat().st_ctime_ns > written for file in files if file.exists())

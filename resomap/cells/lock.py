@@ -1,0 +1,127 @@
+"""One trainer a cell: an flock that dies with its holder, and a note with a heartbeat for other machines.
+
+The kernel releases an flock however its holder ends, so on one machine there is no stale lock. On a shared disk an
+flock may not reach other machines (Lustre without `-o flock`, some NFS mounts); there the note decides: a holder on
+another host counts as long as its heartbeat is fresh, and it wipes its note when it ends.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from resomap.cells.cell import Cell
+from resomap.cells.study import STATE_DIRECTORY
+from resomap.core.errors import Interrupted, ResomapError
+
+HEARTBEAT_SECONDS = 15.0
+# Longer than a heartbeat takes to show on a network file system with attribute caching (60 s by default on NFS).
+STALE_SECONDS = 120.0
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who says that it trains the cell. Times are Unix times in seconds."""
+
+    host: str
+    pid: int
+    heartbeat: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Holder | None":
+        """The holder that a lock file names, or None."""
+        try:
+            note = json.loads(path.read_text())
+            return cls(str(note["host"]), int(note["pid"]), float(note["heartbeat"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def is_fresh_elsewhere(self) -> bool:
+        """Whether another machine wrote this not long ago; on this one the flock tells."""
+        return self.host != socket.gethostname() and time.time() - self.heartbeat < STALE_SECONDS
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} (heartbeat {max(0.0, time.time() - self.heartbeat):.0f} s ago)"
+
+
+def lock_path(cell: Cell) -> Path:
+    """The cell's lock file; outside its directories, because those are moved when settings change."""
+    return STATE_DIRECTORY / "locks" / f"{cell.name}.lock"
+
+
+@contextmanager
+def cell_lock(
+    cell: Cell,
+    say: Callable[[str], None] = print,
+    wait: bool = True,
+    poll_seconds: float = 1.0,
+    stop_waiting: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
+    """Hold the cell's lock; where another process has it, say for whom we wait, and wait.
+
+    Raises ResomapError where it is held and `wait` is false, Interrupted where `stop_waiting` comes true.
+    """
+    path = lock_path(cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        waiting = False
+        while not _take(descriptor, path):
+            holder = Holder.read(path) or "another process"
+            if not wait:
+                raise ResomapError(f"{cell.name} is being trained by {holder}; stop that first")
+            if stop_waiting():
+                raise Interrupted(f"{cell.name} is still being trained by {holder}; nothing was begun here")
+            if not waiting:
+                say(f"{cell.name} is being trained by {holder}; waiting for it to end")
+                waiting = True
+            time.sleep(poll_seconds)
+        ended = threading.Event()
+        beating = threading.Thread(target=_beat, args=(descriptor, ended), name="heartbeat", daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beating.join()
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    holder = Holder.read(path)
+    if holder is not None and holder.is_fresh_elsewhere:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return False
+    _write_note(descriptor)
+    return True
+
+
+def _beat(descriptor: int, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(OSError):  # a full or absent disk for a while: the next beat may reach it
+            _write_note(descriptor)
+
+
+def _write_note(descriptor: int) -> None:
+    note = json.dumps(asdict(Holder(socket.gethostname(), os.getpid(), time.time())))
+    # In place and of one length, so that a reader on another machine never finds half a note.
+    os.pwrite(descriptor, note.encode().ljust(256), 0)

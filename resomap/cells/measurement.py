@@ -1,0 +1,77 @@
+"""One measurement of cost: a model at a resolution on a kind of device, what it depends on and where it lies. Light."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resomap.cells.study import Study
+from resomap.config.schema import Data
+from resomap.core.files import read_json
+from resomap.data.elpv import CLASSES
+from resomap.data.folder import SUFFIXES, scan, source_root
+
+SCHEMA = 1
+KINDS = ("cpu", "cuda")
+DIRECTORY = Path("results", "cost")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The cost of one model at one resolution on one kind of device; seeds share it."""
+
+    model: str
+    resolution: int  # pixels, images are square
+    kind: str  # `cpu` or `cuda`; the device's name is known only where it is measured
+
+    @property
+    def name(self) -> str:
+        """`vgg11@320 on cuda`, for people."""
+        return f"{self.model}@{self.resolution} on {self.kind}"
+
+    @property
+    def path(self) -> Path:
+        """Its figures, which are Snakemake's target."""
+        return DIRECTORY / self.kind / self.model / f"{self.resolution}.json"
+
+    def settings(self, study: Study, classes: int) -> dict[str, Any]:
+        """All that the figures depend on, the machine apart: when this changes, they are measured anew.
+
+        Nothing of the recipe but what an evaluation computes with is in it, so another learning rate measures
+        nothing again.
+        """
+        recipe = study.recipe(study.cell(self.model, self.resolution))
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "resolution": self.resolution,
+            "device_kind": self.kind,
+            "classes": classes,
+            "amp": recipe.amp,
+            "channels_last": recipe.channels_last,
+            "deterministic": study.config.deterministic,
+            **study.config.cost.model_dump(),
+        }
+
+    def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """The figures, where they are there, whole and measured under these settings; else None."""
+        content = read_json(self.path)
+        return content if isinstance(content, dict) and content.get("settings") == settings else None
+
+
+def measurements(study: Study, kind: str) -> list[Measurement]:
+    """One a model and resolution of the configuration, in its order."""
+    config = study.config
+    return [Measurement(model, res, kind) for model in config.models for res in config.resolutions]
+
+
+def class_count(data: Data) -> int:
+    """How many classes the data source has, told from its folders alone: no image is opened.
+
+    A class counts from one image file on. Images that turn out damaged later can, with `data.problems: skip`,
+    leave a class out: the head then has an output less than was measured, which no figure feels.
+    Raises ResomapError: no package, no folder, nothing in it.
+    """
+    if data.source == "elpv":
+        return len(CLASSES)
+    files = scan(source_root(data.source)).files
+    return len({file.label for file in files if Path(file.name).suffix.lower() in SUFFIXES})

@@ -1,0 +1,161 @@
+"""What a running or failed training says about itself: `<stem>.progress.json` and `<stem>.failed.json`.
+
+The trainer writes them; the status table and the lines of a running sweep read them. Both stand beside the
+done marker, so no process has to be asked.
+"""
+
+import dataclasses
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from resomap.core.files import read_json, write_json
+from resomap.machine.slurm import job_id
+
+HEARTBEAT_SECONDS = 120.0
+# A process that started this much after the training said it did has only inherited its number.
+START_SLACK_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class Progress:
+    """Where a training is. Times are Unix times in seconds, `epoch` and `step` count what is completed."""
+
+    cell: str  # vgg11@320
+    state: str = "starting"  # starting | training | evaluating | sending
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0  # within the epoch
+    steps_per_epoch: int = 0
+    images_per_second: float | None = None
+    metric: str = "balanced_accuracy"
+    value: float | None = None  # of the metric on the validation images, at the last epoch's end
+    eta_seconds: float | None = None
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    started_at: float = field(default_factory=time.time)
+    heartbeat: float = field(default_factory=time.time)
+    attempt: int = 1
+    device: str = "cpu"
+    job: str | None = field(default_factory=job_id)  # of Slurm
+
+    def write(self, path: Path) -> None:
+        """Write atomically. Raises OSError (disk full, no permission)."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "Progress | None":
+        """The training's last word, or None where it left none or the file is damaged."""
+        return _read(cls, path)
+
+
+@dataclass
+class Failure:
+    """Why a training ended without a marker, and the command that goes on."""
+
+    cell: str
+    fingerprint: str
+    reason: str
+    permanent: bool  # trying again with the same settings and data is pointless
+    log: str
+    resume: str
+    attempt: int = 1
+    at: float = field(default_factory=time.time)
+    exit_code: int = 1
+
+    def write(self, path: Path) -> None:
+        """Write atomically. Raises OSError (disk full, no permission)."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "Failure | None":
+        """The failure, or None where there is none or the file is damaged."""
+        return _read(cls, path)
+
+
+def is_alive(progress: Progress) -> bool:
+    """Whether the training that wrote this still runs.
+
+    On this host its process must exist and be the one that wrote it; from another host its heartbeat must be
+    younger than 120 s, which assumes clocks that agree about as well.
+    """
+    if progress.host != socket.gethostname():
+        return time.time() - progress.heartbeat < HEARTBEAT_SECONDS
+    return _process_exists(progress.pid) and not _is_another(progress.pid, progress.started_at)
+
+
+def figures(progress: Progress) -> list[str]:
+    """`val 0.830`, `145 images/s`, `ETA 14 min`: those that are known."""
+    found = []
+    if progress.value is not None:
+        found.append(f"val {progress.value:.3f}")
+    if progress.images_per_second is not None:
+        found.append(f"{progress.images_per_second:.0f} images/s")
+    if progress.eta_seconds is not None:
+        found.append(f"ETA {duration(progress.eta_seconds)}")
+    return found
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `14 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _process_exists(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True  # it lives, under another user
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def _is_another(pid: int, started_at: float) -> bool:
+    """True for a zombie and for a process younger than the training, which only has its number (Linux only)."""
+    try:
+        # proc_pid_stat(5): the name in parentheses may hold spaces; behind it come state and, 19 on, starttime.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+        began = int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, StopIteration, ValueError, IndexError):
+        return False
+    return fields[0] == "Z" or began > started_at + START_SLACK_SECONDS
+
+
+def _read(kind: type[T], path: Path) -> T | None:
+    """Keys that this version does not know are left out; a value of a wrong type makes the file worthless."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        return None
+    known: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if item.name in content:
+            known[item.name] = content[item.name]
+            if not _fits(item.type, content[item.name]):
+                return None
+        elif item.default is dataclasses.MISSING:
+            return None
+    return kind(**known)
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if value is None:
+        return kind in (float | None, str | None)
+    if kind == str | None:
+        return isinstance(value, str)
+    if kind in (float, float | None):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)

@@ -1,0 +1,197 @@
+"""One study: a checked configuration, its cells and their fingerprints. What the workflow and every job agree on.
+
+The main Snakemake process makes it once (`Study.open`) and writes it below `.resomap/`; the jobs
+read that file, so that no job walks the images again and all speak of the same fingerprints.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from resomap import RECIPE_VERSION
+from resomap.cells.cell import Cell
+from resomap.config import Config, Training, parse_config
+from resomap.config.load import training_for
+from resomap.core.errors import ResomapError
+from resomap.core.files import read_json, write_json
+from resomap.data.identity import Description, describe
+from resomap.models.fits import require_supported
+from resomap.models.index import ModelIndex, load_index
+from resomap.models.weights_digest import weights_identity
+
+STATE_DIRECTORY = Path(".resomap")
+CURRENT = STATE_DIRECTORY / "study.json"
+TARGET = "TARGET"
+
+
+class Study:
+    """Cells, recipes and fingerprints of one configuration on one data set."""
+
+    def __init__(
+        self, config: Config, data: Description, families: Mapping[str, str] | None = None, command: str = ""
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.data_identity = data.identity
+        # What a person types to go on with one target, which stands in it as TARGET.
+        self.command = command or f"snakemake --rerun-incomplete {TARGET}"
+        self._families = dict(families or {})
+        # Planning asks for each fingerprint several times, and one weights file can be behind all of them.
+        self._fingerprints: dict[Cell, str] = {}
+        self._weights: dict[str | None, str | None] = {}
+        self._recipes: dict[str, Training] = {}
+        self._supported: set[str] = set()  # map positions
+        self._targets: dict[tuple[str, str, str], Cell] = {}
+
+    @classmethod
+    def open(cls, values: Mapping[str, Any]) -> "Study":
+        """Check raw configuration values against schema, model index and data source.
+
+        Raises ResomapError with one sentence for whatever does not fit, before anything is trained.
+        """
+        config = parse_config(values)
+        study = cls(config, describe(config.data))
+        named = [name for name in (*config.overrides, *config.priority) if not name.isdigit()]
+        for model in {*config.models, *(name.partition("@")[0] for name in named)}:
+            study.index.entry(model)
+        require_supported((model, res) for model in config.models for res in config.resolutions)
+        return study
+
+    @classmethod
+    def load(cls, path: Path = CURRENT) -> "Study":
+        """The study as the main process wrote it. Raises ResomapError where there is no such file."""
+        stored = read_json(path)
+        if stored is None:
+            raise ResomapError(f"no study is written at {path}; run snakemake (or `snakemake -n`) here first")
+        data = Description(**stored["data"])
+        return cls(parse_config(stored["config"]), data, stored["families"], stored["command"])
+
+    def save(self, path: Path) -> None:
+        """Write the study for the jobs, and as the current one of this directory, which `resomap status` reads."""
+        for model in self.config.models:
+            self.family(model)
+        content = {
+            "config": self.config.model_dump(),
+            "data": asdict(self.data),
+            "families": self._families,
+            "command": self.command,
+        }
+        write_json(path, content)
+        write_json(CURRENT, content)
+
+    @cached_property
+    def index(self) -> ModelIndex:
+        """The names that the installed torchvision and timm know."""
+        return load_index()
+
+    def family(self, model: str) -> str:
+        """Folder of a model's checkpoints. Raises ResomapError for an unknown model."""
+        if model not in self._families:
+            self._families[model] = self.index.entry(model).family
+        return self._families[model]
+
+    def cells(self) -> list[Cell]:
+        """The grid: resolution changes fastest, then model, then seed."""
+        config = self.config
+        return [
+            self.cell(model, resolution, seed)
+            for seed in config.seeds
+            for model in config.models
+            for resolution in config.resolutions
+        ]
+
+    def cell(self, model: str, resolution: int, seed: int | None = None) -> Cell:
+        """A cell, in the grid or beside it. Raises ResomapError for an unknown model."""
+        first = self.config.seeds[0]
+        seed = first if seed is None else seed
+        suffix = "" if seed == first else f".seed{seed}"
+        return Cell(model, resolution, seed, self.family(model), suffix)
+
+    def find(self, name: str) -> Cell:
+        """The cell that a person names `vgg11@320` or `vgg11@320.seed1`.
+
+        Raises ResomapError where the name is of another form or the model unknown.
+        """
+        model, _, rest = name.partition("@")
+        resolution, _, seed = rest.partition(".seed")
+        if not resolution.isdigit() or (".seed" in rest and not seed.isdigit()):
+            raise ResomapError(f"'{name}' names no cell; write MODEL@RESOLUTION, for example vgg11@320")
+        return self.cell(model, int(resolution), int(seed) if seed else None)
+
+    def target(self, model: str, resolution: str, suffix: str) -> Cell:
+        """The cell behind the wildcards of `results/{model}/{resolution}{suffix}.done`.
+
+        Raises ResomapError for a resolution that is no number, an unknown model, one that cannot take the
+        resolution, or the first seed written with a suffix.
+        """
+        wanted = model, resolution, suffix
+        if wanted in self._targets:
+            return self._targets[wanted]
+        if not resolution.isdigit() or not 8 <= int(resolution) <= 4096:
+            raise ResomapError(
+                f"'{resolution}' in results/{model}/{resolution}{suffix}.done is no resolution; "
+                "write whole pixels between 8 and 4096, for example results/vgg11/320.done"
+            )
+        seed = int(suffix.removeprefix(".seed")) if suffix else None
+        cell = self.cell(model, int(resolution), seed)
+        if suffix != cell.suffix:
+            raise ResomapError(f"{cell.seed} is the first seed, whose marker has no suffix: {cell.marker}")
+        if cell.map_position not in self._supported:
+            require_supported([(model, cell.resolution)])
+            self._supported.add(cell.map_position)
+        self._targets[wanted] = cell
+        return cell
+
+    def recipe(self, cell: Cell) -> Training:
+        """The training section after the overrides of the model and of the map position."""
+        if cell.map_position not in self._recipes:
+            self._recipes[cell.map_position] = training_for(self.config, cell.map_position)
+        return self._recipes[cell.map_position]
+
+    @cached_property
+    def base(self) -> str:
+        """12 hex digits shared by all cells: the fingerprint without model, resolution, seed and overrides."""
+        return _digest(self._base_content())
+
+    def fingerprint(self, cell: Cell) -> str:
+        """12 hex digits over all that decides the cell's result; device, workers, paths and host do not."""
+        if cell not in self._fingerprints:
+            recipe = self.recipe(cell)
+            if recipe.weights not in self._weights:
+                self._weights[recipe.weights] = weights_identity(recipe.weights)
+            self._fingerprints[cell] = _digest(
+                {
+                    **self._base_content(),
+                    "model": cell.model,
+                    "resolution": cell.resolution,
+                    "seed": cell.seed,
+                    "training": recipe.model_dump(),
+                    "weights": self._weights[recipe.weights],
+                }
+            )
+        return self._fingerprints[cell]
+
+    def resume_command(self, cell: Cell) -> str:
+        """What a person types to train this cell or go on with it."""
+        return self.command.replace(TARGET, str(cell.marker), 1)
+
+    def fingerprints(self, cells: Iterable[Cell] | None = None) -> dict[Cell, str]:
+        """Fingerprint of each cell (of the grid where none are given)."""
+        return {cell: self.fingerprint(cell) for cell in (self.cells() if cells is None else cells)}
+
+    def _base_content(self) -> dict[str, Any]:
+        return {
+            "recipe": RECIPE_VERSION,
+            "data": self.data_identity,
+            "deterministic": self.config.deterministic,
+            "training": self.config.training.model_dump(),
+        }
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

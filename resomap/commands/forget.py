@@ -1,0 +1,60 @@
+"""`resomap forget`: set all of a cell aside, so that it trains anew; nothing is deleted."""
+
+import argparse
+import time
+
+from resomap.cells import archive
+from resomap.cells.cell import Cell
+from resomap.cells.lock import cell_lock
+from resomap.cells.marker import read_marker
+from resomap.cells.study import Study
+from resomap.commands import Commands
+from resomap.core.errors import ResomapError
+from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("forget", run, "set all of a cell aside, so that it trains anew")
+    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    parser.add_argument("--tracker", action="store_true", help="its run no longer counts as complete either")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    study = Study.load(given.study)
+    for sentence in forget(study, study.find(given.cell), given.tracker):
+        print(sentence)
+
+
+def forget(study: Study, cell: Cell, in_tracker: bool) -> list[str]:
+    """Move the cell's checkpoints, marker and files below `set-aside/forgotten-<time>`; one sentence a deed.
+
+    With `in_tracker` its run there loses the complete tag, so that nobody takes the cell over from it. Raises
+    ResomapError where the cell is being trained, or the tracker does not do it; nothing has moved then.
+    """
+    with cell_lock(cell, wait=False):
+        said = [_forget_run(study, cell)] if in_tracker else []
+        name = f"forgotten-{time.strftime('%Y%m%d-%H%M%S')}"
+        if archive.held_fingerprint(cell) is not None:
+            said.append(f"checkpoints are now in {archive.put_aside(cell, name)}")
+        place, moved = archive.put_results_aside(cell, name, lasting=True)
+        if moved:
+            said.append(f"{moved} files of results are now in {place}")
+    return said or [f"there is nothing of {cell.name} here"]
+
+
+def _forget_run(study: Study, cell: Cell) -> str:
+    tracking, marker = study.config.tracking, read_marker(cell.marker)
+    run_id = marker["run_id"] if marker else None
+    if not is_remote(tracking):
+        return "the tracker is the local database, which is never asked: nothing to do there"
+    if run_id is None:
+        raise ResomapError(
+            f"{cell.name} has no marker here that names its run; run `snakemake -n` first, which fetches it"
+        )
+    try:
+        ask(tracking, "runs/set-tag", {"run_id": run_id, "key": "resomap.complete", "value": "0"})
+    except TrackerUnavailable as error:
+        raise ResomapError(f"the tracker {tracking_uri(tracking)} did not do it: {error}; try again later") from None
+    return f"run {run_id} no longer counts as complete in {tracking_uri(tracking)}"

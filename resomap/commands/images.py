@@ -1,0 +1,28 @@
+"""`resomap images`: prepare the images of one resolution; called by the rule `images`."""
+
+import argparse
+
+from resomap.cells.study import Study
+from resomap.commands import Commands
+from resomap.core.errors import ResomapError
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("images", run, "prepare the images of one resolution (a step)")
+    parser.add_argument("resolution")
+    parser.add_argument("--workers", type=int, default=1)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    from resomap.data import DATA_DIRECTORY
+    from resomap.data.prepare import prepare_images
+    from resomap.data.store import array_file, store_directory
+
+    if not given.resolution.isdigit():
+        raise ResomapError(f"'{given.resolution}' is no resolution; write whole pixels, for example 224")
+    config = Study.load(given.study).config
+    prepare_images(DATA_DIRECTORY, int(given.resolution), config.data.workers or given.workers, config.data.on_disk)
+    if not config.data.keep_train:  # an output that Snakemake waits for, stored or not
+        array_file(store_directory(DATA_DIRECTORY, int(given.resolution)), "train").touch()

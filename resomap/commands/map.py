@@ -1,0 +1,23 @@
+"""`resomap map`: write results/summary.json and its tables; called by the rule `map`."""
+
+import argparse
+
+from resomap.cells.study import Study
+from resomap.commands import Commands
+from resomap.core.gc_control import loading
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("map", run, "the map of what is there: tables and recommendation (a step)")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), help="whose costs count; default: the one with more measurements"
+    )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    with loading():
+        from resomap.summary.summary_writer import make_map, words
+
+    print(words(make_map(Study.load(given.study), given.device)), flush=True)

@@ -1,0 +1,31 @@
+"""`resomap microbatch`: find the largest microbatch that fits; called by the rule `microbatch`."""
+
+import argparse
+import os
+
+from resomap.cells.study import Study
+from resomap.commands import Commands
+from resomap.core.gc_control import loading
+from resomap.machine.gpu_lock import bind_gpu
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("microbatch", run, "find how many images a forward pass fit (a step)")
+    parser.add_argument("model")
+    parser.add_argument("--classes", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--memory-mb", type=int, default=8000, help="what it may take in main memory")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    study = Study.load(given.study)
+    if study.config.device != "cpu":
+        bind_gpu()
+    from resomap.core.logging import say
+
+    with loading():
+        from resomap.train.microbatch_search import find_microbatch
+
+    find_microbatch(study, given.model, given.classes, given.threads, given.memory_mb * 10**6, say)

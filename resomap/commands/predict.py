@@ -1,0 +1,48 @@
+"""`resomap predict`: classify images with the weights of a trained cell."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from resomap.cells.study import Study
+from resomap.commands import Commands
+from resomap.core.errors import ResomapError
+from resomap.core.gc_control import loading
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("predict", run, "what a trained cell says of images")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    which.add_argument("--weights", type=Path, help="a best.pt, wherever it lies")
+    parser.add_argument("images", nargs="+", type=Path, help="files, and folders with images below them")
+    parser.add_argument("--resolution", type=int, help="in pixels, in place of the training's")
+    parser.add_argument("--top", type=int, default=3, help="classes an image, likeliest first")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the subcommand."""
+    with loading():
+        from resomap.commands import prediction
+        from resomap.evaluation.trained_weights import Weights
+
+    if given.top < 1:
+        raise ResomapError(f"--top {given.top} shows nothing; give 1 or more")
+    if given.weights:
+        weights = Weights.load(given.weights)
+    else:
+        weights = prediction.cell_weights(Study.load(given.study), given.cell)
+    resolution = given.resolution or weights.resolution
+    classifier = prediction.open_classifier(weights, given.device, resolution)
+    answers = list(prediction.classify(classifier, given.images, resolution))
+    unread = [answer for answer in answers if answer.error is not None]
+    if given.json:
+        prediction.write_json(answers, weights, resolution, given.top, sys.stdout)
+    elif len(unread) < len(answers):
+        prediction.write_table(answers, weights, given.top, sys.stdout)
+    for answer in unread:
+        print(f"resomap: {answer.image}: {answer.error}", file=sys.stderr)
+    return 1 if unread else 0

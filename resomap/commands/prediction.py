@@ -1,0 +1,161 @@
+"""`resomap predict`: what the weights of a finished training say of other images, prepared as its own were."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from resomap.cells.marker import read_marker
+from resomap.cells.study import Study
+from resomap.compute.device import choose_device, prepare_backend
+from resomap.core.errors import ResomapError
+from resomap.core.files import strict_json
+from resomap.data.decode import DamagedImage, decode, resize
+from resomap.data.folder import SUFFIXES
+from resomap.evaluation.evaluator import find_weights
+from resomap.evaluation.trained_weights import Classifier, Weights
+
+# Images a forward pass at 224 pixels; as many pixels at any other resolution.
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What there is to say of one image: shares of the classes float32 [classes], or why there are none."""
+
+    image: str
+    shares: np.ndarray | None
+    error: str | None = None
+
+
+def cell_weights(study: Study, name: str) -> Weights:
+    """best.pt of the cell that a person names `vgg11@320`. Raises ResomapError where it is not here."""
+    cell = study.find(name)
+    weights = find_weights(cell, read_marker(cell.marker))
+    if weights is None:
+        raise ResomapError(
+            f"{cell.name} has no best.pt in {cell.checkpoints}; train it with `{study.resume_command(cell)}` and "
+            "`best` in `checkpoints.keep`, or name a file with --weights"
+        )
+    return weights
+
+
+def open_classifier(weights: Weights, device: str, resolution: int) -> Classifier:
+    """The classifier on `auto`, `cpu` or `cuda`, for images of so many pixels.
+
+    Raises ResomapError where the device is not there or the network does not take that resolution.
+    """
+    if not 8 <= resolution <= 4096:
+        raise ResomapError(f"--resolution {resolution} is no image size; give pixels between 8 and 4096")
+    chosen = choose_device(device)
+    prepare_backend(chosen, False, torch.get_num_threads())
+    classifier = weights.classifier(chosen)
+    reason = classifier.why_not(resolution)
+    if reason is not None:
+        raise ResomapError(f"{reason}; leave out --resolution")
+    return classifier
+
+
+def classify(classifier: Classifier, paths: Iterable[Path], resolution: int) -> Iterator[Answer]:
+    """An answer for each image, in order: files as they are named, folders with all images below them by name.
+
+    What gives no pixels is an answer with an error, and the others go on.
+    """
+    size = max(1, BATCH * 224**2 // resolution**2)
+    prepared = (_prepared(path, classifier.weights, resolution) for path in _images(paths))
+    while chunk := list(islice(prepared, size)):
+        pixels = [found.pixels for found in chunk if isinstance(found, _Pixels)]
+        shares = iter(classifier.predictor(torch.from_numpy(np.stack(pixels))).cpu().numpy() if pixels else ())
+        for found in chunk:
+            yield found if isinstance(found, Answer) else Answer(found.image, next(shares))
+
+
+def write_json(answers: Sequence[Answer], weights: Weights, resolution: int, top: int, stream: IO[str]) -> None:
+    """Strict JSON: the weights in short, and under `images` for each `predictions`, likeliest first, or `error`."""
+    content = {
+        "weights": str(weights.path),
+        "model": weights.name,
+        "fingerprint": weights.fingerprint,
+        "trained_resolution": weights.resolution,
+        "resolution": resolution,
+        "images": [_plain(answer, weights.classes, top) for answer in answers],
+    }
+    stream.write(strict_json(content) + "\n")
+
+
+def write_table(answers: Sequence[Answer], weights: Weights, top: int, stream: IO[str]) -> None:
+    """A line for each image that could be read: its likeliest classes with their probabilities."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("image", *(str(place) for place in range(1, min(top, len(weights.classes)) + 1))):
+        table.add_column(heading, no_wrap=True, overflow="ignore")
+    for answer in answers:
+        if answer.shares is not None:
+            ranked = _ranked(answer.shares, weights.classes, top)
+            # As Text, because a name may hold brackets, which rich would read as markup.
+            table.add_row(Text(answer.image), *(Text(f"{name} {share:.4f}") for name, share in ranked))
+    # Wide enough for every name: people copy them, and a pipe has no width of its own.
+    console = Console(file=stream, highlight=False)
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
+    console.print(table)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    image: str
+    pixels: np.ndarray  # uint8 [resolution, resolution, channels]
+
+
+def _images(paths: Iterable[Path]) -> Iterator[Path | Answer]:
+    for path in paths:
+        if not path.is_dir():
+            yield path  # of any suffix, and even where there is none: reading it tells
+            continue
+        inside = sorted(_below(path))
+        yield from inside
+        if not inside:
+            yield Answer(str(path), None, "no images in this folder")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (
+            Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        )
+
+
+def _prepared(path: Path | Answer, weights: Weights, resolution: int) -> _Pixels | Answer:
+    """As the prepared store holds an image: the same decoding, the same way to a square."""
+    if isinstance(path, Answer):
+        return path
+    try:
+        pixels = decode(path)
+    except DamagedImage as damage:
+        return Answer(str(path), None, str(damage))
+    if pixels.shape[2] > weights.channels:  # the network has seen grey images only
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+    square = resize(pixels, resolution, weights.fit)
+    return _Pixels(str(path), np.broadcast_to(square, (resolution, resolution, weights.channels)))
+
+
+def _ranked(shares: np.ndarray, classes: Sequence[str], top: int) -> list[tuple[str, float]]:
+    order = np.argsort(-shares, kind="stable")[:top]
+    return [(classes[index], float(shares[index])) for index in order]
+
+
+def _plain(answer: Answer, classes: Sequence[str], top: int) -> dict[str, Any]:
+    if answer.shares is None:
+        return {"image": answer.image, "error": answer.error}
+    ranked = _ranked(answer.shares, classes, top)
+    return {"image": answer.image, "predictions": [{"class": name, "probability": share} for name, share in ranked]}

@@ -1,0 +1,21 @@
+"""`resomap report`: write results/report.html; called by the rule `report`."""
+
+import argparse
+
+from resomap.cells.study import Study
+from resomap.commands import Commands
+from resomap.core.gc_control import loading
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("report", run, "results/report.html, of what is there (a step)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="whose costs count, as for the map")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    with loading():
+        from resomap.report.report_writer import make_report
+
+    print(f"report: {make_report(Study.load(given.study), given.device)}", flush=True)

@@ -1,0 +1,45 @@
+"""`resomap status`: show the grid as a table."""
+
+import argparse
+from pathlib import Path
+
+from resomap.cells.study import Study
+from resomap.commands import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("status", run, "the grid as a table: done, running, failed, waiting")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="draw it anew until nothing runs any more")
+    parser.add_argument("--svg", type=Path, help="save the table as a picture")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    from resomap import status
+    from resomap.status.forecast import predictions
+
+    study = Study.load(given.study)
+    report, fingerprints = study.config.report, study.fingerprints()
+
+    def collect() -> list[status.CellStatus]:
+        return status.collect(fingerprints, fingerprints, report.metric, report.margin)
+
+    def forecast(statuses: list[status.CellStatus]) -> float | None:
+        return status.seconds_to_go(statuses, predictions(study).seconds)
+
+    statuses = collect()
+    if given.svg:
+        title = f"resomap status: {study.config.experiment}"
+        status.save_svg(statuses, given.svg, title, metric=report.metric, margin=report.margin, forecast=forecast)
+    else:
+        status.show(
+            statuses,
+            metric=report.metric,
+            margin=report.margin,
+            as_json=given.json,
+            watch_seconds=given.watch,
+            refresh=collect,
+            forecast=forecast,
+        )

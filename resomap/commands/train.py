@@ -1,0 +1,62 @@
+"""`resomap train`: train one cell, or resume it; called by the rule `train`."""
+
+import argparse
+import os
+import traceback
+
+from resomap.cells.study import Study
+from resomap.commands import Commands
+from resomap.core.errors import Interrupted, ResomapError, RunsElsewhere
+from resomap.machine.slurm import in_words, requeue_at_time_limit
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_with_study("train", run, "train one cell, or go on with it (a step)")
+    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    parser.add_argument("--fingerprint", help="refuse to train under any other")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--attempt", type=int, default=1)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the subcommand."""
+    from resomap.core.logging import say, send_output_to
+
+    study = Study.load(given.study)
+    cell = study.find(given.cell)
+    if given.fingerprint not in (None, study.fingerprint(cell)):
+        raise ResomapError(
+            f"{cell.name} now has the fingerprint {study.fingerprint(cell)}, not {given.fingerprint}: settings or data "
+            "changed while the workflow ran; start it again"
+        )
+    log = cell.beside_marker("log")
+    terminal = os.fdopen(os.dup(2), "w")
+    send_output_to(log)
+    say(f"{cell.name}: attempt {given.attempt}, process {os.getpid()}{in_words()}")
+    from resomap.train.attempt import train_cell
+    from resomap.train.request import Request, record_failure
+
+    request = Request(study, cell, given.threads, given.attempt, say)
+    try:
+        train_cell(request)
+    except Interrupted as error:
+        say(f"interrupted: {error}")
+        requeue_at_time_limit(study.config.checkpoints.grace_seconds, say)
+        print(f"resomap: {cell.name}: {error}", file=terminal, flush=True)
+        # At once: a save that did not end in its grace still runs in a thread, on which a normal exit would trip.
+        os._exit(error.exit_code)
+    except RunsElsewhere as error:
+        # No failure: nothing is wrong here, and nothing is to be mended.
+        say(f"gave way: {error}")
+        print(f"resomap: {cell.name} is {error}", file=terminal, flush=True)
+        request.progress_path.unlink(missing_ok=True)
+        return error.exit_code
+    except Exception as error:
+        if not isinstance(error, ResomapError):
+            traceback.print_exc()
+        failure = record_failure(request, error, log)
+        say(f"failed: {failure.reason}")
+        print(f"resomap: {cell.name} failed: {failure.reason} (log: {log})", file=terminal, flush=True)
+        return failure.exit_code
+    return 0

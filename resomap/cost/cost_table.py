@@ -1,0 +1,42 @@
+"""All measurements of a grid as one table, results/costs.csv: a row a model, a resolution and a device."""
+
+from pathlib import Path
+from typing import Any
+
+from resomap.cells.measurement import KINDS, measurements
+from resomap.cells.study import Study
+from resomap.core.files import write_csv
+
+# Names carry their units; docs/cost.md has the meaning of each. The same keys stand in the JSON of a measurement.
+COLUMNS = (
+    *("model", "resolution", "device_kind", "device", "threads", "precision", "channels_last", "classes"),
+    *("params", "flops", "activations", "weights_bytes"),
+    *("latency_ms_median", "latency_ms_q1", "latency_ms_q3", "latency_runs"),
+    *("best_batch", "best_batch_limit"),
+    *("throughput_images_per_second_median", "throughput_images_per_second_q1", "throughput_images_per_second_q3"),
+    *("throughput_runs", "peak_memory_bytes_batch_1", "peak_memory_bytes_best_batch", "memory_method"),
+    *("measured_at", "reasons"),
+)
+
+
+def rows(study: Study, classes: int) -> list[dict[str, Any]]:
+    """A dict a measurement that is there under the present settings, keys as in COLUMNS; undefined is None.
+
+    All kinds of device are in it: figures compare only where device, threads and precision are the same.
+    """
+    found = []
+    for kind in KINDS:
+        for measurement in measurements(study, kind):
+            content = measurement.read(measurement.settings(study, classes))
+            if content is not None:
+                found.append({name: content.get(name) for name in COLUMNS})
+    return found
+
+
+def write_table(study: Study, classes: int, path: Path) -> None:
+    """Write the rows as CSV; undefined values are empty, reasons one text."""
+    table = [
+        {**row, "reasons": "; ".join(f"{what}: {why}" for what, why in row["reasons"].items())}
+        for row in rows(study, classes)
+    ]
+    write_csv(path, table, COLUMNS)

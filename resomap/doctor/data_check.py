@@ -1,0 +1,53 @@
+"""Whether the images are there, and what the check of them said, where it has run."""
+
+from collections.abc import Iterator
+
+from resomap.config import Config
+from resomap.core.errors import ResomapError
+from resomap.data import DATA_DIRECTORY
+from resomap.data.identity import data_identity
+from resomap.data.source import read_source
+from resomap.doctor.finding import Finding
+from resomap.tracking.completed import prepared_digest
+
+
+def look_at_data(config: Config) -> Iterator[Finding]:
+    """Names and sizes only; the images themselves are read by the grid's first step."""
+    try:
+        identity = data_identity(config.data)
+        source = read_source(config.data)
+    except ResomapError as error:
+        yield Finding("bad", "data", str(error))
+        return
+    words = f"{len(source.items):,} images in {len(source.classes)} classes, {config.data.source}"
+    if len(source.classes) < 2:
+        yield Finding("bad", "data", words, "a classifier needs two class folders at least")
+    elif prepared_digest(identity):
+        yield Finding("ok", "data", f"{words}; checked")
+    elif (DATA_DIRECTORY / "check.md").is_file() and not (DATA_DIRECTORY / "manifest.json").is_file():
+        report = DATA_DIRECTORY / "check.md"
+        yield Finding(
+            "bad", "data", f"{words}; the check found problems", f"see {report}, or --config 'data={{problems: skip}}'"
+        )
+    else:
+        yield Finding("ok", "data", f"{words}; each is read once before the grid starts")
+    yield from _look_at_stores()
+
+
+def _look_at_stores() -> Iterator[Finding]:
+    """Every byte of the prepared images, against the digests that were taken when they were written."""
+    from resomap.data.store import SPLITS, Store, array_file
+
+    whole = []
+    for place in sorted(path.parent for path in DATA_DIRECTORY.glob("*/store.json") if path.parent.name.isdigit()):
+        try:
+            # Training images may be gone (`data.keep_train`).
+            there = tuple(split for split in SPLITS if split != "train" or array_file(place, split).exists())
+            store = Store.open(DATA_DIRECTORY, int(place.name), there)
+            if store.is_stored:
+                store.verify(there)
+                whole.append(place.name)
+        except ResomapError as error:
+            yield Finding("bad", "data", str(error))
+    if whole:
+        yield Finding("ok", "data", f"prepared images are what was written, at {', '.join(whole)} pixels")

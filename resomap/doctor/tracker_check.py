@@ -1,0 +1,155 @@
+"""Whether the tracker answers, lets us in and lets us write, and what DagsHub's client says of token and repository.
+
+No browser is opened, no repository made, and the stored token is left as it is (DagsHub's client deletes one that the
+server did not confirm, even if the server was only overloaded: it works on a copy here).
+"""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from resomap.config import Config
+from resomap.config.schema import Tracking
+from resomap.core.errors import ResomapError
+from resomap.doctor.finding import Finding
+from resomap.tracking.completed import experiment_id
+from resomap.tracking.credentials import access, dagshub_host, dagshub_token, token_file, without_secrets
+from resomap.tracking.rest import LOCAL_DATABASE, TrackerUnavailable, ask, is_remote, tracking_uri, within
+
+SECONDS = 10.0  # for DagsHub's client, which asks twice
+NO_RUN = "0" * 32
+
+
+def look_at_tracker(config: Config) -> Iterator[Finding]:
+    """Address, credentials, answer, right to write; for DagsHub its client's view too."""
+    tracking = config.tracking
+    try:
+        remote = is_remote(tracking)
+    except ResomapError as error:
+        yield Finding("bad", "tracker", str(error))
+        return
+    elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+    if elsewhere and elsewhere.rstrip("/") != tracking_uri(tracking):
+        yield Finding(
+            "note",
+            "tracker",
+            "MLFLOW_TRACKING_URI names another one; ResoMap goes by its configuration alone",
+            "set tracking.uri where that one is meant",
+        )
+    if not remote:
+        yield _local()
+        return
+    yield from _credentials(tracking)
+    answers = yield from _server(config)
+    if tracking.dagshub and answers:
+        yield from _dagshub(tracking.dagshub)
+
+
+def _local() -> Finding:
+    if not LOCAL_DATABASE.exists():
+        return Finding("ok", "tracker", f"local: {LOCAL_DATABASE} is made by the first training")
+    try:
+        with sqlite3.connect(f"{LOCAL_DATABASE.resolve().as_uri()}?mode=ro", uri=True, timeout=2) as database:
+            runs = database.execute("select count(*) from runs").fetchone()[0]
+    except sqlite3.Error as error:
+        remedy = f"move {LOCAL_DATABASE} away and run `resomap sync`, which writes it anew from the journals"
+        return Finding("bad", "tracker", f"{LOCAL_DATABASE} cannot be read: {error}", remedy)
+    return Finding("ok", "tracker", f"local: {LOCAL_DATABASE} with {runs} runs")
+
+
+def _credentials(tracking: Tracking) -> Iterator[Finding]:
+    source = access(tracking, tracking_uri(tracking)).source
+    if source is None:
+        ways = "run `dagshub login`, or export DAGSHUB_USER_TOKEN=<token>"
+        ways = f"{ways} with a token of {dagshub_host()}/user/settings/tokens"
+        if not tracking.dagshub:
+            ways = "where it wants some: export MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        yield Finding("bad" if tracking.dagshub else "note", "credentials", "none are found", ways)
+        return
+    yield Finding("ok", "credentials", f"from {source}")
+    path = Path(source)
+    if path.is_file() and path.stat().st_mode & 0o077:
+        yield Finding("note", "credentials", f"others on this machine may read {path}", f"chmod 600 {path}")
+    if tracking.dagshub and path.name == Path(os.environ.get("NETRC") or "~/.netrc").name and dagshub_token():
+        yield Finding(
+            "note", "credentials", f"{path} wins over the DagsHub token", "export NETRC=/dev/null lets the token count"
+        )
+
+
+def _server(config: Config) -> Generator[Finding, None, bool]:
+    """Findings about the server; returns whether it is worth to ask DagsHub's client too."""
+    tracking, began = config.tracking, time.monotonic()
+    uri = tracking_uri(tracking)
+    try:
+        known = experiment_id(tracking, config.experiment)
+    except TrackerUnavailable as error:
+        yield Finding("bad", "tracker", f"{uri}: {error}")
+        return error.status in (401, 403, 404)
+    milliseconds = 1000 * (time.monotonic() - began)
+    there = "is there" if known else "is made by the first run"
+    yield Finding(
+        "ok", "tracker", f"{uri} answers in {milliseconds:.0f} ms; the experiment {config.experiment} {there}"
+    )
+    try:
+        ask(tracking, "runs/set-tag", {"run_id": NO_RUN, "key": "resomap.doctor", "value": "1"})
+    except TrackerUnavailable as error:
+        if error.code == "RESOURCE_DOES_NOT_EXIST":  # it would have written, had there been such a run
+            yield Finding("ok", "tracker", "runs may be written")
+        else:
+            yield Finding("bad", "tracker", f"runs may be read and not written: {error}")
+    return True
+
+
+def _dagshub(repository: str) -> Iterator[Finding]:
+    host, found = dagshub_host(), dagshub_token()
+    if found is None:
+        return  # told by the look at the credentials
+    try:
+        user, may_write = within(SECONDS, lambda _: _as_dagshubs_client(host, repository))
+    except TimeoutError:
+        yield Finding("bad", "DagsHub", f"{host} did not answer within {SECONDS:g} s", "try again later")
+    except LookupError:
+        remedy = f"create it at {host}/repo/create, or correct tracking.dagshub"
+        yield Finding("bad", "DagsHub", f"there is no repository {repository} that this token may see", remedy)
+    except PermissionError:
+        remedy = f"run `dagshub login`, or export DAGSHUB_USER_TOKEN=<token> with one of {host}/user/settings/tokens"
+        yield Finding("bad", "DagsHub", f"{host} does not accept the token from {found[1]}", remedy)
+    except Exception as error:  # another version of the client or of the server: told, whatever it is
+        said = without_secrets(" ".join(str(error).split()))[:200]
+        yield Finding("bad", "DagsHub", f"its client fails: {type(error).__name__}: {said}", "try again later")
+    else:
+        if may_write:
+            yield Finding("ok", "DagsHub", f"{user} may write to {host}/{repository}")
+        else:
+            remedy = "ask the repository's owner to make you a collaborator"
+            yield Finding("bad", "DagsHub", f"{user} may read {host}/{repository} and not write to it", remedy)
+
+
+def _as_dagshubs_client(host: str, repository: str) -> tuple[str, bool]:
+    """(user, whether it may push). Raises PermissionError for the token, LookupError for the repository."""
+    with tempfile.TemporaryDirectory() as private:
+        copy = Path(private, "tokens")
+        if token_file().is_file():
+            shutil.copyfile(token_file(), copy)
+            copy.chmod(0o600)
+        import dagshub.auth
+        from dagshub.auth.token_auth import HTTPBearerAuth
+        from dagshub.auth.tokens import TokenStorage
+        from dagshub.common import config
+        from dagshub.common.api.repo import RepoAPI, RepoNotFoundError
+
+        config.http_timeout, config.quiet = SECONDS / 2, True  # type: ignore[assignment]
+        try:
+            token = dagshub.auth.get_token(host=host, fail_if_no_token=True, cache_location=str(copy))
+        except RuntimeError:
+            raise PermissionError from None
+        user = TokenStorage.get_username_of_token(token, host) or {}
+        try:
+            repo = RepoAPI(repository, host=host, auth=HTTPBearerAuth(token)).get_repo_info()
+        except RepoNotFoundError:
+            raise LookupError from None
+        return str(user.get("username")), bool((repo.permissions or {}).get("push"))

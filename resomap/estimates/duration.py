@@ -1,0 +1,123 @@
+"""How long cells will train, as far as that can be told before: from what others took, else from their operations.
+
+Light: it reads done markers, measured costs (`results/costs.csv` makes them) and the sizes that were counted when the
+grid was checked. No torch, so FLOPs come from there and the device is only known by its kind.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from resomap.cells.cell import Cell
+from resomap.cells.marker import read_marker
+from resomap.cells.measurement import DIRECTORY as COSTS
+from resomap.cells.study import Study
+from resomap.core.files import read_json
+from resomap.models.fits import Size, sizes
+
+# Forward passes that take as long as one with its backward pass: two gradients, of inputs and of weights, each as
+# many operations as the pass itself.
+TRAINING_PASSES = 3
+# What nothing measured can correct: (FLOPs, activations) a second. A forward pass is either limited by computing or by
+# writing; a GPU of 2018 with mixed precision, and one core of a server's CPU.
+NOMINAL = {"cuda": (2e13, 2e10), "cpu": (6e10, 1e8)}
+
+Pair = tuple[str, int]  # model, resolution
+
+
+class Durations:
+    """Predictions for the cells of one study. What is measured is read once, when the first is asked for."""
+
+    def __init__(self, study: Study, kind: str, cores: int = 1) -> None:
+        """`kind`: `cpu` or `cuda`, where the cells will train; `cores` that a training on a CPU has."""
+        self._study, self._kind = study, kind
+        self._scale = 1 if kind == "cuda" else max(1, cores)
+        self._sizes: dict[Pair, Size] = {}
+
+    def seconds(self, cell: Cell) -> float:
+        """Time of the cell's training with all its epochs, validation included; start and end are not."""
+        return self._pass_seconds((cell.model, cell.resolution)) * self._passes(cell, self._study.recipe(cell).epochs)
+
+    def _passes(self, cell: Cell, epochs: int) -> float:
+        """Forward passes of one image that a training of so many epochs amounts to."""
+        split, images = self._study.config.data.split, self._study.data.images
+        return epochs * images * (TRAINING_PASSES * split.train + split.val)
+
+    def _pass_seconds(self, pair: Pair) -> float:
+        """Of one image: on paper, times what the nearest finished cell took in place of that."""
+        expected = self._measured_cost(pair)
+        ratio = _nearest(self._ratios, pair)
+        return expected * (_mean(self._ratios.values()) if ratio is None else ratio)
+
+    @cached_property
+    def _ratios(self) -> dict[Pair, float]:
+        """What finished cells took in units of what was expected of them."""
+        observed: dict[Pair, list[float]] = {}
+        for pair, seconds in self._observed():
+            observed.setdefault(pair, []).append(seconds)
+        self._learn(observed)
+        return {pair: _mean(times) / self._measured_cost(pair) for pair, times in observed.items()}
+
+    def _observed(self) -> list[tuple[Pair, float]]:
+        """Seconds of a forward pass that finished cells come to, all on the device that most of them ran on."""
+        found: list[tuple[str, Pair, float]] = []
+        for cell in self._study.cells():
+            marker = read_marker(cell.marker)
+            if marker is None or not isinstance(cost := marker["cost"], dict):
+                continue
+            seconds, epochs = cost.get("train_seconds"), marker["epochs"]
+            if seconds and epochs:
+                pair = cell.model, cell.resolution
+                found.append((str(cost.get("device")), pair, seconds / self._passes(cell, epochs)))
+        if not found:
+            return []
+        usual = Counter(device for device, _, _ in found).most_common(1)[0][0]
+        return [(pair, seconds) for device, pair, seconds in found if device == usual]
+
+    def _measured_cost(self, pair: Pair) -> float:
+        """Seconds of a forward pass of one image: on paper, times what its measured cost is in place of that."""
+        ratio = _nearest(self._cost_ratios, pair)
+        return self._on_paper(pair) * (_mean(self._cost_ratios.values()) if ratio is None else ratio)
+
+    @cached_property
+    def _cost_ratios(self) -> dict[Pair, float]:
+        """Measured times of a forward pass in units of what they are on paper."""
+        found: dict[Pair, float] = {}
+        grid = {(cell.model, cell.resolution) for cell in self._study.cells()}
+        for model, resolution in sorted(grid):
+            content = read_json(Path(COSTS, self._kind, model, f"{resolution}.json"))
+            rate = content.get("throughput_images_per_second_median") if isinstance(content, dict) else None
+            if rate:
+                found[model, resolution] = 1 / rate
+        self._learn(found)
+        return {pair: seconds / self._on_paper(pair) for pair, seconds in found.items()}
+
+    def _on_paper(self, pair: Pair) -> float:
+        """Seconds of a forward pass of one image by its operations; by its pixels where these are not known."""
+        if pair not in self._sizes:
+            self._learn([pair])
+        flops, activations = NOMINAL[self._kind]
+        size = self._sizes[pair]
+        unknown = pair[1] ** 2 / flops
+        return max(unknown, (size.flops / flops + size.activations / activations)) / self._scale
+
+    def _learn(self, pairs: Iterable[Pair]) -> None:
+        """The sizes of all pairs of the grid at once, as each look reads a file."""
+        if not self._sizes:
+            pairs = [*pairs, *((cell.model, cell.resolution) for cell in self._study.cells())]
+        self._sizes |= sizes(pair for pair in pairs if pair not in self._sizes)
+
+
+def _nearest(values: Mapping[Pair, float], pair: Pair) -> float | None:
+    """The value of the same model at the nearest resolution; None where the model has none."""
+    model, wanted = pair
+    of_model = {resolution: value for (name, resolution), value in values.items() if name == model}
+    return of_model[min(of_model, key=lambda resolution: abs(resolution - wanted))] if of_model else None
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Geometric: ratios of 2 and 1/2 cancel. 1 where there is none."""
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0

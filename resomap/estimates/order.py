@@ -1,0 +1,38 @@
+"""Which cell trains first: those that the configuration names, then the longest, so that none is left for the end.
+
+However wrong the predictions, a GPU is idle only while no cell waits; longest first also keeps the last one short
+(Graham 1969: at most 4/3 of the shortest possible time). docs/growth.md has what it brings.
+"""
+
+from collections.abc import Collection, Iterable
+
+from resomap.cells.cell import Cell
+from resomap.estimates.duration import Durations
+
+
+class Order:
+    """Priorities for Snakemake: a higher one starts earlier."""
+
+    def __init__(self, durations: Durations, named: Iterable[str]) -> None:
+        """`named`: models, resolutions and cells that come before all others, in this order."""
+        self._durations = durations
+        self._places = {name: place for place, name in enumerate(named)}
+        self._ranks: dict[Cell, int] = {}
+
+    def priority(self, cell: Cell, cells: Collection[Cell]) -> int:
+        """The cell's rank among all `cells`, from 1 for the last one to start.
+
+        A rank in place of seconds: the solver that Snakemake schedules with adds priorities up and compares the
+        sums within a tolerance.
+        """
+        if cell not in self._ranks:
+            self._ranks = {each: rank for rank, each in enumerate(self.of({cell, *cells})[::-1], start=1)}
+        return self._ranks[cell]
+
+    def of(self, cells: Iterable[Cell]) -> list[Cell]:
+        """The cells, the first to start first."""
+        return sorted(cells, key=lambda cell: (self._place(cell), -self._durations.seconds(cell), cell.name))
+
+    def _place(self, cell: Cell) -> int:
+        names = (cell.name, cell.map_position, cell.model, str(cell.resolution))
+        return min((self._places[name] for name in names if name in self._places), default=len(self._places))

@@ -1,0 +1,115 @@
+"""The step `evaluate`: one cell's best weights at every test resolution, each computed once.
+
+One job per cell and not per pair: a process takes seconds to start, and a grid has hundreds of pairs. A pair is kept
+as soon as it is computed, so that a kill costs the pair under way and another resolution in the configuration costs
+one pair per cell (Touvron et al. 2019, FixRes, on why the test resolution is varied at all).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from resomap.cells import evaluation_record
+from resomap.cells.cell import Cell
+from resomap.cells.lock import cell_lock
+from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.cells.study import Study
+from resomap.compute.metrics import confusion, measure, per_class
+from resomap.core.errors import ResomapError
+from resomap.core.files import write_json
+from resomap.core.gc_control import loading
+from resomap.data import DATA_DIRECTORY
+from resomap.evaluation.uncertainty import image_intervals
+from resomap.machine.gpu_lock import bind_gpu
+
+if TYPE_CHECKING:
+    from resomap.evaluation.evaluator import Evaluator
+
+
+def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], None]) -> None:
+    """Write the cell's record, at every resolution of the configuration and those that were kept before.
+
+    Raises ResomapError: the cell is not done, its weights are damaged or do not fit the installed libraries, the
+    prepared images are missing or not those of the training.
+    """
+    with cell_lock(cell, say):
+        marker = read_marker(cell.marker)
+        if marker is None or not is_valid(marker, cell, study.fingerprint(cell)):
+            raise ResomapError(f"{cell.name} is not done under these settings; run {study.resume_command(cell)}")
+        _Evaluation(study, cell, marker, threads, say).run()
+
+
+class _Evaluation:
+    """One call of the step. The network is built when the first missing predictions are computed, if at all."""
+
+    def __init__(
+        self, study: Study, cell: Cell, marker: Mapping[str, Any], threads: int, say: Callable[[str], None]
+    ) -> None:
+        self._study, self._cell, self._marker, self._threads, self._say = study, cell, marker, threads, say
+        self._evaluator: Evaluator | None = None
+
+    def run(self) -> None:
+        """From what is kept to the record."""
+        entries: dict[str, Any] = {}
+        unavailable: dict[str, str] = {}
+        classes: list[str] | None = None
+        for resolution in self._resolutions():
+            found = self._kept(resolution) or self._computed(resolution)
+            if isinstance(found, str):
+                entries[str(resolution)], unavailable[str(resolution)] = None, found
+                continue
+            classes = found.classes
+            entries[str(resolution)] = {split: _figures(part, classes) for split, part in found.splits.items()}
+        content = {
+            "schema": evaluation_record.SCHEMA,
+            **{name: self._marker[name] for name in ("model", "resolution", "seed", "fingerprint", "uid")},
+            "epoch": self._marker.get("best_epoch"),
+            "device": self._evaluator.device.name if self._evaluator else None,
+            "classes": classes,
+            "test_resolutions": entries,
+            "unavailable": unavailable,
+        }
+        write_json(evaluation_record.record_path(self._cell), content)
+
+    def _resolutions(self) -> list[int]:
+        wanted = {self._cell.resolution, *self._study.config.resolutions}
+        # What a sub-grid does not name stays in the record: the next whole grid need not ask for it again.
+        return sorted(wanted | {other for other in evaluation_record.kept_elsewhere(self._cell) if self._kept(other)})
+
+    def _kept(self, resolution: int) -> Predictions | None:
+        found = Predictions.load(evaluation_record.predictions_path(self._cell, resolution))
+        same = found is not None and all(getattr(found, name) == self._marker[name] for name in ("fingerprint", "uid"))
+        return found if same else None
+
+    def _computed(self, resolution: int) -> Predictions | str:
+        """Predictions, which are now kept, or why there are none."""
+        if self._evaluator is None:
+            self._evaluator = self._start()
+        if self._evaluator is None:
+            return "the best weights are not here, and the predictions at this resolution were not kept"
+        reason = self._evaluator.why_not(resolution)
+        if reason is not None:
+            return reason
+        self._say(f"{self._cell.name}: evaluating at {resolution} px")
+        found = self._evaluator.predictions(resolution)
+        found.save(evaluation_record.predictions_path(self._cell, resolution))
+        return found
+
+    def _start(self) -> "Evaluator | None":
+        if self._study.config.device != "cpu":
+            bind_gpu(self._say)
+        # Imported here: where everything is kept, the step needs neither a GPU nor torch.
+        with loading():
+            from resomap.evaluation.evaluator import Evaluator
+
+        return Evaluator.open(self._study, self._cell, self._marker, self._threads, DATA_DIRECTORY)
+
+
+def _figures(part: SplitPredictions, classes: list[str]) -> dict[str, Any]:
+    metrics = measure(part.probabilities, part.labels)
+    return {
+        "metrics": metrics,
+        "intervals": image_intervals(part.probabilities, part.labels, metrics),
+        "per_class": per_class(part.probabilities, part.labels, classes),
+        "confusion": confusion(part.probabilities, part.labels),
+    }

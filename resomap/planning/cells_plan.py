@@ -1,0 +1,134 @@
+"""Which cells are done, here or in the tracker, and which are trained elsewhere: settled once per invocation.
+
+A marker counts when its fingerprint is the wanted one, whatever modification times and Snakemake's metadata say.
+All of this happens in the main process, before Snakemake looks at the files.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+
+from resomap.cells import archive
+from resomap.cells.cell import Cell
+from resomap.cells.lock import cell_lock
+from resomap.cells.marker import is_valid, read_marker, write_marker
+from resomap.cells.study import Study
+from resomap.core.errors import ResomapError
+from resomap.planning.disk import forecast_disk, require_disk
+from resomap.planning.snakemake_api import Engine
+from resomap.tracking.elsewhere import Elsewhere, note_path
+from resomap.tracking.lookup import Consultation
+
+RULE = "train"
+
+
+class Ledger:
+    """The cells of one study that somebody asked for."""
+
+    def __init__(self, engine: Engine, study: Study, tracker: Consultation) -> None:
+        self._engine, self._study, self._tracker = engine, study, tracker
+        self.settled: set[Cell] = set()  # the grid, and what was asked for beside it
+        self._done: set[Cell] = set()
+        self._elsewhere: dict[Cell, Elsewhere] = {}
+        self._asked: dict[Cell, None] = {}  # in the order in which they were asked for
+        self._considered: set[Cell] = set()  # all that has been asked for
+        self._warned: set[Cell] = set()
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether a settled cell has a marker that counts."""
+        return cell in self._done
+
+    def here(self, cells: Iterable[Cell]) -> list[Cell]:
+        """The cells without those that another place trains right now: they are its, unless named as a target."""
+        return [cell for cell in cells if cell not in self._elsewhere]
+
+    def settle(self, asked: Iterable[Cell]) -> None:
+        """Check these cells, and with the first of them the whole grid: one question to the tracker serves all.
+
+        Raises ResomapError where a tracker that is required does not answer, or where the disk has no room.
+        """
+        asked = list(asked)
+        if self.settled and self._considered.issuperset(asked):
+            return  # a rule asks for its cell several times
+        cells = asked if self.settled else [*self._study.cells(), *asked]
+        new = [cell for cell in dict.fromkeys(cells) if cell not in self.settled]
+        self.settled.update(new)
+        for cell in new:
+            self._settle_one(cell)
+        if self._study.config.skip_completed:
+            self._take_over(self._wanted(new))
+            self._leave_out(self._wanted(new))
+            if self._engine.is_dry_run:
+                self._tracker.explain(cell for cell in self.here(asked) if cell not in self._done)
+        self._require_disk(asked)
+        self._considered.update(asked)
+
+    def warn_of_other(self, cell: Cell) -> None:
+        """Of a job for a cell that is trained elsewhere: aggregates leave it out, so somebody named it."""
+        if cell in self._elsewhere and cell not in self._warned:
+            self._warned.add(cell)
+            print(f"{cell.name} is a target, so it begins here too; the older run counts", file=sys.stderr)
+
+    def _wanted(self, cells: Iterable[Cell]) -> dict[Cell, str]:
+        return {cell: self._study.fingerprint(cell) for cell in cells if cell not in self._done}
+
+    def _settle_one(self, cell: Cell) -> None:
+        fingerprint = self._study.fingerprint(cell)
+        marker = read_marker(cell.marker)
+        if marker and self._tracker.is_refused(marker):
+            self._engine.make_again(cell.marker)
+            print(f"{cell.name}: its marker came from a run that saw other images, so it trains anew", file=sys.stderr)
+        elif is_valid(marker, cell, fingerprint):
+            self._done.add(cell)
+            self._engine.forget_incomplete(cell.marker, RULE)
+        elif archive.is_recoverable(cell, fingerprint) and self._recover(cell, fingerprint):
+            self._done.add(cell)
+            self._engine.accept(cell.marker, RULE)
+            print(f"{cell.name}: complete in {cell.checkpoints}, its marker is back", file=sys.stderr)
+        elif cell.marker.exists():
+            self._engine.make_again(cell.marker)
+            print(f"{cell.name}: the marker is of other settings, so it trains anew", file=sys.stderr)
+            if not self._engine.is_dry_run:
+                self._set_results_aside(cell)
+
+    def _recover(self, cell: Cell, fingerprint: str) -> bool:
+        """Whether the files are back; not where a training is at work in the cell, which will find them itself."""
+        try:
+            with cell_lock(cell, wait=False):
+                return archive.recover_marker(cell, fingerprint)
+        except ResomapError:
+            return False
+
+    def _set_results_aside(self, cell: Cell) -> None:
+        """Keep the marker and files of other settings, which Snakemake or a new training would overwrite."""
+        marker = read_marker(cell.marker)
+        if marker is not None:
+            place, _ = archive.put_results_aside(cell, marker["fingerprint"])
+            print(f"{cell.name}: results of other settings are set aside in {place}", file=sys.stderr)
+
+    def _take_over(self, wanted: Mapping[Cell, str]) -> None:
+        """Write the markers of cells that the tracker knows as complete, so that they are not trained again here."""
+        for cell, content in self._tracker.complete(wanted).items():
+            self._set_results_aside(cell)
+            write_marker(cell.marker, content)
+            self._done.add(cell)
+            self._engine.accept(cell.marker, RULE)
+
+    def _leave_out(self, wanted: Mapping[Cell, str]) -> None:
+        """Take note of cells that are trained elsewhere, also on disk for the status table."""
+        found = self._tracker.elsewhere(wanted)
+        self._elsewhere |= found
+        for cell, other in found.items() if not self._engine.is_dry_run else ():
+            other.write(note_path(cell))
+
+    def _require_disk(self, asked: Iterable[Cell]) -> None:
+        """Tell what a grid is going to write, and stop where there is no room for it."""
+        new = [cell for cell in asked if cell not in self._done and cell not in self._asked]
+        if not new:
+            return
+        self._asked |= dict.fromkeys(new)
+        at_once = self._engine.gpus if self._engine.is_local else self._engine.jobs or len(self._asked)
+        forecast = forecast_disk(self._study, list(self._asked), at_once)
+        if len(new) > 1:
+            print(f"{len(self._asked)} cells to train: {forecast}", file=sys.stderr)
+        if not self._engine.is_dry_run:
+            require_disk(forecast)

@@ -1,0 +1,62 @@
+"""What the rule `fetch` asks: which cells have files to fetch from the tracker."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from resomap.cells.cell import Cell
+from resomap.cells.fetch_record import is_fetched, record_path
+from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.study import Study
+from resomap.planning.snakemake_api import asked_often
+from resomap.tracking.rest import is_remote
+
+if TYPE_CHECKING:
+    from resomap.planning.planner import Planner
+
+
+def is_fetchable(study: Study, cell: Cell, marker: Mapping[str, Any]) -> bool:
+    """Whether a marker is of a run in the tracker that may be asked."""
+    return _may_ask(study) and marker["origin"] == "tracker" and is_valid(marker, cell, study.fingerprint(cell))
+
+
+def _may_ask(study: Study) -> bool:
+    return study.config.skip_completed and is_remote(study.config.tracking)
+
+
+class FetchPlan:
+    """What the Snakefile asks about fetching. Cells that were trained here have no such step."""
+
+    def __init__(self, planner: "Planner") -> None:
+        self._planner = planner
+        self._study = planner.study
+
+    def records(self, wildcards: Any = None) -> list[str]:
+        """The records of the grid's cells, or of one model's, that are known only from the tracker."""
+        if not _may_ask(self._study):
+            return []
+        self._planner.markers(wildcards)  # settles which those are
+        model = getattr(wildcards, "model", None)
+        return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]
+
+    @property
+    def record(self) -> Any:
+        """Input of an evaluate job: a function for the record of its cell, or nothing where none can be fetched."""
+        return self._record_of if _may_ask(self._study) else []
+
+    @asked_often
+    def _record_of(self, wildcards: Any) -> list[str]:
+        return self._record(self._planner.cell(wildcards))
+
+    @asked_often
+    def run(self, wildcards: Any) -> str:
+        """The only param of a fetch job: the run that the cell's marker names."""
+        marker = read_marker(self._planner.cell(wildcards).marker)
+        return str(marker["run_id"]) if marker else ""
+
+    def _record(self, cell: Cell) -> list[str]:
+        marker = read_marker(cell.marker)
+        if marker is None or not is_fetchable(self._study, cell, marker):
+            return []
+        if not is_fetched(cell, marker):
+            self._planner.make_again(record_path(cell))
+        return [str(record_path(cell))]

@@ -1,0 +1,110 @@
+"""Under which settings, with which software and on which machines the grid was trained."""
+
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from resomap.config import Config
+from resomap.core.files import read_json, strict_json
+from resomap.report.blocks import Code, Table
+from resomap.report.material import Material
+from resomap.summary.evidence import Trained
+
+
+def changed_settings(material: Material) -> Table | None:
+    """The keys whose values are not the defaults; None where all are."""
+    rows = [
+        [key, _said(value), _said(default)]
+        for key, value, default in _differences(material.evidence.study.config, Config())
+    ]
+    if not rows:
+        return None
+    return Table(
+        "Settings that are not the defaults",
+        ["key", "here", "default"],
+        rows,
+        ["code", "code", "code"],
+        "What each key means: config/README.md.",
+    )
+
+
+def all_settings(material: Material) -> Code:
+    """The whole configuration as YAML."""
+    values = material.evidence.study.config.model_dump(mode="json")
+    return Code("The whole configuration", yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def environments(material: Material) -> Table | None:
+    """Each machine and set of versions that trained some of the grid; None where no record of any is here."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for one in material.evidence.trained:
+        content = _environment(one)
+        if content:
+            groups.setdefault(_told(content), []).append(one.cell.name)
+    if not groups:
+        return None
+    rows = [
+        [*told, cells[0] if len(cells) == 1 else f"{len(cells)} trainings" + ("" if len(groups) == 1 else _some(cells))]
+        for told, cells in groups.items()
+    ]
+    return Table(
+        "Where the trainings ran",
+        ["device", "host", "system", "Python", "torch, torchvision, timm", "ResoMap", "code", "which"],
+        rows,
+        ["text", "text", "text", "text", "text", "text", "code", "text"],
+    )
+
+
+def packages(material: Material) -> Code | None:
+    """Every installed package of the newest training here; None where no record is here."""
+    newest = sorted(material.evidence.trained, key=lambda one: one.marker.get("finished_at") or 0)
+    for one in reversed(newest):
+        found = _environment(one).get("packages")
+        if isinstance(found, dict) and found:
+            lines = "\n".join(f"{name}=={version}" for name, version in found.items())
+            return Code(f"All packages of {one.cell.name}", lines)
+    return None
+
+
+def _environment(one: Trained) -> dict[str, Any]:
+    content = read_json(one.cell.beside_marker("environment.json"))
+    if not isinstance(content, dict):
+        content = one.marker.get("environment")  # the marker's own, which is shorter
+    return dict(content) if isinstance(content, dict) else {}
+
+
+def _told(content: dict[str, Any]) -> tuple[str, ...]:
+    git: dict[str, Any] = content["git"] if isinstance(content.get("git"), dict) else {}
+    commit = str(git.get("commit") or "–")[:10] + (" with changes" if git.get("dirty") else "")
+    device = str(content.get("device") or "–")
+    driver = content.get("nvidia_driver")
+    return (
+        f"{device}, driver {driver}" if driver else device,
+        str(content.get("host") or "–"),
+        str(content.get("system") or "–"),
+        str(content.get("python") or "–"),
+        ", ".join(str(content.get(name) or "–") for name in ("torch", "torchvision", "timm")),
+        str(content.get("resomap") or "–"),
+        commit,
+    )
+
+
+def _some(cells: list[str]) -> str:
+    more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
+    return f": {', '.join(cells[:3])}{more}"
+
+
+def _differences(here: BaseModel, default: BaseModel, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    found = []
+    for key in type(here).model_fields:
+        value, usual = getattr(here, key), getattr(default, key)
+        if isinstance(value, BaseModel):
+            found += _differences(value, usual, f"{prefix}{key}.")
+        elif value != usual:
+            found.append((f"{prefix}{key}", value, usual))
+    return found
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else strict_json(value, indent=None)

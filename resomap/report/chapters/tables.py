@@ -1,0 +1,216 @@
+"""The tables of the report: candidates, resolutions, costs, what is missing, where each training comes from."""
+
+from datetime import UTC, datetime
+
+from resomap.report.blocks import Align, Table
+from resomap.report.chapters.pareto import COSTS
+from resomap.report.material import Material, interval, name, points, quality
+from resomap.statistics.wording import COST_UNITS
+from resomap.summary.content import Training
+
+_RUN_DIGITS = 8
+_NUMBERS: tuple[Align, ...] = ("number",) * 9
+
+
+def candidates(material: Material) -> Table | None:
+    """What the recommendation chose from, from cheap to dear; None without any."""
+    advice = material.map.recommendation
+    if advice is None or not advice.candidates:
+        return None
+    undecided = {(one.model, one.resolution) for one in advice.open}
+    rows = []
+    for one in advice.candidates:
+        position = (one.model, one.resolution)
+        verdict = "recommended" if position == material.chosen else ""
+        if not verdict and one.deficit.upper <= material.map.margin:
+            verdict = "within the margin"
+        if not verdict and position in undecided:
+            verdict = "may be within the margin"
+        square = material.squares.get(position)
+        test = interval(material.judged(square, "test")) if square else "–"
+        validation = interval(material.judged(square)) if square else quality(one.value)
+        cost = _scaled(one.cost, 1)
+        rows.append([name(one), cost, validation, f"{one.deficit.upper * 100:.1f}", test, verdict])
+    cost_name = _cost_heading(advice.cost)
+    chosen = {index for index, one in enumerate(advice.candidates) if (one.model, one.resolution) == material.chosen}
+    return Table(
+        "What there was to choose from",
+        ["cell", cost_name, f"validation {material.metric}", "deficit at most (points)", "test", ""],
+        rows,
+        ["text", "number", "number", "number", "number", "nowrap"],
+        "From cheap to dear. A cell can be recommended where its deficit to the best is at most "
+        f"{points(material.map.margin)} with 95 % confidence, all cells together. Brackets are 95 % intervals. Nothing "
+        "is chosen on test images.",
+        frozenset(chosen),
+    )
+
+
+def _cost_heading(cost: str | None) -> str:
+    unit = next((unit for name, unit in COST_UNITS.items() if name == cost), None)
+    if cost is None or unit is None:
+        return "cost"
+    word = COSTS[cost][0]
+    return f"{word if cost == 'flops' else word.lower()} ({unit})"
+
+
+def resolutions(material: Material) -> Table | None:
+    """Per model the best resolution and those that cannot be told from it."""
+    rows = []
+    for one in material.map.model_resolutions:
+        claims = ", ".join(f"{claim.better} > {claim.worse}" for claim in one.claims)
+        alike = ", ".join(map(str, one.alike))
+        rows.append([one.model, str(one.best), alike, claims or "none"])
+    if not rows:
+        return None
+    noise = all(one.includes_training_noise for one in material.map.model_resolutions)
+    note = "On validation, simultaneous over all models. " + (
+        "A claim holds for training at these resolutions again."
+        if noise
+        else "With one seed a cell training noise is unknown, so nothing can be claimed about training at a resolution."
+    )
+    return Table(
+        "The best resolution of each model",
+        ["model", "best (px)", "not distinguishable from it (px)", "shown to be better (px)"],
+        rows,
+        ["text", "number", "text", "text"],
+        note,
+    )
+
+
+def costs(material: Material) -> Table | None:
+    """What each square costs: measured with untrained weights, and by its own training."""
+    rows: list[list[str]] = []
+    for position in [(model, size) for model in material.map.models for size in material.map.resolutions]:
+        measured = material.evidence.costs.get(position)
+        trained = [one for one in material.map.trainings if (one.model, one.resolution) == position]
+        if measured is None and not trained:
+            continue
+        cost = measured or {}
+        rows.append(
+            [
+                f"{position[0]} @ {position[1]} px",
+                _scaled(cost.get("params"), 1e6),
+                _scaled(cost.get("flops"), 1e9),
+                _with_quartiles(cost.get("latency_ms_median"), cost.get("latency_ms_q1"), cost.get("latency_ms_q3")),
+                _at(cost.get("throughput_images_per_second_median"), cost.get("best_batch")),
+                _scaled(cost.get("peak_memory_bytes_batch_1"), 1e6),
+                _scaled(cost.get("weights_bytes"), 1e6),
+                _mean([one.train_seconds for one in trained], 60),
+                _mean([one.images_per_second for one in trained], 1),
+                _mean([one.peak_training_memory_bytes for one in trained], 1e6),
+            ]
+        )
+    if not rows:
+        return None
+    devices = sorted({str(content.get("device")) for content in material.evidence.costs.values()})
+    trained_on = sorted({one.device for one in material.map.trainings if one.device})
+    note = f"Inference measured on {', '.join(devices)}, alone on it." if devices else "Inference is not measured yet."
+    note += f" Trained on {', '.join(trained_on)} (mean over the seeds)." if trained_on else ""
+    chosen = f"{material.chosen[0]} @ {material.chosen[1]} px" if material.chosen else None
+    return Table(
+        "Cost of each cell",
+        [
+            *("cell", "parameters (10⁶)", "FLOPs (10⁹)", "latency (ms) [quartiles]", "images/s (at batch)"),
+            *("memory, batch 1 (MB)", "weights (MB)", "training (min)", "images/s, training", "memory, training (MB)"),
+        ],
+        rows,
+        ("text", *_NUMBERS),
+        note,
+        frozenset(index for index, row in enumerate(rows) if row[0] == chosen),
+    )
+
+
+def missing(material: Material) -> Table | None:
+    """What the whole map would have, and why it is not there."""
+    rows = [
+        [
+            f"{gap.model} @ {gap.resolution} px" + ("" if gap.seed is None else f", seed {gap.seed}"),
+            gap.what,
+            gap.reason,
+        ]
+        for gap in material.map.missing
+    ]
+    if not rows:
+        return None
+    return Table("What is missing, and why", ["cell", "what", "why"], rows, ["text", "text", "text"])
+
+
+def deviations(material: Material) -> Table | None:
+    """Trainings that are not to the bit what an uninterrupted one would have been, and why."""
+    rows = [
+        [_training(one), "; ".join(one.exact_reasons) or "its marker gives no reason"]
+        for one in material.map.trainings
+        if not one.exact
+    ]
+    if not rows:
+        return None
+    return Table(
+        "What was deviated from",
+        ["training", "why it is not repeatable to the bit"],
+        rows,
+        ["text", "text"],
+    )
+
+
+def origins(material: Material) -> Table | None:
+    """Where each training comes from."""
+    metric = f"test/{material.map.metric}"
+    rows = [
+        [
+            name(one),
+            f"{one.seed}",
+            "here" if one.origin == "local" else "tracker",
+            _time(one.finished_at),
+            "–" if one.epochs is None else f"{one.epochs}",
+            "–" if one.best_epoch is None else f"{one.best_epoch}",
+            quality(one.metrics.get(metric)),
+            "yes" if one.exact else "no",
+            one.device or "–",
+            one.fingerprint,
+            (one.run_id or "–")[:_RUN_DIGITS],
+        ]
+        for one in material.map.trainings
+    ]
+    if not rows:
+        return None
+    return Table(
+        "Every training, and where it comes from",
+        [
+            *("cell", "seed", "trained", "finished (UTC)", "epochs", "used epoch", f"test {material.metric}", "exact"),
+            *("device", "fingerprint", "run"),
+        ],
+        rows,
+        ["text", "number", "text", "nowrap", "number", "number", "number", "text", "text", "code", "code"],
+        "The fingerprint stands for all that decides the result: settings, seed, images, recipe. The run is the one "
+        "in the tracker.",
+    )
+
+
+def _training(one: Training) -> str:
+    return f"{name(one)}, seed {one.seed}"
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _scaled(value: float | None, unit: float) -> str:
+    if value is None:
+        return "–"
+    scaled = value / unit
+    return f"{scaled:,.0f}" if scaled >= 1000 else f"{scaled:.3g}"
+
+
+def _with_quartiles(value: float | None, low: float | None, high: float | None) -> str:
+    text = _scaled(value, 1)
+    return text if low is None or high is None else f"{text} [{_scaled(low, 1)}, {_scaled(high, 1)}]"
+
+
+def _at(value: float | None, batch: int | None) -> str:
+    text = _scaled(value, 1)
+    return text if batch is None else f"{text} ({batch})"
+
+
+def _mean(values: list[float | None] | list[int | None], unit: float) -> str:
+    known = [value for value in values if value is not None]
+    return _scaled(sum(known) / len(known), unit) if known else "–"

@@ -1,0 +1,72 @@
+"""The recommendation for the document, and what a reader must know beside it."""
+
+from collections.abc import Iterable
+
+from resomap.statistics import Deficit, Position, Recommendation, sentences
+from resomap.summary import content
+from resomap.summary.evidence import Evidence
+
+
+def advise(found: Recommendation) -> content.Advice:
+    """The decision and what it rests on."""
+    return content.Advice(
+        text=sentences(found),
+        chosen=place(found.chosen) if found.chosen else None,
+        best=place(found.best) if found.best else None,
+        cost=found.cost,
+        device=found.device or None,
+        candidates=[
+            content.Candidate(
+                model=cell[0],
+                resolution=cell[1],
+                value=found.values[cell],
+                cost=found.costs[cell],
+                deficit=bound(found.deficits[cell]),
+            )
+            for cell in found.candidates
+        ],
+        open=_places(found.open),
+        excluded=[
+            content.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
+        ],
+        images=found.images,
+        includes_training_noise=found.includes_training_noise,
+        more_images=found.more_images,
+        more_seeds=found.more_seeds,
+        more_of_both=found.more_of_both,
+    )
+
+
+def notes(evidence: Evidence, advice: content.Advice | None) -> list[str]:
+    """What a reader of the recommendation must know beside it."""
+    found = []
+    trainings = [gap for gap in evidence.missing if gap.what == "training"]
+    if trainings:
+        names = ", ".join(dict.fromkeys(f"{gap.model}@{gap.resolution}" for gap in trainings[:4]))
+        more = f" and {len(trainings) - 4} more" if len(trainings) > 4 else ""
+        found.append(f"{len(trainings)} trainings of the grid are not in this map: {names}{more}.")
+    native = evidence.manifest.native_size["median"] if evidence.manifest else None
+    above = [size for size in evidence.study.config.resolutions if native is not None and size > native]
+    if above:
+        sizes = ", ".join(map(str, above))
+        found.append(f"The images have {native} px (median of the short sides): at {sizes} px they are enlarged.")
+    if advice and advice.chosen and advice.chosen.resolution in above:
+        found.append("The recommended resolution enlarges the images: it adds computation, not detail.")
+    inexact = sum(one.marker["exact"] is not True for one in evidence.trained)
+    if inexact:
+        found.append(f"{inexact} of {len(evidence.trained)} trainings are not repeatable to the bit; each says why.")
+    return found
+
+
+def bound(deficit: Deficit) -> content.Bound:
+    """A deficit as the document has it."""
+    return content.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
+
+
+def place(position: Position) -> content.Place:
+    """A square as the document names it."""
+    return content.Place(model=position[0], resolution=position[1])
+
+
+def _places(positions: Iterable[Position]) -> list[content.Place]:
+    return [place(position) for position in positions]

@@ -1,0 +1,35 @@
+"""Where the map lies and what it was made for. Light: planning reads it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from resomap.cells.study import Study
+from resomap.core.files import read_json
+
+SCHEMA = 1
+DIRECTORY = Path("results")
+SUMMARY = DIRECTORY / "summary.json"
+
+
+def basis(study: Study) -> str:
+    """12 hex digits over what a map of the study is asked for.
+
+    Another grid, other settings or images, another metric, margin or budget change it.
+    """
+    config = study.config
+    content = {
+        "schema": SCHEMA,
+        "fingerprints": sorted(study.fingerprints().values()),
+        "report": config.report.model_dump(),
+        "budget": config.budget.model_dump(),
+        "cost": config.cost.model_dump(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def is_current(study: Study) -> bool:
+    """Whether the map on disk is whole and of this very study."""
+    content: Any = read_json(SUMMARY)
+    return isinstance(content, dict) and content.get("is_complete") is True and content.get("basis") == basis(study)

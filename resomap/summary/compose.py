@@ -1,0 +1,237 @@
+"""From the evidence and what follows from it to the document."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from resomap.cells.margin import within_margin
+from resomap.cells.predictions import EVALUATED
+from resomap.statistics import Interval, Position, Recommendation, Resolutions
+from resomap.statistics.wording import COST_UNITS
+from resomap.summary import content
+from resomap.summary.advice import advise, bound, notes, place
+from resomap.summary.basis import SCHEMA, basis
+from resomap.summary.evidence import Evidence, Trained
+from resomap.summary.judgement import Judgement
+
+
+def compose(evidence: Evidence) -> content.Map:
+    """The whole map of what is there."""
+    judgement, study = Judgement(evidence), evidence.study
+    config = study.config
+    recommendation = judgement.recommendation
+    advice = advise(recommendation) if recommendation else None
+    matrix = _matrix(evidence)
+    return content.Map(
+        schema=SCHEMA,
+        basis=basis(study),
+        is_complete=not any(gap.can_come for gap in evidence.missing),
+        experiment=config.experiment,
+        base=study.base,
+        metric=config.report.metric,
+        margin=config.report.margin,
+        budget=config.budget.given(),
+        models=config.models,
+        resolutions=config.resolutions,
+        seeds=config.seeds,
+        images=_images(evidence),
+        recommendation=advice,
+        notes=notes(evidence, advice),
+        squares=_squares(evidence, judgement, recommendation, matrix),
+        trainings=_trainings(evidence),
+        model_resolutions=[_of_model(one) for one in judgement.resolutions.values()],
+        fronts=[
+            content.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(place, front)])
+            for name, front in judgement.fronts().items()
+        ],
+        matrix=matrix,
+        missing=[
+            content.Gap(model=gap.model, resolution=gap.resolution, seed=gap.seed, what=gap.what, reason=gap.reason)
+            for gap in evidence.missing
+        ],
+    )
+
+
+def _images(evidence: Evidence) -> content.Images:
+    study, manifest = evidence.study, evidence.manifest
+    digests = {one.marker.get("content_digest") for one in evidence.trained}
+    return content.Images(
+        source=study.config.data.source,
+        identity=study.data_identity,
+        content_digest=manifest.content_digest if manifest else next(iter(digests)) if len(digests) == 1 else None,
+        classes=manifest.classes if manifest else None,
+        counts=manifest.counts if manifest else None,
+        native_size=manifest.native_size if manifest else None,
+    )
+
+
+def _squares(
+    evidence: Evidence, judgement: Judgement, recommendation: Recommendation | None, matrix: list[content.Tested]
+) -> list[content.Square]:
+    found = {split: judgement.intervals(split) for split in EVALUATED}
+    deficits = recommendation.deficits if recommendation else {}
+    upsampled = {size: evidence.upsampled(size) for size in evidence.study.config.resolutions}
+    squares = []
+    for position in evidence.positions:
+        deficit = deficits.get(position)
+        measured = evidence.costs.get(position)
+        squares.append(
+            content.Square(
+                model=position[0],
+                resolution=position[1],
+                seeds=[one.cell.seed for one in evidence.of(position)],
+                upsampled=upsampled[position[1]],
+                validation=_qualities(evidence, position, "val", found["val"]),
+                test=_qualities(evidence, position, "test", found["test"]),
+                best_test_resolution=_best_tested(position, matrix),
+                deficit=bound(deficit) if deficit else None,
+                cost=_measured(measured, position in judgement.comparable) if measured else None,
+            )
+        )
+    return squares
+
+
+def _qualities(
+    evidence: Evidence, position: Position, split: str, found: dict[str, dict[Position, Interval]]
+) -> dict[str, content.Estimate | None]:
+    """Each metric that the markers have; those that the statistics know with their interval."""
+    trained = evidence.of(position)
+    names = dict.fromkeys(name for one in trained for name in one.marker["metrics"] if name.startswith(f"{split}/"))
+    qualities: dict[str, content.Estimate | None] = {}
+    for name in names:
+        metric = name.removeprefix(f"{split}/")
+        interval = found.get(metric, {}).get(position)
+        values = [one.marker["metrics"].get(name) for one in trained]
+        if interval is not None and interval.seeds == len(trained):
+            qualities[metric] = content.Estimate(
+                value=interval.value,
+                low=interval.low,
+                high=interval.high,
+                deviation=interval.deviation,
+                seeds=interval.seeds,
+                includes_training_noise=interval.includes_training_noise,
+            )
+        else:
+            interval_of_one = _image_intervals(trained[0]).get(name) if len(trained) == 1 else None
+            qualities[metric] = _of_markers(values, interval_of_one)
+    return qualities
+
+
+def _of_markers(values: list[float | None], interval: tuple[float, float] | None) -> content.Estimate | None:
+    """Mean and spread of what the markers say; None where one of them is undefined."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    low, high = interval or (None, None)
+    return content.Estimate(
+        value=float(np.mean(known)),
+        low=low,
+        high=high,
+        deviation=float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        seeds=len(known),
+        includes_training_noise=False,
+    )
+
+
+def _measured(content: Any, is_comparable: bool) -> content.Measured:
+    names = set(content.Measured.model_fields) - {"is_comparable"}
+    return content.Measured(**{name: content.get(name) for name in names}, is_comparable=is_comparable)
+
+
+def _trainings(evidence: Evidence) -> list[content.Training]:
+    config = evidence.study.config
+    judged = f"val/{config.report.metric}"
+    near = within_margin([one.marker["metrics"].get(judged) for one in evidence.trained], config.report.margin)
+    return [_training(one, is_near) for one, is_near in zip(evidence.trained, near, strict=True)]
+
+
+def _training(one: Trained, within: bool) -> content.Training:
+    marker, cost = one.marker, one.marker["cost"]
+    return content.Training(
+        model=one.cell.model,
+        resolution=one.cell.resolution,
+        seed=one.cell.seed,
+        origin=marker["origin"],
+        exact=marker["exact"] is True,
+        exact_reasons=[str(reason) for reason in marker.get("exact_reasons") or []],
+        within_margin=within,
+        **{name: marker.get(name) for name in ("fingerprint", "uid", "run_id", "finished_at", "epochs", "best_epoch")},
+        metrics=marker["metrics"],
+        intervals=_image_intervals(one),
+        **{
+            name: cost.get(name)
+            for name in ("train_seconds", "images_per_second", "peak_training_memory_bytes", "device")
+        },
+    )
+
+
+def _image_intervals(one: Trained) -> dict[str, tuple[float, float] | None]:
+    """Of the training alone, from its evaluation at its own resolution."""
+    entries = (one.evaluation or {"test_resolutions": {}})["test_resolutions"]
+    entry = entries.get(str(one.cell.resolution)) or {}
+    return {
+        f"{split}/{metric}": tuple(interval) if interval else None
+        for split in EVALUATED
+        for metric, interval in entry.get(split, {}).get("intervals", {}).items()
+    }
+
+
+def _of_model(one: Resolutions) -> content.ModelResolutions:
+    return content.ModelResolutions(
+        model=one.model,
+        best=one.best,
+        alike=list(one.alike),
+        claims=[content.Claim(better=better, worse=worse) for better, worse in one.claims],
+        comparisons=[
+            content.Pair(
+                first=pair.first[1],
+                second=pair.second[1],
+                difference=pair.difference,
+                low=pair.low,
+                high=pair.high,
+                p=pair.p,
+            )
+            for pair in one.comparisons
+        ],
+        includes_training_noise=one.includes_training_noise,
+    )
+
+
+def _matrix(evidence: Evidence) -> list[content.Tested]:
+    """All pairs that at least one seed was evaluated at, in the grid's order."""
+    metric = evidence.study.config.report.metric
+    values: dict[Position, dict[int, list[dict[str, float | None]]]] = defaultdict(lambda: defaultdict(list))
+    for one in evidence.trained:
+        for size, entry in (one.evaluation or {"test_resolutions": {}})["test_resolutions"].items():
+            if entry is not None:
+                values[one.position][int(size)].append({split: entry[split]["metrics"][metric] for split in EVALUATED})
+    return [
+        content.Tested(
+            model=position[0],
+            trained_at=position[1],
+            tested_at=size,
+            seeds=len(found),
+            validation=_mean([one["val"] for one in found]),
+            test=_mean([one["test"] for one in found]),
+        )
+        for position in evidence.positions
+        for size, found in sorted(values[position].items())
+    ]
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _best_tested(position: Position, matrix: list[content.Tested]) -> int | None:
+    """By validation; where several are equal, the training's own, else the smallest."""
+    tested = [one for one in matrix if (one.model, one.trained_at) == position and one.validation is not None]
+    if not tested:
+        return None
+
+    def rank(one: content.Tested) -> tuple[float, bool, int]:
+        return one.validation or 0.0, one.tested_at == position[1], -one.tested_at
+
+    return max(tested, key=rank).tested_at

@@ -1,0 +1,190 @@
+"""What the map rests on, read from the files of the steps before: trainings, predictions, evaluations, costs, images.
+
+Whatever is not there is named in `missing`; nothing here raises for an incomplete grid.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from resomap.cells import evaluation_record
+from resomap.cells.cell import Cell
+from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.measurement import KINDS, class_count, measurements
+from resomap.cells.predictions import EVALUATED, Predictions
+from resomap.cells.study import Study
+from resomap.core.errors import ResomapError
+from resomap.data import DATA_DIRECTORY
+from resomap.data.manifest import Manifest
+from resomap.statistics import Position
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One finished training: its marker, its evaluation at all resolutions and its predictions, each None if absent."""
+
+    cell: Cell
+    marker: Mapping[str, Any]
+    evaluation: Mapping[str, Any] | None
+    predictions: Predictions | None
+
+    @property
+    def position(self) -> Position:
+        """Its square of the map."""
+        return self.cell.model, self.cell.resolution
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that the whole map would have: `what` is training, predictions, evaluation or cost.
+
+    `can_come`: whether running the workflow again may bring it; false for what does not exist.
+    """
+
+    model: str
+    resolution: int
+    seed: int | None  # None: the same for all seeds
+    what: str
+    reason: str
+    can_come: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All of a study. `costs` are measurements as docs/cost.md describes them, of one kind of device."""
+
+    study: Study
+    trained: list[Trained]
+    costs: dict[Position, Mapping[str, Any]]
+    manifest: Manifest | None
+    missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def positions(self) -> list[Position]:
+        """The squares of the map that have a finished training, in the grid's order."""
+        config = self.study.config
+        done = {one.position for one in self.trained}
+        return [(model, size) for model in config.models for size in config.resolutions if (model, size) in done]
+
+    def of(self, position: Position) -> list[Trained]:
+        """The seeds of one square."""
+        return [one for one in self.trained if one.position == position]
+
+    def upsampled(self, resolution: int) -> float | None:
+        """Share of the images (0..1) that have fewer pixels than this resolution, so that they are enlarged.
+
+        By the side that `data.fit` scales to the resolution; None where the images are not listed here.
+        """
+        if self.manifest is None:
+            return None
+        side = max if self.manifest.fit == "border" else min
+        smaller = sum(side(entry.width, entry.height) < resolution for entry in self.manifest.entries)
+        return smaller / len(self.manifest.entries)
+
+
+def gather(study: Study, kind: str | None = None) -> Evidence:
+    """Read all that is there. `kind` of device whose costs count; None: the one with the most measurements."""
+    missing: list[Missing] = []
+    trained = _of_shared_images(list(_trained(study, missing)), missing)
+    for one in trained:
+        _name_gaps(one, study.config.resolutions, missing)
+    costs = _costs(study, kind, missing)
+    return Evidence(study, trained, costs, _manifest(study), missing)
+
+
+def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
+    from resomap.status import collect
+
+    waiting: dict[Cell, str] = {}
+    for cell, fingerprint in study.fingerprints().items():
+        marker = read_marker(cell.marker)
+        if marker is None or not is_valid(marker, cell, fingerprint):
+            waiting[cell] = fingerprint
+            continue
+        found = Predictions.load(evaluation_record.predictions_path(cell, cell.resolution))
+        if found is not None and (found.fingerprint, found.uid) != (fingerprint, marker["uid"]):
+            found = None
+        yield Trained(cell, marker, evaluation_record.read_record(cell, marker), found)
+    report = study.config.report
+    for status in collect(waiting, waiting, report.metric, report.margin):
+        note = f"{status.state}: {status.note}" if status.note else status.state
+        cell = status.cell
+        missing.append(Missing(cell.model, cell.resolution, cell.seed, "training", note, can_come=True))
+
+
+def _of_shared_images(trained: list[Trained], missing: list[Missing]) -> list[Trained]:
+    """Keep the predictions that speak of the images of most trainings: only those can be compared pair by pair."""
+    seen = Counter(_images(one.predictions) for one in trained if one.predictions is not None)
+    if len(seen) < 2:
+        return trained
+    shared, _ = seen.most_common(1)[0]
+    kept = []
+    for one in trained:
+        if one.predictions is not None and _images(one.predictions) != shared:
+            reason = "they are of other images than those of the other cells"
+            missing.append(_gap(one, "predictions", reason))
+            one = Trained(one.cell, one.marker, one.evaluation, None)
+        kept.append(one)
+    return kept
+
+
+def _images(predictions: Predictions) -> tuple[Any, ...]:
+    """What two trainings must share: the images of both splits with their labels, and the classes."""
+    splits = (predictions.splits[split] for split in EVALUATED)
+    return (*predictions.classes, *((hash(tuple(part.names)), part.labels.tobytes()) for part in splits))
+
+
+def _name_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing]) -> None:
+    noted = {(gap.model, gap.resolution, gap.seed) for gap in missing if gap.what == "predictions"}
+    if one.predictions is None and (one.cell.model, one.cell.resolution, one.cell.seed) not in noted:
+        where = "the tracker has none of them" if one.marker["origin"] == "tracker" else "their file is gone"
+        missing.append(_gap(one, "predictions", where))
+    if one.evaluation is None:
+        missing.append(_gap(one, "evaluation", "not evaluated yet; `snakemake evaluations` does it", can_come=True))
+        return
+    entries = one.evaluation["test_resolutions"]
+    for resolution in resolutions:
+        if entries.get(str(resolution)) is None:
+            reason = one.evaluation.get("unavailable", {}).get(str(resolution), "not evaluated yet")
+            can_come = str(resolution) not in entries
+            missing.append(_gap(one, "evaluation", f"at {resolution} px: {reason}", can_come))
+
+
+def _gap(one: Trained, what: str, reason: str, can_come: bool = False) -> Missing:
+    return Missing(one.cell.model, one.cell.resolution, one.cell.seed, what, reason, can_come)
+
+
+def _costs(study: Study, kind: str | None, missing: list[Missing]) -> dict[Position, Mapping[str, Any]]:
+    """Measurements of one kind of device under the present settings."""
+    try:
+        classes = class_count(study.config.data)
+    except ResomapError as error:
+        classes, reason = 0, str(error)
+    else:
+        reason = "not measured yet; `snakemake results/costs.csv` does it"
+    found = {one: _measured(study, one, classes) for one in ([kind] if kind else KINDS)}
+    best = max(found, key=lambda one: len(found[one]))
+    for measurement in measurements(study, best):
+        position = (measurement.model, measurement.resolution)
+        is_measured = position in found[best]
+        why = "; ".join(found[best][position]["reasons"].values()) if is_measured else reason
+        if why:
+            missing.append(Missing(*position, None, "cost", why, can_come=not is_measured))
+    return found[best]
+
+
+def _measured(study: Study, kind: str, classes: int) -> dict[Position, Mapping[str, Any]]:
+    read = {
+        (measurement.model, measurement.resolution): measurement.read(measurement.settings(study, classes))
+        for measurement in measurements(study, kind)
+    }
+    return {position: content for position, content in read.items() if content is not None}
+
+
+def _manifest(study: Study) -> Manifest | None:
+    try:
+        manifest = Manifest.load(DATA_DIRECTORY)
+    except ResomapError:
+        return None
+    return manifest if manifest.identity == study.data_identity else None

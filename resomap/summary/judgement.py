@@ -1,0 +1,130 @@
+"""The statistics of a study put to its evidence: intervals, comparisons, fronts, the recommendation."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
+
+import numpy as np
+
+from resomap.core.errors import ResomapError
+from resomap.statistics import (
+    CellCost,
+    CostName,
+    Estimates,
+    Interval,
+    Metric,
+    Position,
+    Recommendation,
+    Resolutions,
+    Sample,
+    compare_resolutions,
+    estimate,
+    intervals,
+    pareto_front,
+    recommend,
+)
+from resomap.summary.evidence import Evidence
+
+# Figures in costs.csv and in the budget are plain counts; the statistics take them in these units.
+UNITS: dict[str, float] = {"flops": 1e9, "params": 1e6}
+MB = 1e6
+COMPARABLE = ("device", "threads", "precision")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What follows from the evidence. Everything that is a choice is computed on validation."""
+
+    evidence: Evidence
+
+    def samples(self, split: str) -> dict[Position, list[Sample]]:
+        """Predictions of one split, by square; squares without any are left out."""
+        found: dict[Position, list[Sample]] = defaultdict(list)
+        for one in self.evidence.trained:
+            if one.predictions is not None:
+                part = one.predictions.splits[split]
+                found[one.position].append(Sample(np.asarray(part.labels), part.probabilities))
+        return {position: found[position] for position in self.evidence.positions if position in found}
+
+    def estimates(self, split: str, metric: Metric) -> Estimates | None:
+        """None where nothing can be estimated: no predictions, or a metric that none of them defines."""
+        samples = self.samples(split)
+        try:
+            return estimate(samples, metric) if samples else None
+        except ResomapError:
+            return None
+
+    @cached_property
+    def judged(self) -> Estimates | None:
+        """The report's metric on validation, from which all choices follow."""
+        return self.estimates("val", self.evidence.study.config.report.metric)
+
+    def intervals(self, split: str) -> dict[str, dict[Position, Interval]]:
+        """By metric and square."""
+        found = {}
+        for metric in get_args(Metric):
+            estimates = self.estimates(split, metric)
+            found[metric] = intervals(estimates) if estimates else {}
+        return found
+
+    @cached_property
+    def resolutions(self) -> dict[str, Resolutions]:
+        """Per model."""
+        return compare_resolutions(self.judged) if self.judged else {}
+
+    @cached_property
+    def comparable(self) -> frozenset[Position]:
+        """Squares whose cost was measured on the device, threads and precision of most of them."""
+        kinds: dict[tuple[object, ...], list[Position]] = defaultdict(list)
+        for position, content in self.evidence.costs.items():
+            kinds[tuple(content.get(name) for name in COMPARABLE)].append(position)
+        most: list[Position] = max(kinds.values(), key=len, default=[])
+        return frozenset(most)
+
+    @cached_property
+    def device(self) -> str:
+        """Name of the device whose figures are compared; empty where nothing was measured."""
+        return next((str(self.evidence.costs[position]["device"]) for position in self.comparable), "")
+
+    @cached_property
+    def costs(self) -> dict[Position, CellCost]:
+        """What squares cost, as the statistics take it: ms, MB, 10⁹ operations, 10⁶ parameters.
+
+        Latency and memory of another device than most are left out: figures of two devices are never mixed.
+        """
+        return {position: self._cost(position, content) for position, content in self.evidence.costs.items()}
+
+    @cached_property
+    def recommendation(self) -> Recommendation | None:
+        """None without any predictions."""
+        if self.judged is None:
+            return None
+        config = self.evidence.study.config
+        return recommend(self.judged, self.costs, config.report.margin, _limits(config.budget.given()))
+
+    def fronts(self) -> dict[CostName, list[Position]]:
+        """The Pareto front of each cost that is known."""
+        if self.judged is None:
+            return {}
+        values: dict[Position, float | None] = {
+            cell: float(self.judged.values[self.judged.index(cell)]) for cell in self.judged.cells
+        }
+        return {name: front for name in get_args(CostName) if (front := pareto_front(values, self.costs, name))}
+
+    def _cost(self, position: Position, content: Mapping[str, object]) -> CellCost:
+        def scaled(name: str, unit: float) -> float | None:
+            value = content.get(name)
+            return float(value) / unit if isinstance(value, int | float) else None
+
+        values: dict[CostName, float | None] = {name: scaled(name, UNITS[name]) for name in ("flops", "params")}
+        if position in self.comparable:
+            values["latency_ms"] = scaled("latency_ms_median", 1)
+            values["memory_mb"] = scaled("peak_memory_bytes_batch_1", MB)
+        return CellCost(self.device, values)
+
+
+def _limits(budget: Mapping[str, float]) -> dict[str, float]:
+    """A configured budget as the statistics take it."""
+    return {name: value / UNITS.get(name, 1.0) for name, value in budget.items()}

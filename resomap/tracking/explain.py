@@ -1,0 +1,147 @@
+"""Why a cell remains although the tracker has a run of it: one line a cell, for `snakemake -n`.
+
+A courtesy: one paged query for the newest runs, half a second in all, and nothing depends on the answer. In pages,
+because a server takes milliseconds for each run: what has come when the time is up explains some cells, which is better
+than none.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from resomap.cells.cell import Cell
+from resomap.cells.progress import duration
+from resomap.cells.study import Study
+from resomap.tracking.completed import experiment_id, run_tags
+from resomap.tracking.rest import TrackerUnavailable, ask
+
+NEWEST, PAGE = 200, 50  # runs
+SECONDS = 0.5
+DIFFERENCES = 3  # that are named before "and more"
+
+
+class Reasons:
+    """The newest run of each cell, and what keeps it from counting. Asks at the first question, once."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._runs: list[dict[str, Any]] | None = None
+
+    def lines(self, cells: Iterable[Cell]) -> list[str]:
+        """`vgg11@320: run 3f2a1b0c finished with epochs 25, wanted 50`, for each cell with a run that does not count.
+
+        Raises TrackerUnavailable, at the first call only.
+        """
+        remaining = list(cells)
+        if remaining:
+            self.ask_once()
+        told = ((cell, self._reason(cell)) for cell in remaining)
+        return [f"{cell.name}: {reason}" for cell, reason in told if reason]
+
+    def ask_once(self) -> None:
+        """Ask at the first call. Raises TrackerUnavailable, which is not repeated."""
+        if self._runs is None:
+            self._runs = []
+            self._runs = _newest(self._study)
+
+    def _reason(self, cell: Cell) -> str | None:
+        for run in self._runs or []:
+            tags = run_tags(run)
+            if tags.get("resomap.cell") == cell.name and "resomap.superseded" not in tags:
+                return why_not(run, self._study, cell)
+            if "resomap.fingerprint" not in tags and _name(run, tags) == f"{cell.model}_{cell.resolution}":
+                return (
+                    f"run {_short(run)} has this cell's name but no fingerprint; `resomap adopt "
+                    f"{cell.model}_{cell.resolution}` lets it count"
+                )
+        return None
+
+
+def why_not(run: Mapping[str, Any], study: Study, cell: Cell) -> str:
+    """What keeps one run of a cell from counting as complete under the study's settings."""
+    tags, state = run_tags(run), str(run["info"].get("status"))
+    name, other = f"run {_short(run)}", ""
+    if tags.get("resomap.fingerprint") != study.fingerprint(cell):
+        logged = {str(item.get("key")): str(item.get("value")) for item in run.get("data", {}).get("params", [])}
+        other = differences(logged, study, cell) or "other images, split, weights or version of the recipe"
+    if state == "RUNNING":
+        return f"{name} RUNNING on {tags.get('resomap.host', 'an unknown host')}, {_heartbeat(tags)}" + (
+            f"; it has {other}" if other else ""
+        )
+    if other:
+        return f"{name} {state.lower()} with {other}"
+    if state == "FINISHED":
+        words = {"1": "is complete, but its marker does not fit", "0": "was forgotten with `resomap forget --tracker`"}
+        return f"{name} {words.get(tags.get('resomap.complete', ''), 'FINISHED without its complete tag')}"
+    reason = tags.get("resomap.reason")
+    return f"{name} {state}: {reason}" if reason else f"{name} {state}"
+
+
+def differences(logged: Mapping[str, str], study: Study, cell: Cell) -> str:
+    """`epochs 25, wanted 50; batch_size 16, wanted 32`: a run's params against the cell's recipe; empty where alike.
+
+    Settings that the run did not log count as alike.
+    """
+    wanted = _flat(study.recipe(cell).model_dump())
+    found = [
+        f"{key} {logged[key]}, wanted {value}"
+        for key, value in wanted.items()
+        if key in logged and not _is_same(logged[key], value)
+    ]
+    more = len(found) - DIFFERENCES
+    return "; ".join(found[:DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _newest(study: Study) -> list[dict[str, Any]]:
+    """What comes in time of the newest runs. Raises TrackerUnavailable where nothing does."""
+    tracking, end = study.config.tracking, time.monotonic() + SECONDS
+    known = experiment_id(tracking, study.config.experiment, SECONDS)
+    if known is None:
+        return []
+    question = {"experiment_ids": [known], "order_by": ["attributes.start_time DESC"], "max_results": PAGE}
+    runs: list[dict[str, Any]] = []
+    while len(runs) < NEWEST:
+        left = end - time.monotonic()
+        try:
+            if left <= 0:
+                raise TrackerUnavailable(f"it did not answer within {SECONDS:g} s")
+            answer = ask(tracking, "runs/search", question, left)
+        except TrackerUnavailable:
+            if not runs:
+                raise
+            break
+        runs += [run for run in answer.get("runs", []) if isinstance(run.get("info"), dict)]
+        if not answer.get("next_page_token"):
+            break
+        question["page_token"] = answer["next_page_token"]
+    return runs
+
+
+def _short(run: Mapping[str, Any]) -> str:
+    return str(run["info"].get("run_id"))[:8]
+
+
+def _name(run: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    return str(run["info"].get("run_name") or tags.get("mlflow.runName"))
+
+
+def _heartbeat(tags: Mapping[str, str]) -> str:
+    beat = tags.get("resomap.heartbeat", "")
+    return f"heartbeat {duration(max(0, time.time() - int(beat)))} ago" if beat.isdigit() else "no heartbeat"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings under dotted names, as a run's params have them: text."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        flat |= _flat(value, f"{path}.") if isinstance(value, Mapping) else {path: str(value)}
+    return flat
+
+
+def _is_same(logged: str, wanted: str) -> bool:
+    """As text, or as numbers: `1e-3` is 0.001."""
+    try:
+        return logged == wanted or float(logged) == float(wanted)
+    except ValueError:
+        return False

@@ -1,0 +1,236 @@
+"""Which tracker a configuration means, and the plain REST calls of the planning process.
+
+Importing mlflow takes longer than planning the whole grid, so `snakemake -n` asks by HTTP alone. Whatever the server
+does, a call ends within its time, and what it did is one clause with the way out.
+"""
+
+import http.client
+import json
+import os
+import queue
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from resomap.config.schema import Tracking
+from resomap.config.values import is_open_http
+from resomap.core.errors import ResomapError
+from resomap.tracking.credentials import access, credentials, dagshub_host, without_secrets
+
+__all__ = ["TrackerUnavailable", "ask", "credentials", "is_remote", "tracking_uri", "why_unreachable", "within"]
+
+T = TypeVar("T")
+
+LOCAL_DATABASE = Path("results", "mlflow.db")
+LOCAL_ARTIFACTS = Path("results", "mlartifacts")
+
+
+class TrackerUnavailable(Exception):
+    """The tracker did not give a usable answer; the message is a clause that says what it did and what helps.
+
+    `status` is HTTP's, where there was one; `code` is MLflow's own (`RESOURCE_DOES_NOT_EXIST`).
+    """
+
+    def __init__(self, words: str, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(without_secrets(" ".join(words.split())))
+        self.status, self.code = status, code
+
+
+def tracking_uri(tracking: Tracking) -> str:
+    """The MLflow URI: absolute for the local database, since MLflow's own default depends on the working directory.
+
+    Raises ResomapError where DAGSHUB_CLIENT_HOST would send a token unencrypted (the schema checks `uri` itself).
+    """
+    if tracking.dagshub:
+        host = dagshub_host()
+        if is_open_http(host) and not tracking.allow_http:
+            raise ResomapError(
+                f"DAGSHUB_CLIENT_HOST is {host}, where a token would travel unencrypted; write https://, or set "
+                "tracking.allow_http"
+            )
+        return f"{host}/{tracking.dagshub}.mlflow"
+    return tracking.uri.rstrip("/") if tracking.uri else f"sqlite:///{LOCAL_DATABASE.resolve()}"
+
+
+def is_remote(tracking: Tracking) -> bool:
+    """Whether others can write there too; a local database knows nothing that the markers do not."""
+    return tracking_uri(tracking).startswith(("http://", "https://"))
+
+
+def ask(
+    tracking: Tracking, path: str, question: Mapping[str, Any] | None = None, seconds: float | None = None
+) -> dict[str, Any]:
+    """The JSON answer of an MLflow REST endpoint (GET, or POST with a question).
+
+    Raises TrackerUnavailable for whatever is not a JSON object with status 200 within `seconds` altogether
+    (`tracking.timeout_seconds` where none are given).
+    """
+    uri, seconds = tracking_uri(tracking), tracking.timeout_seconds if seconds is None else seconds
+    let_in = access(tracking, uri)
+    request = urllib.request.Request(
+        f"{uri}/api/2.0/mlflow/{path}",
+        data=None if question is None else json.dumps(question).encode(),
+        headers={"Content-Type": "application/json", **let_in.headers},
+    )
+    try:
+        body = within(seconds, lambda end: _fetch(request, end))
+    except _Refusal as refusal:
+        raise _explained(refusal, tracking, let_in.source) from None
+    except TimeoutError:
+        raise TrackerUnavailable(f"it did not answer within {seconds:g} s") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise TrackerUnavailable(_broken(error, tracking)) from None
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise TrackerUnavailable(f"its answer is not MLflow's; check that {_key(tracking)} is an MLflow server")
+    return answer
+
+
+def why_unreachable(tracking: Tracking) -> str | None:
+    """None where the tracker answers (a local database always does), else one clause that says what it did."""
+    if not is_remote(tracking):
+        return None
+    try:
+        ask(tracking, "experiments/search?max_results=1")
+    except TrackerUnavailable as error:
+        return str(error)
+    return None
+
+
+class _Refusal(Exception):
+    """An answer with another status than 200."""
+
+    def __init__(self, error: urllib.error.HTTPError) -> None:
+        self.status, self.reason, self.headers = error.code, str(error.reason), error.headers
+        try:
+            content = json.loads(error.read(20_000))
+        except (OSError, http.client.HTTPException, ValueError):
+            content = {}
+        content = content if isinstance(content, dict) else {}
+        self.code, self.words = content.get("error_code"), str(content.get("message") or "")[:200]
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The library would carry our credentials to wherever the answer points, and turn a POST into a GET."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _fetch(request: urllib.request.Request, end: float) -> bytes:
+    """The answer's body, read until the time `end` (monotonic)."""
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+    if request.type == "https":
+        handlers.append(urllib.request.HTTPSHandler(context=_tls()))
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=max(0.01, end - time.monotonic())) as answer:
+            parts: list[bytes] = []
+            while part := answer.read1(1 << 20):
+                parts.append(part)
+                if time.monotonic() > end:
+                    raise TimeoutError
+            body = b"".join(parts)
+            if len(body) < int(answer.headers.get("Content-Length") or 0):
+                raise http.client.IncompleteRead(body)
+            return body
+    except urllib.error.HTTPError as error:
+        raise _Refusal(error) from None
+
+
+def within(seconds: float, call: Callable[[float], T]) -> T:
+    """The result of `call(end)`, or TimeoutError at that time.
+
+    In a thread of its own: a socket's time-out starts anew with each byte, and a name that does not resolve has none.
+    """
+    outcome: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+    end = time.monotonic() + seconds
+
+    def work() -> None:
+        try:
+            outcome.put(call(end))
+        except BaseException as error:  # raised again below, in the thread that asked
+            outcome.put(error)
+
+    threading.Thread(target=work, name="resomap-tracker", daemon=True).start()
+    try:
+        result = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _tls() -> ssl.SSLContext:
+    """The system's certificates, certifi's, and those that MLflow's client would take."""
+    if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
+        return ssl._create_unverified_context()
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    for variable in ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if place := os.environ.get(variable):
+            context.load_verify_locations(**{"capath" if Path(place).is_dir() else "cafile": place})
+    if client := os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"):
+        context.load_cert_chain(client)
+    return context
+
+
+def _explained(refusal: _Refusal, tracking: Tracking, source: str | None) -> TrackerUnavailable:
+    status, said = refusal.status, f": {refusal.words}" if refusal.words else ""
+    answered = f"it answered {status} {refusal.reason}"
+    if status in (301, 302, 303, 307, 308):
+        place = urlsplit(refusal.headers.get("Location", ""))
+        where = f"{place.scheme}://{place.hostname}{place.path}" if place.hostname else place.path or "elsewhere"
+        words = f"{answered}, pointing to {where}, which is not followed; check {_key(tracking)} and the credentials"
+    elif status == 401:
+        tried = f"it refuses what {source} holds" if source else "it wants credentials"
+        ways = "DAGSHUB_USER_TOKEN or run `dagshub login`"
+        if not tracking.dagshub:
+            ways = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        words = f"{answered}: {tried}; set {ways}"
+    elif status == 403:
+        words = f"{answered}{said}; ask its owner for access, or use other credentials than {source or 'none'}"
+    elif status == 404 and refusal.code is None:
+        words = f"{answered}; check that {_key(tracking)} names an MLflow server that you may see"
+    elif status == 429:
+        wait = refusal.headers.get("Retry-After", "")
+        words = f"{answered}; try again {f'in {wait} s' if wait.isdigit() else 'in a while'}"
+    elif status >= 500:
+        words = f"{answered}{said}; it has troubles of its own, try again later"
+    else:
+        words = f"{answered}{said}"
+    return TrackerUnavailable(words, status, refusal.code)
+
+
+def _broken(error: Exception, tracking: Tracking) -> str:
+    """A connection that was not made, or did not hold."""
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(cause, ssl.SSLError):
+        return (
+            f"its certificate is not trusted ({getattr(cause, 'verify_message', '') or cause.reason}); name the right "
+            "one in MLFLOW_TRACKING_SERVER_CERT_PATH"
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return f"nothing listens there; start it, or check {_key(tracking)}"
+    if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected | ConnectionResetError):
+        return "its answer broke off; try again later"
+    if isinstance(error, http.client.HTTPException | ValueError):
+        return f"its answer is not HTTP's; check {_key(tracking)}"
+    return f"it cannot be reached ({getattr(cause, 'strerror', None) or cause}); check {_key(tracking)} and the network"
+
+
+def _key(tracking: Tracking) -> str:
+    return "tracking.dagshub" if tracking.dagshub else "tracking.uri"

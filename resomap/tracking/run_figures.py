@@ -1,0 +1,84 @@
+"""A run's figures: learning curves and confusion matrix, drawn by the sender so that no training waits for them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from resomap.cells.predictions import Predictions
+
+NUMBERED_UP_TO = 20  # classes: beyond that numbers and names in the matrix cannot be read
+
+
+def draw(history: Path, predictions: Path, place: Path) -> list[Path]:
+    """Write curves.png and confusion_matrix.png into `place`; their paths.
+
+    Raises OSError, and ValueError or KeyError where the files are not what they should be.
+    """
+    drawn = [place / "curves.png"]
+    _save(_curves(history), drawn[0])
+    known = Predictions.load(predictions)
+    if known is None:
+        raise ValueError(f"{predictions} cannot be read")
+    part = known.splits["test"]
+    if len(part.labels):
+        drawn.append(place / "confusion_matrix.png")
+        _save(_confusion(part.labels, part.probabilities.argmax(1), known.classes), drawn[1])
+    return drawn
+
+
+def _curves(history: Path) -> Figure:
+    """Losses, qualities and the learning rate over the epochs; undefined values are gaps."""
+    with history.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    if not rows:
+        raise ValueError(f"{history} has no epoch")
+    epochs = [int(row["epoch"]) for row in rows]
+    groups = {
+        "loss (nats)": [name for name in rows[0] if name.endswith("/loss")],
+        "share": [f"{split}/{name}" for split in ("train", "val") for name in ("accuracy", "balanced_accuracy")],
+        "learning rate": ["learning_rate"],
+    }
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for axes, (label, names) in zip(figure.subplots(1, len(groups)), groups.items(), strict=True):
+        for name in (name for name in names if name in rows[0]):
+            axes.plot(epochs, [_number(row[name]) for row in rows], marker=".", label=name)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    return figure
+
+
+def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> Figure:
+    """Test images by true class (row) and predicted class (column); colours are shares of the row."""
+    count = len(classes)
+    matrix = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
+    shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
+    size = 3 + 0.4 * min(count, NUMBERED_UP_TO)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    figure.colorbar(image, label="share of the true class")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if count <= NUMBERED_UP_TO:
+        axes.set_xticks(range(count), classes, rotation=45, ha="right")
+        axes.set_yticks(range(count), classes)
+        for row, column in np.ndindex(count, count):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Without the date and version that matplotlib would write: the same figure has the same bytes.
+    FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": None})
+
+
+def _number(text: str) -> float:
+    return float(text) if text else float("nan")

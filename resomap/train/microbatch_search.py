@@ -1,0 +1,160 @@
+"""Finds how many images a forward pass fit: the batch halved until one with its backward pass goes through.
+
+Tried at the model's largest resolution, with everything that a training holds beside it: gradients, the optimizer's
+moments, the moving average, the whole batch of images.
+"""
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.utils import ModelEmaV3
+
+from resomap.cells import microbatch_choice
+from resomap.cells.cell import Cell
+from resomap.cells.study import Study
+from resomap.compute.device import Device, choose_device, is_out_of_memory, precision, prepare_backend
+from resomap.compute.inference import autocast
+from resomap.compute.memory import Memory, resident_bytes, wanted
+from resomap.compute.normalisation import in_layout
+from resomap.core.files import write_json
+from resomap.models.build import build_model, logits
+from resomap.train.objective import make_optimizer
+
+# Not to be used: validation, other sizes of the last batch, and fragments need room too.
+HEAD_ROOM = 0.1
+
+
+def find_microbatch(
+    study: Study, model: str, classes: int, threads: int, memory_bytes: int, say: Callable[[str], None]
+) -> None:
+    """Find and write the model's microbatch. `memory_bytes`: what this process may take where it trains on a CPU.
+
+    Where not even one image fits at the largest resolution, the next lower one is tried: cells above it fail by
+    themselves, permanently, and the others train. Raises ResomapError for a mistake in settings or environment.
+    """
+    device = choose_device(study.config.device)
+    prepare_backend(device, study.config.deterministic, threads)
+    cells = microbatch_choice.cells_of(study, model)
+    content: dict[str, Any] = {"microbatch": 1, "largest": cells[0].resolution, "fits_at": None, "tried": []}
+    for cell in cells:
+        found = _largest_that_fits(_Trial(study, cell, classes, device), device, memory_bytes, content["tried"])
+        if found is not None:
+            content |= {"microbatch": found, "fits_at": cell.resolution}
+            break
+        say(f"{cell.name}: not even one image at a time fits ({content['tried'][-1]['reason']})")
+    content |= {
+        "device": device.name,
+        "memory": asdict(device.memory()),
+        "found_at": time.time(),
+        "settings": microbatch_choice.settings(study, model),
+    }
+    write_json(microbatch_choice.path_of(model), content)
+    say(f"{model}: {content['microbatch']} of {study.recipe(cells[0]).batch_size} images a forward pass")
+
+
+def _largest_that_fits(trial: "_Trial", device: Device, memory_bytes: int, tried: list[dict[str, Any]]) -> int | None:
+    """The batch, its half, and so on: the first that goes through with head-room; None where 1 does not."""
+    size = trial.batch
+    while True:
+        reason = _try(trial, size, device, memory_bytes)
+        tried.append({"resolution": trial.resolution, "images": size, "fits": reason is None, "reason": reason})
+        if reason is None:
+            return size
+        if size == 1:
+            return None
+        size = (size + 1) // 2
+
+
+def _try(trial: "_Trial", size: int, device: Device, memory_bytes: int) -> str | None:
+    """None where it fits, else what was short."""
+    before = device.memory()
+    if not device.is_cuda:
+        before = Memory(max(0, min(memory_bytes - resident_bytes(), before.free)), memory_bytes)
+    reason: str | None
+    try:
+        with _limited(device, before.free):
+            trial.run(size)
+    except (RuntimeError, MemoryError) as error:
+        # oneDNN, which computes convolutions on a CPU, does not say that its memory ended: here a limit ends it.
+        if not is_out_of_memory(error) and (device.is_cuda or "could not create" not in str(error)):
+            raise
+        reason = wanted(error, before)
+    else:
+        reason = trial.shortage(before)
+    # Outside the handler: the error's traceback holds on to the tensors that have to go.
+    trial.clear()
+    return reason
+
+
+class _Trial:
+    """A network as its training holds it, on noise."""
+
+    def __init__(self, study: Study, cell: Cell, classes: int, device: Device) -> None:
+        self._recipe, self._device = study.recipe(cell), device
+        self.batch, self.resolution = self._recipe.batch_size, cell.resolution
+        self._precision = precision(self._recipe.amp, device)
+        layout = torch.channels_last if self._recipe.channels_last else torch.contiguous_format
+        model = build_model(cell.model, cell.resolution, classes).model
+        self._model = model.train().to(device.torch, memory_format=layout)  # type: ignore[call-overload]
+        self._optimizer = make_optimizer(self._model, self._recipe)
+        self._average = ModelEmaV3(self._model) if self._recipe.ema_decay is not None else None
+        self._classes = classes
+
+    def run(self, size: int) -> None:
+        """One forward and backward pass of so many images, of a batch that is there as a whole.
+
+        A small pass before it leaves gradients and the optimizer's moments, as in the midst of a training.
+        Raises what torch raises where memory ends.
+        """
+        if self._device.is_cuda:
+            torch.cuda.reset_peak_memory_stats(self._device.torch)
+        shape = (self.batch, 3, self.resolution, self.resolution)
+        images = torch.rand(shape, device=self._device.torch)
+        targets = torch.rand((self.batch, self._classes), device=self._device.torch).softmax(1)
+        for count in (min(2, size), size):
+            with autocast(self._device.torch, self._precision):
+                output = logits(self._model(in_layout(images[:count], self._recipe.channels_last)))
+            F.cross_entropy(output.float(), targets[:count]).backward()
+            self._optimizer.step()
+
+    def shortage(self, before: Memory) -> str | None:
+        """Of a pass that went through on a GPU: whether it left too little; None where there is head-room."""
+        if not self._device.is_cuda:
+            return None  # there the limit of the process left it out
+        peak = torch.cuda.max_memory_reserved(self._device.torch)
+        if peak <= (1 - HEAD_ROOM) * before.free:
+            return None
+        return f"{peak / 2**30:.1f} GiB leave less than {HEAD_ROOM:.0%} of {before}"
+
+    def clear(self) -> None:
+        """Let go of what a pass left."""
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._device.is_cuda:
+            torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def _limited(device: Device, more: int) -> Iterator[None]:
+    """On a CPU: allocations fail where the process has taken so many bytes more, in place of the system killing it."""
+    if device.is_cuda:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _private_bytes() + int(more * (1 - HEAD_ROOM))
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if before[1] < 0 else min(limit, before[1]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _private_bytes() -> int:
+    """What RLIMIT_DATA counts of this process (Linux: VmData in proc(5))."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))

@@ -1,0 +1,159 @@
+"""An attempt as the tracker will see it: journal, companion process, and the wait at the end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resomap.cells.marker import is_valid, write_marker
+from resomap.compute.device import Device
+from resomap.compute.environment import environment
+from resomap.core.errors import RunsElsewhere
+from resomap.tracking import provenance
+from resomap.tracking.directory_id import place
+from resomap.tracking.elsewhere import Elsewhere, note_path
+from resomap.tracking.journal import Journal
+from resomap.tracking.rest import credentials, is_remote, tracking_uri
+from resomap.tracking.sender import sent_run_id
+from resomap.train.request import Request
+
+REASON_LENGTH = 500  # characters
+
+
+def host() -> str:
+    """This machine's name, as tags and progress files carry it."""
+    return os.uname().nodename
+
+
+class Run:
+    """Writes the journal of one attempt and keeps a companion beside it."""
+
+    def __init__(self, request: Request, uid: str, device: Device, content_digest: str) -> None:
+        self._request = request
+        self._note = note_path(request.cell)
+        self._note.unlink(missing_ok=True)  # of an attempt before this one
+        self.journal = Journal(request.cell.beside_marker("journal.jsonl"))
+        data = {
+            "name": Path(request.study.config.data.source).name or "images",
+            "digest": request.study.data_identity,
+            "source": request.study.config.data.source,
+        }
+        tags = self._tags(device, content_digest)
+        self.journal.start(uid, request.cell.name, self._params(), tags, data)
+        self.journal.artifact(provenance.write_config(request.study, request.cell), "config.yaml")
+        self.journal.artifact(
+            provenance.write_environment(request.cell, _machine(device, content_digest)), "environment.json"
+        )
+        self._companion = self._start_companion()
+
+    def elsewhere(self) -> Elsewhere | None:
+        """The run that counts in place of this one, once the companion has found one. Costs a look at a file."""
+        return Elsewhere.read(self._note) if self._note.exists() else None
+
+    def keep(self, history: Path, predictions: Path, weights: Path) -> None:
+        """What a finished training leaves to its run: files, and figures drawn from them by the companion."""
+        self.journal.artifact(history, "history.csv")
+        self.journal.artifact(predictions, "predictions.npz")
+        self.journal.figures(history, predictions)
+        if self._request.study.config.tracking.keep_weights:
+            self.journal.artifact(weights, "best.pt")
+
+    def close(self, status: str, tags: Mapping[str, str]) -> None:
+        """Write the attempt's end; the companion tells the tracker when it can."""
+        self.journal.end(status, tags)
+        if not self.journal.is_complete:
+            self._request.say(f"the disk is full: the tracker will lack the last events of {self.journal.path}")
+        self.journal.close()
+
+    def close_after(self, error: BaseException, is_signalled: bool) -> None:
+        """Write the end of an attempt that did not finish, with its reason."""
+        tags = {"resomap.reason": (str(error) or type(error).__name__)[:REASON_LENGTH]}
+        if isinstance(error, RunsElsewhere):
+            tags["resomap.superseded"] = error.run_id
+        self.close("KILLED" if is_signalled or isinstance(error, RunsElsewhere) else "FAILED", tags)
+
+    def wait_for_id(self) -> str | None:
+        """The run's id in the tracker, waiting at most `tracking.drain_seconds` for what is unsent; None without."""
+        try:
+            arrived = self._companion.wait(self._request.study.config.tracking.drain_seconds) == 0
+        except subprocess.TimeoutExpired:
+            self._companion.terminate()
+            arrived = False
+        if not arrived:
+            self._request.say("the tracker does not have everything yet; `resomap sync` sends the rest")
+        return sent_run_id(self.journal.path)
+
+    def _params(self) -> dict[str, Any]:
+        cell = self._request.cell
+        return {
+            "model": cell.model,
+            "resolution": cell.resolution,
+            "seed": cell.seed,
+            "data.source": self._request.study.config.data.source,
+            **_flat(self._request.recipe.model_dump()),
+        }
+
+    def _tags(self, device: Device, content_digest: str) -> dict[str, str]:
+        return {
+            "resomap.base": self._request.study.base,
+            "resomap.fingerprint": self._request.fingerprint,
+            "resomap.cell": self._request.cell.name,
+            "resomap.place": place(),
+            "resomap.host": host(),
+            "resomap.device": device.name,
+            "resomap.attempt": str(self._request.attempt),
+            "resomap.content_digest": content_digest,
+            "mlflow.source.git.commit": provenance.git_commit() or "unknown",
+        }
+
+    def _start_companion(self) -> "subprocess.Popen[bytes]":
+        config = self._request.study.config
+        command = [sys.executable, "-m", "resomap.tracking.sender_process", str(self.journal.path)]
+        command += ["--uri", tracking_uri(config.tracking), "--experiment", config.experiment]
+        command += ["--parent", str(os.getpid()), "--beat", str(config.tracking.heartbeat_seconds)]
+        # In a local database only we write; and who does not want to ask the tracker does not give way to it either.
+        command += ["--look-around"] if is_remote(config.tracking) and config.skip_completed else []
+        # A session of its own: a signal to the trainer's group must not cut off the last words to the tracker.
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **credentials(config.tracking)},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def take_over(request: Request, error: RunsElsewhere) -> bool:
+    """Write the marker of a run that was finished elsewhere meanwhile; False where it still runs there."""
+    other = Elsewhere.read(note_path(request.cell))
+    if other is None or other.run_id != error.run_id or not is_valid(other.marker, request.cell, request.fingerprint):
+        return False
+    write_marker(request.cell.marker, other.marker or {})
+    note_path(request.cell).unlink(missing_ok=True)
+    request.progress_path.unlink(missing_ok=True)
+    request.say(f"{other}: its marker is taken over, and this training ends")
+    return True
+
+
+def _machine(device: Device, content_digest: str) -> dict[str, Any]:
+    """What torch knows of the machine, and which images it sees."""
+    found: dict[str, Any] = {**environment(device), "content_digest": content_digest, "cuda": torch.version.cuda}
+    if device.is_cuda:
+        properties = torch.cuda.get_device_properties(device.torch)
+        found["gpu"] = {
+            "name": properties.name,
+            "memory_bytes": properties.total_memory,
+            "capability": f"{properties.major}.{properties.minor}",
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat

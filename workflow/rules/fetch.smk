@@ -1,5 +1,5 @@
 # What the tracker has of a cell that was trained elsewhere: predictions, history, configuration, weights if kept.
-from resomap.cells.fetch_record import FetchPlan
+from resomap.planning.rules.fetch import FetchPlan
 
 FETCH = FetchPlan(PLAN)
 

@@ -4,11 +4,11 @@ from snakemake.utils import min_version
 
 from resomap.planning.planner import Planner
 
-min_version("9.27")
+min_version("9.23")
 
 
 # All keys, with meaning, unit and default: config/README.md
-configfile: f"{workflow.basedir}/config/config.yaml"
+configfile: f"{workflow.current_basedir}/config/config.yaml"
 
 
 PLAN = Planner(workflow, config)
@@ -33,11 +33,11 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        PLAN.markers,  # named themselves: Snakemake would not miss one behind a map that is up to date
-        FETCH.records,
+        PLAN.train.markers,  # named themselves: Snakemake would not miss one behind a map that is up to date
+        PLAN.fetch.records,
         "results/summary.json",
         "results/report.html",
 
 
 onerror:
-    MAP.of_what_is_there()
+    PLAN.map.of_what_is_there()

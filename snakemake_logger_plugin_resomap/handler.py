@@ -56,9 +56,13 @@ class LogHandler(LogHandlerBase):
         settings = self.common_settings
         self._stream = sys.stdout if settings.stdout else sys.stderr
         self._default = ColorizingTextHandler(nocolor=settings.nocolor, stream=self._stream)
-        self._default.setFormatter(DefaultFormatter(settings.quiet, settings.show_failed_logs))
+        self._default.setFormatter(DefaultFormatter(quiet=settings.quiet, show_failed_logs=settings.show_failed_logs))
         self._asked = DefaultFilter(
-            *(settings.quiet, settings.debug_dag, settings.verbose, settings.dryrun, settings.printshellcmds)
+            quiet=settings.quiet,
+            debug_dag=settings.debug_dag,
+            verbose=settings.verbose,
+            dryrun=settings.dryrun,
+            printshellcmds=settings.printshellcmds,
         )
         self._sweep: Sweep | None = None
         self._bars: Bars | None = None
@@ -120,10 +124,10 @@ class LogHandler(LogHandlerBase):
                     self._bars = None
             self._sweep.settle()
             if self._is_asked("all"):
-                from resomap.planning import argv
+                from resomap.planning.snakemake_cli import command_line
                 from snakemake_logger_plugin_resomap.summary import summary
 
-                self._write("\n" + summary(self._sweep, argv.typed))
+                self._write("\n" + summary(self._sweep, command_line.resume_command))
         super().close()
 
     def _book(self, record: logging.LogRecord) -> str | None:

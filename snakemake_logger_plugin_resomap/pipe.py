@@ -38,6 +38,6 @@ class Pipe:
         os.close(null)
 
 
-def mind_the_reader() -> None:
-    """From here on, nothing that this process prints ends it."""
+def ignore_broken_pipes() -> None:
+    """Let this process go on where the reader of its output has gone (BrokenPipeError on stdout and stderr)."""
     sys.stdout, sys.stderr = Pipe(sys.stdout), Pipe(sys.stderr)

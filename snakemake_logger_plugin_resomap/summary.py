@@ -1,12 +1,13 @@
 """The last lines of a run: completed, failed, remaining, and the command that resumes each failed cell."""
 
+from collections.abc import Callable
+
 from resomap.cells.progress import duration
-from resomap.planning.argv import resume_command
 from snakemake_logger_plugin_resomap.sweep import Job, Sweep
 
 
-def summary(sweep: Sweep, argv: list[str]) -> str:
-    """The run in a few lines; `argv` is its command line, of which resuming needs the configuration."""
+def summary(sweep: Sweep, resume_command: Callable[[str], str]) -> str:
+    """Sum the run up in a few lines; `resume_command` gives the command that goes on with a target."""
     counts_cells = sweep.trainings > 0
     planned = sweep.trainings if counts_cells else sum(sweep.planned.values())
     done, failed = (sweep.count(state, counts_cells) for state in ("done", "failed"))
@@ -21,16 +22,16 @@ def summary(sweep: Sweep, argv: list[str]) -> str:
         if job.other
     ]
     for job in sweep.failed():
-        lines += _failed(job, argv)
+        lines += _failed(job, resume_command)
     return "\n".join(lines)
 
 
-def _failed(job: Job, argv: list[str]) -> list[str]:
+def _failed(job: Job, resume_command: Callable[[str], str]) -> list[str]:
     lines = [f"{'cell' if job.cell else 'job'} {job.name} failed: {_reason(job)}"]
     log = job.failure.log if job.failure else ", ".join(job.log)
     if log:
         lines.append(f"    log     {log}")
-    resume = job.failure.resume if job.failure else resume_command(argv, job.target)
+    resume = job.failure.resume if job.failure else resume_command(job.target)
     return [*lines, f"    resume  {resume}"]
 
 

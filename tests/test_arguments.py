@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.cli import get_argument_parser
 
-from resomap.planning import argv_options as options
-from resomap.planning.argv import MARKER, apply, is_ours, resume_command, rewrite
+from resomap.planning.argv import Options, move_targets, names_in, resume_command, values_of
+from resomap.planning.snakemake_cli import MARKER, PROFILE, CommandLine, attend, is_ours
 
 PARSER = get_argument_parser()
-DRY_DEFAULTS = "--keep-going --cores 8"
-DEFAULTS = f"{DRY_DEFAULTS} --logger=resomap"
+OPTIONS = Options(PARSER)
+ROOT = Path(__file__).resolve().parents[1]
 
 SNAKEFILE = (
     MARKER
@@ -39,17 +41,15 @@ rule train:
 )
 
 
-def words(line: str) -> list[str]:
-    return ["snakemake", *line.split()]
-
-
-def parsed(argv: list[str]) -> argparse.Namespace:
-    return PARSER.parse_args(argv[1:])
+def parsed(words: list[str]) -> argparse.Namespace:
+    return PARSER.parse_args(words)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    """A clone in small: a Snakefile of ours with the profile beside it."""
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    shutil.copytree(ROOT / PROFILE, tmp_path / PROFILE)
     return tmp_path
 
 
@@ -70,119 +70,59 @@ def snakemake(directory: Path, *arguments: str, rc: int = 0, **environment: str)
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (
-            "--cores 1 --resources gpu=1 results/vgg11/320.done",
-            "results/vgg11/320.done --cores 1 --resources gpu=1 --keep-going --logger=resomap",
-        ),
+        ("--cores 1 --resources gpu=1 results/vgg11/320.done", "results/vgg11/320.done --cores 1 --resources gpu=1"),
         (
             "--config models=vgg11 resolutions=224,320 results/vgg11/all",
-            f"results/vgg11/all --config models=vgg11 resolutions=224,320 {DEFAULTS}",
+            "results/vgg11/all --config models=vgg11 resolutions=224,320",
         ),
-        ("-C models=vgg11 results/vgg11/all", f"results/vgg11/all -C models=vgg11 {DEFAULTS}"),
-        ("--rerun-triggers mtime all", f"all --rerun-triggers mtime {DEFAULTS}"),
-        ("--resou gpu=1 a/b", f"a/b --resou gpu=1 {DEFAULTS}"),
-        ("--resources=gpu=1 a/b", f"--resources=gpu=1 a/b {DEFAULTS}"),
-        ("-n", f"-n {DRY_DEFAULTS}"),
-        ("", DEFAULTS),
-        ("-q a/b", f"a/b -q {DEFAULTS}"),
-        ("-nq a/b", f"a/b -nq {DRY_DEFAULTS}"),
+        ("-C models=vgg11 results/vgg11/all", "results/vgg11/all -C models=vgg11"),
+        ("--rerun-triggers mtime all", "all --rerun-triggers mtime"),
+        ("--resou gpu=1 a/b", "a/b --resou gpu=1"),
+        ("--resources=gpu=1 a/b", "--resources=gpu=1 a/b"),
+        ("", ""),
+        ("-q a/b", "a/b -q"),
+        ("-nq a/b", "a/b -nq"),
         # After a target `all` is the rule; right behind -q it is Snakemake's "say nothing".
-        ("-q a/b all", f"a/b all -q {DEFAULTS}"),
-        ("-q all a/b", f"a/b -q all {DEFAULTS}"),
-        ("-q rules a/b", f"a/b -q rules {DEFAULTS}"),
-        ("--configfile config/quick.yaml a/b", f"a/b --configfile config/quick.yaml {DEFAULTS}"),
-        ("--configfile x.yaml y.yml results/map.json", f"results/map.json --configfile x.yaml y.yml {DEFAULTS}"),
-        ("--set-threads train=2 a/b", f"a/b --set-threads train=2 {DEFAULTS}"),
-        ("--set-resources train:gpu=1 all", f"all --set-resources train:gpu=1 {DEFAULTS}"),
-        ("--default-resources mem_mb=1 a/b", f"a/b --default-resources mem_mb=1 {DEFAULTS}"),
-        ("--config a=1 x/y b=2", f"x/y --config a=1 b=2 {DEFAULTS}"),
-        ("x/1 --config a=1 x/2", f"x/1 x/2 --config a=1 {DEFAULTS}"),
-        ("--resources gpu=1 --keep-going x/1 --config a=1 x/2",
-         "x/1 x/2 --resources gpu=1 --keep-going --config a=1 --cores 8 --logger=resomap"),
-        ("x/1 -n x/2", f"x/1 x/2 -n {DRY_DEFAULTS}"),
-        ("-n x/1 x/2", f"-n x/1 x/2 {DRY_DEFAULTS}"),
-        ("--resources gpu=1 -- x/1", f"--resources gpu=1 {DEFAULTS} -- x/1"),
-        ("--resources gpu=1 x/1 -- x/2", f"--resources gpu=1 {DEFAULTS} -- x/1 x/2"),
+        ("-q a/b all", "a/b all -q"),
+        ("-q all a/b", "a/b -q all"),
+        ("-q rules a/b", "a/b -q rules"),
+        ("--configfile config/quick.yaml a/b", "a/b --configfile config/quick.yaml"),
+        ("--configfile x.yaml y.yml results/map.json", "results/map.json --configfile x.yaml y.yml"),
+        ("--set-threads train=2 a/b", "a/b --set-threads train=2"),
+        ("--set-resources train:gpu=1 all", "all --set-resources train:gpu=1"),
+        ("--default-resources mem_mb=1 a/b", "a/b --default-resources mem_mb=1"),
+        ("--config a=1 x/y b=2", "x/y --config a=1 b=2"),
+        ("x/1 --config a=1 x/2", "x/1 x/2 --config a=1"),
+        (
+            "--resources gpu=1 --keep-going x/1 --config a=1 x/2",
+            "x/1 x/2 --resources gpu=1 --keep-going --config a=1",
+        ),
+        ("x/1 -n x/2", "x/1 x/2 -n"),
+        ("-n x/1 x/2", "-n x/1 x/2"),
+        ("--resources gpu=1 -- x/1", "--resources gpu=1 -- x/1"),
+        ("--resources gpu=1 x/1 -- x/2", "--resources gpu=1 -- x/1 x/2"),
+        ("--dag results/a.done", "results/a.done --dag"),
+        ("--dag dot results/a.done", "--dag dot results/a.done"),
+        ("--logger resomap all", "all --logger resomap"),
+        ("--slurm-requeue --config a=1 x/y", "x/y --slurm-requeue --config a=1"),
+        ("--summary --config a=1 x/y", "x/y --summary --config a=1"),
         # What Snakemake rejects stays for Snakemake to reject.
-        ("--config models vgg11", f"vgg11 --config models {DEFAULTS}"),
-        ("--resources a/b", f"--resources a/b {DEFAULTS}"),
+        ("--config models vgg11", "vgg11 --config models"),
+        ("--resources a/b", "--resources a/b"),
+        ("--no-such-option a/b", "--no-such-option a/b"),
         # Neither rules nor files can be told from targets here.
-        ("--until train a/b", f"--until train a/b {DEFAULTS}"),
-        ("--forcerun train", f"--forcerun train {DEFAULTS}"),
-        ("-R a/b", f"-R a/b {DEFAULTS}"),
+        ("--until train a/b", "--until train a/b"),
+        ("--forcerun train", "--forcerun train"),
+        ("-R a/b", "-R a/b"),
     ],
-)  # fmt: skip
+)
 def test_targets_move_out_of_value_lists(line: str, expected: str) -> None:
-    assert rewrite(words(line), 8) == words(expected)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("-c 2", "-c2", "--cores=2", "--cores all", "-j 2", "-j2", "--jobs 2", "--core 2"),
-        *("--profile profiles/slurm", "--profile=profiles/slurm", "--workflow-profile x", "--prof x"),
-        *("--executor slurm", "-e slurm", "--executor=slurm", "--cluster-generic-submit-cmd qsub"),
-    ],
-)
-def test_cores_are_left_alone(line: str) -> None:
-    assert rewrite(words(line), 8) == words(f"{line} --keep-going --logger=resomap")
-
-
-@pytest.mark.parametrize("line", ["-e local", "--executor local", "--profile none", "--local-cores 2"])
-def test_a_local_run_gets_cores(line: str) -> None:
-    assert rewrite(words(line), 8) == words(f"{line} {DEFAULTS}")
-
-
-def test_no_number_of_cores_where_a_profile_decides() -> None:
-    assert rewrite(words("-F"), None) == words("-F --keep-going --logger=resomap")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("--lint", "--unlock", "--list", "-l", "--list-target-rules", "--lt", "--summary", "-D", "--dag", "--help"),
-        *("--dag dot", "--report", "--report out.html", "--version", "-v", "--touch", "-t", "--rulegraph", "-h"),
-        *("--lc code", "--list-untracked", "--cleanup-metadata x", "--delete-all-output", "--unl", "--archive x"),
-        "--delete-temp-output -n",
-    ],
-)
-def test_what_is_no_run_gets_nothing(line: str) -> None:
-    assert rewrite(words(line), 8) == words(line)
-
-
-def test_what_is_no_run_keeps_its_target() -> None:
-    assert rewrite(words("--dag results/a.done"), 8) == words("results/a.done --dag")
-    assert rewrite(words("--summary --config a=1 x/y"), 8) == words("x/y --summary --config a=1")
-
-
-def test_a_report_after_a_run_is_a_run() -> None:
-    line = "--report-after-run --report out.html"
-    assert rewrite(words(line), 8) == words(f"{line} {DEFAULTS}")
-
-
-@pytest.mark.parametrize("mode", ["--mode subprocess", "--mode=remote", "--target-jobs train:model=a"])
-def test_a_child_process_is_left_alone(mode: str) -> None:
-    line = f"--snakefile Snakefile {mode} --resources gpu=1 a/b"
-    assert rewrite(words(line), 8) == words(line)
+    assert move_targets(line.split(), OPTIONS) == expected.split()
 
 
 def test_values_with_spaces_stay_whole() -> None:
-    line = ["snakemake", "--config", "training={epochs: 2}", "results/vgg11/320.done"]
-    assert rewrite(line, 8)[1:4] == ["results/vgg11/320.done", "--config", "training={epochs: 2}"]
-
-
-@pytest.mark.parametrize(
-    ("line", "added"),
-    [
-        ("--keep-going", "--cores 8 --logger=resomap"),
-        ("-k", "--cores 8 --logger=resomap"),
-        ("-nk", "--cores 8"),
-        ("-n --logger resomap", "--keep-going --cores 8"),
-        ("--logger rich", "--keep-going --cores 8"),
-    ],
-)
-def test_what_is_there_is_not_added(line: str, added: str) -> None:
-    assert rewrite(words(line), 8) == words(f"{line} {added}")
+    line = ["--config", "training={epochs: 2}", "results/vgg11/320.done"]
+    assert move_targets(line, OPTIONS) == ["results/vgg11/320.done", "--config", "training={epochs: 2}"]
 
 
 OPTION_GROUPS = st.lists(
@@ -204,77 +144,69 @@ TARGETS = st.lists(st.sampled_from(["results/vgg11/320.done", "results/a.b/all",
 @given(groups=OPTION_GROUPS, targets=TARGETS, data=st.data())
 def test_snakemake_reads_what_was_meant(groups: list[tuple[str, ...]], targets: list[str], data: st.DataObject) -> None:
     pieces = [*groups, *((target,) for target in targets)]
-    line = ["snakemake", *(word for piece in data.draw(st.permutations(pieces)) for word in piece)]
-    rewritten = rewrite(line, 8)
-    read = parsed(rewritten)
+    line = [word for piece in data.draw(st.permutations(pieces)) for word in piece]
+    moved = move_targets(line, OPTIONS)
+    read = parsed(moved)
     assert sorted(read.targets) == sorted(targets)
     # The options alone are what Snakemake reads without any help.
-    wanted = parsed(["snakemake", *(word for group in groups for word in group)])
+    wanted = parsed([word for group in groups for word in group])
     for name in ("resources", "config", "rerun_triggers", "quiet", "configfile", "set_threads", "directory"):
         assert getattr(read, name) == getattr(wanted, name)
-    assert read.keep_going
-    assert read.logger == ([] if ("-n",) in groups else ["resomap"])
-    assert read.cores is not None or read.jobs is not None
-    assert rewrite(rewritten, 8) == rewritten
-
-
-def test_the_option_table_is_snakemakes() -> None:
-    ours = {
-        0: options.FLAGS,
-        None: options.ONE_VALUE,
-        "?": options.OPTIONAL,
-        "+": options.SEVERAL,
-        "*": options.SEVERAL,
-        2: options.SEVERAL,
-    }
-    plugins = ("--slurm", "--cluster", "--report-html", "--scheduler-greedy", "--scheduler-ilp", "--logger-")
-    for action in PARSER._actions:
-        first = next((name for name in action.option_strings if name.startswith("--")), None)
-        for name in action.option_strings:
-            if name.startswith(plugins):
-                continue
-            if name.startswith("--"):
-                assert name in ours[action.nargs], name
-            elif name[1:] in options.LETTERS:
-                assert options.LETTERS[name[1:]] in action.option_strings, (name, first)
-            else:
-                pytest.fail(f"{name} is not in the table")
-        pattern = options.VALUE_PATTERNS.get(first or "")
-        if action.choices and pattern not in (None, options.WORD):
-            assert all(pattern.match(str(choice)) for choice in action.choices), first
+    assert move_targets(moved, OPTIONS) == moved
 
 
 def test_resume_command_keeps_what_decides_the_cell() -> None:
-    line = words("-n --cores 2 --resources gpu=1 a/b --configfile q.yaml --directory runs/x -F --logger rich")
-    assert resume_command(line, "results/vgg11/320.done") == (
+    line = "-n --cores 2 --resources gpu=1 a/b --configfile q.yaml --directory runs/x -F --logger rich"
+    assert resume_command(line.split(), OPTIONS, "results/vgg11/320.done") == (
         "snakemake --rerun-incomplete results/vgg11/320.done "
         "--cores 2 --resources gpu=1 --configfile q.yaml --directory runs/x"
     )
-    quoted = resume_command(["snakemake", "--config", "training={epochs: 2}"], "results/a/1.done")
+    quoted = resume_command(["--config", "training={epochs: 2}"], OPTIONS, "results/a/1.done")
     assert quoted.endswith("--config 'training={epochs: 2}'")
 
 
+@pytest.mark.parametrize("line", ["-s a/S", "--snakefile=a/S", "-sa/S", "--snake a/S", "-s x -s a/S", "-ns a/S"])
+def test_the_value_of_an_option_is_found_however_it_is_written(line: str) -> None:
+    assert values_of("--snakefile", line.split(), OPTIONS)[-1] == "a/S"
+    assert "--snakefile" in names_in(line.split(), OPTIONS)
+
+
 def test_only_our_snakefile_counts(project: Path) -> None:
-    assert is_ours(["/bin/snakemake"], project)
-    assert is_ours(["/x/snakemake/__main__.py", "-n"], project)
-    assert not is_ours(["/bin/pytest"], project)
-    other = project / "other"
-    other.mkdir()
-    assert not is_ours(["snakemake"], other)
-    for line in (["-s", "../Snakefile"], ["--snakefile=../Snakefile"], ["-s../Snakefile"], ["--snake", "../Snakefile"]):
-        assert is_ours(["snakemake", *line], other)
-    (other / "workflow").mkdir()
-    (other / "workflow" / "Snakefile").write_text(f"# MIT\n{MARKER}\n")
-    assert is_ours(["snakemake"], other)
-    (other / "Snakefile").write_text("rule all:\n")
-    assert not is_ours(["snakemake"], other)
-    assert not is_ours(["snakemake", "-s", "https://example.org/Snakefile"], other)
+    assert is_ours(project / "Snakefile")
+    (project / "second").write_text(f"# MIT\n{MARKER}\n")
+    assert is_ours(project / "second")
+    (project / "other").write_text("rule all:\n")
+    assert not is_ours(project / "other")
+    assert not is_ours(project / "missing")
+    assert not is_ours(project)
 
 
-def test_apply_leaves_this_process_alone() -> None:
-    before = list(sys.argv)
-    apply()
+def read(project: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(project)
+    return CommandLine().read(line.split(), PARSER)
+
+
+def test_the_profile_goes_in_front_of_the_users(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = str(project / PROFILE)
+    assert read(project, "-n", monkeypatch) == ["--profile", own, "-n"]
+    assert read(project, "--profile x a/b", monkeypatch) == ["--profile", own, "--profile", "x", "a/b"]
+    assert read(project, "--profile none", monkeypatch) == ["--profile", "none"]
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", "mine")
+    assert read(project, "-n", monkeypatch) == ["--profile", own, "--profile", "mine", "-n"]
+    assert read(project, "-n --profile x", monkeypatch) == ["--profile", own, "-n", "--profile", "x"]
+
+
+@pytest.mark.parametrize("mode", ["--mode subprocess", "--mode=remote", "--target-jobs train:model=a"])
+def test_a_child_process_is_left_alone(project: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = f"--snakefile Snakefile {mode} --resources gpu=1 a/b"
+    assert read(project, line, monkeypatch) == line.split()
+
+
+def test_outside_snakemake_nothing_is_taken_hold_of() -> None:
+    before, parse = list(sys.argv), argparse.ArgumentParser.parse_args
+    attend()
     assert sys.argv == before
+    assert argparse.ArgumentParser.parse_args is parse
 
 
 @pytest.mark.parametrize(
@@ -303,12 +235,44 @@ def test_a_dry_run_needs_no_options_and_lists_each_job(project: Path) -> None:
     assert not (project / "results").exists()
 
 
-def test_a_profile_is_not_capped_and_snakemake_keeps_its_own_say(project: Path) -> None:
-    (project / "profiles" / "x").mkdir(parents=True)
-    (project / "profiles" / "x" / "config.yaml").write_text("cores: 1\n")
-    assert "Provided cores: 1 " in snakemake(project, "--profile", "profiles/x", "--verbose").stderr
-    shown = snakemake(project, "-F", "--verbose", SNAKEMAKE_PROFILE="profiles/x").stderr
-    assert "Provided cores: 1 " in shown
+def cores_of(done: subprocess.CompletedProcess[str]) -> str:
+    return re.findall(r"^Provided cores: (\d+)", done.stderr, re.MULTILINE)[0]
+
+
+PROFILES = {
+    "several": "cores: 3\n",
+    "other": "printshellcmds: true\n",
+}
+
+
+def write_profile(place: Path, content: str) -> None:
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text(content)
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("several", "3"), ("other", None)])
+@pytest.mark.parametrize("how", ["option", "environment", "default", "default beside -s"])
+def test_a_users_profile_keeps_its_say_and_ours_holds_beside_it(
+    project: Path, how: str, name: str, wanted: str | None
+) -> None:
+    """Cores come from a profile where it has some, keep-going from ours, wherever the user's profile stands."""
+    (project / "Snakefile").write_text(SNAKEFILE.replace('"echo', '"test {wildcards.resolution} = 320 && echo'))
+    work = project / "elsewhere" if how == "default beside -s" else project
+    place = "profiles/default" if how.startswith("default") else "profiles/mine"
+    write_profile(work / place, PROFILES[name])
+    options = {"option": ["--profile", place], "default beside -s": ["-s", "../Snakefile"]}.get(how, [])
+    environment = {"SNAKEMAKE_PROFILE": place} if how == "environment" else {}
+    done = snakemake(work, "--verbose", *options, rc=1, **environment)
+    assert cores_of(done) == (wanted or str(len(os.sched_getaffinity(0))))
+    assert len(list((work / "results").rglob("320.done"))) == 2  # although 224 failed first
+    assert "This run's cells: 2 completed, 2 failed, 0 remaining" in done.stderr
+
+
+def test_a_users_profile_wins_over_ours(project: Path) -> None:
+    write_profile(project / "profiles" / "mine", "keep-going: false\n")
+    (project / "Snakefile").write_text(SNAKEFILE.replace('"echo', '"false && echo'))
+    done = snakemake(project, "-c1", "--profile", "profiles/mine", rc=1)
+    assert "This run's cells: 0 completed, 1 failed, 3 remaining" in done.stderr
 
 
 def test_another_project_sees_plain_snakemake(tmp_path: Path) -> None:

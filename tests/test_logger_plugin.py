@@ -17,7 +17,7 @@ import pyte
 import pytest
 
 from resomap.cells.progress import Failure, Progress
-from resomap.planning.argv import MARKER
+from resomap.planning.snakemake_cli import MARKER
 from snakemake_logger_plugin_resomap.sweep import Sweep, describe, ending
 
 # Stands in for the trainer: writes its files, so that the lines can be read without waiting for a training.

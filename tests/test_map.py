@@ -25,7 +25,7 @@ from resomap.evaluation.uncertainty import image_intervals
 from resomap.statistics import Sample
 from resomap.statistics.simulation import World
 from resomap.summary.basis import SUMMARY, is_current
-from resomap.summary.content import Map, Square
+from resomap.summary.document import Map, Square
 from resomap.summary.evidence import gather
 from resomap.summary.summary_writer import make_map, words
 

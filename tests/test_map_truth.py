@@ -12,7 +12,7 @@ from resomap.cells.measurement import measurements
 from resomap.cells.study import Study
 from resomap.cost.measure import measure
 from resomap.evaluation.evaluation_writer import evaluate_cell
-from resomap.summary.content import Map
+from resomap.summary.document import Map
 from resomap.summary.summary_writer import make_map
 from resomap.train.attempt import train_cell
 from resomap.train.request import Request

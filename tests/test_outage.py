@@ -103,7 +103,7 @@ def test_the_next_snakemake_sends_what_is_unsent_without_waiting_for_it(
     with stand_in(server) as proxy:
         proxy.trouble = status(503)
         tracking = {"uri": proxy.uri, "drain_seconds": 0}
-        config = small_config(images, experiment="courier", training={"epochs": 1}, tracking=tracking)
+        config = small_config(images, experiment="background", training={"epochs": 1}, tracking=tracking)
         first = snakemake(directory=tmp_path, config=config)
         assert first.returncode == 0, first.stderr
         assert not is_sent(tmp_path / f"{STEM}.journal.jsonl")
@@ -112,15 +112,15 @@ def test_the_next_snakemake_sends_what_is_unsent_without_waiting_for_it(
         assert second.returncode == 0, second.stderr
         deadline = time.monotonic() + 60
         while not is_sent(tmp_path / f"{STEM}.journal.jsonl"):
-            assert time.monotonic() < deadline, (tmp_path / ".resomap" / "courier.log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / ".resomap" / "sync.log").read_text()
             time.sleep(0.2)
-    (run,) = runs(server, "courier")
+    (run,) = runs(server, "background")
     assert run.data.tags["resomap.complete"] == "1"
 
 
 @pytest.mark.slow
 def test_a_node_without_a_network_is_sent_for(server: str, study_in: Callable[..., Study], tmp_path: Path) -> None:
-    """The courier beside `snakemake` on the head node shows the training alive, and tells of its end."""
+    """The background sync beside `snakemake` on the head node shows the training alive, and tells of its end."""
     long = {"epochs": 5000, "early_stopping": {"enabled": False}}
     tracking = {"uri": server, "drain_seconds": 60, "heartbeat_seconds": 0.5}
     study_in(tmp_path / "w", experiment="node", training=long, tracking=tracking)
@@ -128,7 +128,7 @@ def test_a_node_without_a_network_is_sent_for(server: str, study_in: Callable[..
     python = (sys.executable, "-m")
     node = subprocess.Popen((*python, "resomap", "train", CELL, "--threads", "1"), cwd=tmp_path / "w", env=cut_off)
     words = (*python, "resomap.tracking.sync", "--parent", str(os.getpid()))
-    courier = subprocess.Popen(words, cwd=tmp_path / "w", env=environment_with(), stdout=subprocess.DEVNULL)
+    sync = subprocess.Popen(words, cwd=tmp_path / "w", env=environment_with(), stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         beats, log = set(), tmp_path / "w" / f"{STEM}.log"
@@ -143,8 +143,8 @@ def test_a_node_without_a_network_is_sent_for(server: str, study_in: Callable[..
             time.sleep(0.1)
     finally:
         node.kill()
-        courier.kill()
-        courier.wait()
+        sync.kill()
+        sync.wait()
     assert found.data.tags["resomap.reason"].startswith("SIGTERM")
 
 

@@ -25,7 +25,7 @@ from resomap.report.page import compose, draw
 from resomap.report.report_writer import FIGURES, REPORT, make_report
 from resomap.statistics import Sample
 from resomap.summary.basis import SUMMARY
-from resomap.summary.content import Map
+from resomap.summary.document import Map
 from resomap.summary.evidence import gather
 from resomap.summary.summary_writer import make_map
 

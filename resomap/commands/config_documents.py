@@ -113,7 +113,7 @@ def config_schema() -> str:
 
 def summary_schema() -> str:
     """workflow/schemas/summary.schema.json: the form of results/summary.json."""
-    from resomap.summary.content import Map
+    from resomap.summary.document import Map
 
     generated = Map.model_json_schema(by_alias=True, mode="serialization")
     definitions = generated.pop("$defs")

@@ -14,24 +14,23 @@ from resomap.cells.marker import is_valid, read_marker, write_marker
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.planning.disk import forecast_disk, require_disk
-from resomap.planning.snakemake_api import Engine
+from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.elsewhere import Elsewhere, note_path
-from resomap.tracking.lookup import Consultation
-
-RULE = "train"
+from resomap.tracking.lookup import TrackerLookup
 
 
-class Ledger:
+class CellsPlan:
     """The cells of one study that somebody asked for."""
 
-    def __init__(self, engine: Engine, study: Study, tracker: Consultation) -> None:
-        self._engine, self._study, self._tracker = engine, study, tracker
+    def __init__(self, api: SnakemakeApi, study: Study, tracker: TrackerLookup) -> None:
+        self._api, self._study, self._tracker = api, study, tracker
         self.settled: set[Cell] = set()  # the grid, and what was asked for beside it
         self._done: set[Cell] = set()
         self._elsewhere: dict[Cell, Elsewhere] = {}
         self._asked: dict[Cell, None] = {}  # in the order in which they were asked for
         self._considered: set[Cell] = set()  # all that has been asked for
         self._warned: set[Cell] = set()
+        self._may_be_flagged = False
 
     def is_done(self, cell: Cell) -> bool:
         """Whether a settled cell has a marker that counts."""
@@ -52,12 +51,14 @@ class Ledger:
         cells = asked if self.settled else [*self._study.cells(), *asked]
         new = [cell for cell in dict.fromkeys(cells) if cell not in self.settled]
         self.settled.update(new)
+        # A kill between a marker and its job's end leaves a flag, for which a finished cell would be trained again.
+        self._may_be_flagged = self._api.may_be_flagged()
         for cell in new:
             self._settle_one(cell)
         if self._study.config.skip_completed:
             self._take_over(self._wanted(new))
             self._leave_out(self._wanted(new))
-            if self._engine.is_dry_run:
+            if self._api.is_dry_run:
                 self._tracker.explain(cell for cell in self.here(asked) if cell not in self._done)
         self._require_disk(asked)
         self._considered.update(asked)
@@ -75,19 +76,20 @@ class Ledger:
         fingerprint = self._study.fingerprint(cell)
         marker = read_marker(cell.marker)
         if marker and self._tracker.is_refused(marker):
-            self._engine.make_again(cell.marker)
+            self._api.make_again(cell.marker)
             print(f"{cell.name}: its marker came from a run that saw other images, so it trains anew", file=sys.stderr)
         elif is_valid(marker, cell, fingerprint):
             self._done.add(cell)
-            self._engine.forget_incomplete(cell.marker, RULE)
+            if self._may_be_flagged:
+                self._api.accept(cell.marker)
         elif archive.is_recoverable(cell, fingerprint) and self._recover(cell, fingerprint):
             self._done.add(cell)
-            self._engine.accept(cell.marker, RULE)
+            self._api.accept(cell.marker)
             print(f"{cell.name}: complete in {cell.checkpoints}, its marker is back", file=sys.stderr)
         elif cell.marker.exists():
-            self._engine.make_again(cell.marker)
+            self._api.make_again(cell.marker)
             print(f"{cell.name}: the marker is of other settings, so it trains anew", file=sys.stderr)
-            if not self._engine.is_dry_run:
+            if not self._api.is_dry_run:
                 self._set_results_aside(cell)
 
     def _recover(self, cell: Cell, fingerprint: str) -> bool:
@@ -111,13 +113,13 @@ class Ledger:
             self._set_results_aside(cell)
             write_marker(cell.marker, content)
             self._done.add(cell)
-            self._engine.accept(cell.marker, RULE)
+            self._api.accept(cell.marker)
 
     def _leave_out(self, wanted: Mapping[Cell, str]) -> None:
         """Take note of cells that are trained elsewhere, also on disk for the status table."""
         found = self._tracker.elsewhere(wanted)
         self._elsewhere |= found
-        for cell, other in found.items() if not self._engine.is_dry_run else ():
+        for cell, other in found.items() if not self._api.is_dry_run else ():
             other.write(note_path(cell))
 
     def _require_disk(self, asked: Iterable[Cell]) -> None:
@@ -126,9 +128,9 @@ class Ledger:
         if not new:
             return
         self._asked |= dict.fromkeys(new)
-        at_once = self._engine.gpus if self._engine.is_local else self._engine.jobs or len(self._asked)
+        at_once = self._api.gpus if self._api.is_local else self._api.jobs or len(self._asked)
         forecast = forecast_disk(self._study, list(self._asked), at_once)
         if len(new) > 1:
             print(f"{len(self._asked)} cells to train: {forecast}", file=sys.stderr)
-        if not self._engine.is_dry_run:
+        if not self._api.is_dry_run:
             require_disk(forecast)

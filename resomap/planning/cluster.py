@@ -1,19 +1,17 @@
-"""What each rule asks of a Slurm cluster, and the jobs of an earlier, killed Snakemake that are still in its queue."""
+"""Resources that each rule asks of a Slurm cluster, and jobs that an earlier, killed Snakemake left in its queue."""
 
 import math
 import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resomap.cells.cell import Cell
 from resomap.config.schema import Slurm
 from resomap.machine.slurm import ask, signal_lead
-from resomap.planning.snakemake_api import Engine, asked_often
-
-if TYPE_CHECKING:
-    from resomap.planning.planner import Planner
+from resomap.planning.grid import Grid
+from resomap.planning.snakemake_api import asked_often
 
 START_MINUTES = 15  # loading, first validation, last evaluation
 DOUBT = 1.5  # times the prediction: too little costs a requeue, too much a longer wait in the queue
@@ -21,16 +19,16 @@ PREFIX = "rule_train_wildcards_"  # of the comment that Snakemake's plugin gives
 
 
 class Cluster:
-    """Resources of the rules. Those of Slurm mean nothing to a local run."""
+    """Slurm's resources for each kind of job; a local run has none of them."""
 
-    def __init__(self, planner: "Planner", engine: Engine) -> None:
-        self._planner, self._engine = planner, engine
-        self._config: Slurm = planner.config.slurm
+    def __init__(self, grid: Grid) -> None:
+        self._grid, self._api = grid, grid.api
+        self._config: Slurm = grid.config.slurm
 
     @property
-    def place(self) -> dict[str, Any]:
-        """Of every job: partition, account, constraint, further options, where they are configured."""
-        if self._engine.is_local:
+    def job(self) -> dict[str, Any]:
+        """Resources of every job: partition, account, constraint, further options, where they are configured."""
+        if self._api.is_local:
             return {}
         named = {
             "slurm_partition": self._config.partition,
@@ -41,36 +39,36 @@ class Cluster:
         return {name: value for name, value in named.items() if value}
 
     @property
-    def gpu_place(self) -> dict[str, Any]:
-        """Of a job with a GPU: its kind too."""
-        model = {"gpu_model": self._config.gpu_model} if self._config.gpu_model and not self._engine.is_local else {}
-        return self.place | model
+    def gpu_job(self) -> dict[str, Any]:
+        """Resources of a job with a GPU: those of every job, and the model of the GPU."""
+        model = {"gpu_model": self._config.gpu_model} if self._config.gpu_model and not self._api.is_local else {}
+        return self.job | model
 
     @property
-    def training_place(self) -> dict[str, Any]:
-        """Of a training: besides, a signal in time before the limit, requeueing, and waiting for an older job."""
-        if self._engine.is_local:  # each function of a rule costs its time for every job of the plan
+    def training(self) -> dict[str, Any]:
+        """Resources of a training: also a signal in time before the limit, requeueing, and waiting for an older job."""
+        if self._api.is_local:  # each function of a rule costs its time for every job of the plan
             return {}
-        return self.gpu_place | {"slurm_extra": self._training_extra}
+        return self.gpu_job | {"slurm_extra": self._training_extra}
 
     @property
     def runtime(self) -> Any:
         """Minutes that a training asks for: a number, or a function of its wildcards where a cluster books them."""
-        return self._config.max_runtime if self._engine.is_local else self._runtime
+        return self._config.max_runtime if self._api.is_local else self._runtime
 
     @asked_often
     def _runtime(self, wildcards: Any) -> int:
-        if not self._engine.is_main_process:
+        if not self._api.is_main_process:
             return self._config.max_runtime
-        predicted = self._planner.durations.seconds(self._planner.cell(wildcards)) / 60
+        predicted = self._grid.durations.seconds(self._grid.cell(wildcards)) / 60
         return min(self._config.max_runtime, math.ceil(DOUBT * predicted) + START_MINUTES)
 
     @asked_often
     def _training_extra(self, wildcards: Any) -> str:
-        lead = signal_lead(self._planner.config.checkpoints.grace_seconds, self._config.max_runtime)
+        lead = signal_lead(self._grid.config.checkpoints.grace_seconds, self._config.max_runtime)
         words = [f"--signal=TERM@{lead}", "--requeue"]
-        if self._engine.is_planning and not self._engine.is_dry_run:
-            cell = self._planner.cell(wildcards)
+        if self._api.is_planning and not self._api.is_dry_run:
+            cell = self._grid.cell(wildcards)
             if cell in self._queued:
                 words.append(f"--dependency=afterany:{self._queued[cell]}")
         return " ".join([*words, self._config.extra]).strip()
@@ -83,7 +81,7 @@ class Cluster:
         nothing trains twice, and no GPU is taken only to wait for a lock.
         """
         found: dict[Cell, str] = {}
-        comments = {_comment(cell): cell for cell in self._planner.planned}
+        comments = {_comment(cell): cell for cell in self._grid.planned}
         for job, comment, directory in _queue():
             cell = comments.get(comment)
             if cell is not None and Path(directory) == Path.cwd():
@@ -98,7 +96,7 @@ class Cluster:
 
 
 def _comment(cell: Cell) -> str:
-    """What the plugin writes: the wildcards in their order in the output's name."""
+    """The comment that Snakemake's plugin gives a training's job: the wildcards in their order in the output's name."""
     return PREFIX + "_".join((cell.model, str(cell.resolution), cell.suffix)).replace("/", "_")
 
 

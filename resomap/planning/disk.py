@@ -9,7 +9,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.models.fits import sizes
-from resomap.planning.rules.images import store_file
+from resomap.planning.image_files import store_file
 
 # last.pt in units of the weights: model, two moments of the optimizer (AdamW; SGD has one), best weights so far.
 STATE_COPIES = 4

@@ -1,9 +1,9 @@
-"""Snakemake's workflow object, as far as the plan reaches into it: the only file that knows its internals.
+"""Snakemake's workflow object: the one adapter between it and the plan.
 
-Hence snakemake==9.27.*: what is used here beyond the documented interface may change in any version.
+tests/test_snakemake_contract.py has a test for each thing that is used here beyond Snakemake's documented interface,
+and CI runs it on the lowest and the newest version that pyproject.toml allows.
 """
 
-import gc
 import inspect
 import os
 import sys
@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
-from snakemake.resources import Resource
+from snakemake.io import IOFile, temp
 
-from resomap.planning.argv import is_local
+from resomap.planning.snakemake_cli import command_line
 
 UNSAID_CORES = 4
 
@@ -22,32 +23,33 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def asked_often(function: Function) -> Function:
-    """A method that rules name: Snakemake looks at its signature several times for each job, and finds it here.
+    """Decorate a method that rules name, so that Snakemake need not inspect its signature for each job.
 
-    A tenth of a plan's time. The attribute is what `snakemake.common.overwrite_function_params` sets.
+    Saves a tenth of a plan's time.
     """
     parameters = dict(inspect.signature(function).parameters)
     parameters.pop("self", None)
-    function._overwrite_params = parameters  # type: ignore[attr-defined]
+    overwrite_function_params(function, parameters)
     return function
 
 
-asked_often(Resource.evaluate)  # Snakemake's own function, which it looks at for each resource of each job
+def deleted_after_use(path: str) -> Any:
+    """An output that Snakemake deletes once no job needs it any more."""
+    return temp(path)
 
 
-class Engine:
+class SnakemakeApi:
     """One invocation of Snakemake. `workflow` is its object of that name in the Snakefile."""
 
     def __init__(self, workflow: Any) -> None:
         self._workflow = workflow
-        # A plan of thousands of jobs makes millions of objects that live to its end: by default the collector walks
-        # through all of them again and again, a fifth of the time, and finds next to nothing.
-        gc.freeze()
-        gc.set_threshold(200_000, 20, 20)
         # A job's own process, on whatever node, has that node's cores in its command line and not its job's.
-        self.is_local = is_local(sys.argv) and bool(workflow.is_main_process)
-        if self.is_local and "gpu" not in workflow.global_resources:
-            workflow.register_resource("gpu", 1)  # one training at a time, unless the command line says more
+        self.is_local = command_line.is_local and self.is_main_process
+
+    def limit_gpus(self, count: int) -> None:
+        """Let a local run use so many GPUs, and so train so many cells at once, unless somebody said how many."""
+        if self.is_local and "gpu" not in self._workflow.global_resources:
+            self._workflow.register_resource("gpu", count)
 
     @property
     def is_main_process(self) -> bool:
@@ -56,16 +58,17 @@ class Engine:
 
     @property
     def is_planning(self) -> bool:
-        """Whether this process decides what runs: not a job's own, and not one that only lists or draws."""
+        """True where this process decides what runs: not a job's own, and not one that only lists or draws."""
         return self.is_main_process and self._workflow.executor_plugin is not None
 
     @property
     def is_dry_run(self) -> bool:
+        """True under `-n`; known once the Snakefile is parsed."""
         return bool(self._workflow.dryrun)
 
     @property
     def is_forced(self) -> bool:
-        """Whether the command line asks for jobs whose files are there."""
+        """True where the command line asks for jobs whose files are there."""
         settings = self._workflow.dag_settings
         return bool(settings.forceall or settings.forcetargets or settings.forcerun)
 
@@ -95,12 +98,11 @@ class Engine:
         """How many jobs a cluster run has at once (`--jobs`); None: no limit."""
         return self._workflow.nodes
 
-    def spare_collector(self) -> None:
-        """Of a dry run, which ends before garbage is worth looking for."""
-        gc.disable()
-
     def keep_rerun_triggers(self, *names: str) -> None:
-        """Of Snakemake's reasons to run a job again whose output is there, keep these."""
+        """Keep only these of Snakemake's reasons to run a job again whose output is there.
+
+        ResoMap's profile says the same; a profile of the user, or a workflow that uses this one as a module, may not.
+        """
         settings = self._workflow.dag_settings
         kept = [trigger for trigger in settings.rerun_triggers if trigger.name in names]
         settings.rerun_triggers = type(settings.rerun_triggers)(kept)
@@ -109,19 +111,15 @@ class Engine:
         """Run the job of a file that is there, whatever times and metadata say."""
         self._workflow.dag.forcefiles.add(str(path))
 
-    def accept(self, path: Path, rule: str) -> None:
-        """A file that no job of this directory wrote counts as made: forget what Snakemake noted about it."""
+    def accept(self, path: Path) -> None:
+        """Count a file that no job of this directory wrote as made: forget what Snakemake noted about it."""
         self._workflow.dag.forcefiles.discard(str(path))
-        self._workflow.persistence.cleanup_metadata(self._file(path, rule))
+        self._workflow.persistence.cleanup_metadata(IOFile(str(path)))
 
-    def forget_incomplete(self, path: Path, rule: str) -> None:
-        """A kill between a file and its job's end leaves a flag, for which Snakemake would ask for another command."""
-        persistence = self._workflow.persistence
-        key = persistence._get_key(self._file(path, rule))
-        if persistence._filter_incomplete_keys([key]):
-            persistence._unmark_incomplete(key)
+    def may_be_flagged(self) -> bool:
+        """True where a kill may have left outputs flagged as incomplete.
 
-    def _file(self, path: Path, rule: str) -> Any:
-        from snakemake.io import IOFile
-
-        return IOFile(str(path), rule=self._workflow.get_rule(rule))
+        Snakemake's default persistence has a file for each in a folder; another one (a database) has no such folder.
+        """
+        folder = Path(self._workflow.persistence.path, "incomplete")
+        return not folder.is_dir() or any(folder.iterdir())

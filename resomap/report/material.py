@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from resomap.statistics import Position
-from resomap.summary.content import Estimate, Map, Place, Square
+from resomap.summary.document import Estimate, Map, Place, Square
 from resomap.summary.evidence import Evidence
 
 METRICS = {

@@ -10,7 +10,7 @@ from resomap.core.files import read_json, write_text
 from resomap.report.material import Material
 from resomap.report.page import compose, draw
 from resomap.summary.basis import SUMMARY, basis
-from resomap.summary.content import Map
+from resomap.summary.document import Map
 from resomap.summary.evidence import Evidence, gather
 from resomap.summary.summary_writer import write_map
 

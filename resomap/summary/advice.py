@@ -3,20 +3,20 @@
 from collections.abc import Iterable
 
 from resomap.statistics import Deficit, Position, Recommendation, sentences
-from resomap.summary import content
+from resomap.summary import document
 from resomap.summary.evidence import Evidence
 
 
-def advise(found: Recommendation) -> content.Advice:
+def advise(found: Recommendation) -> document.Advice:
     """The decision and what it rests on."""
-    return content.Advice(
+    return document.Advice(
         text=sentences(found),
         chosen=place(found.chosen) if found.chosen else None,
         best=place(found.best) if found.best else None,
         cost=found.cost,
         device=found.device or None,
         candidates=[
-            content.Candidate(
+            document.Candidate(
                 model=cell[0],
                 resolution=cell[1],
                 value=found.values[cell],
@@ -27,7 +27,7 @@ def advise(found: Recommendation) -> content.Advice:
         ],
         open=_places(found.open),
         excluded=[
-            content.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
+            document.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
         ],
         images=found.images,
         includes_training_noise=found.includes_training_noise,
@@ -37,7 +37,7 @@ def advise(found: Recommendation) -> content.Advice:
     )
 
 
-def notes(evidence: Evidence, advice: content.Advice | None) -> list[str]:
+def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
     """What a reader of the recommendation must know beside it."""
     found = []
     trainings = [gap for gap in evidence.missing if gap.what == "training"]
@@ -58,15 +58,15 @@ def notes(evidence: Evidence, advice: content.Advice | None) -> list[str]:
     return found
 
 
-def bound(deficit: Deficit) -> content.Bound:
+def bound(deficit: Deficit) -> document.Bound:
     """A deficit as the document has it."""
-    return content.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
+    return document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
 
 
-def place(position: Position) -> content.Place:
+def place(position: Position) -> document.Place:
     """A square as the document names it."""
-    return content.Place(model=position[0], resolution=position[1])
+    return document.Place(model=position[0], resolution=position[1])
 
 
-def _places(positions: Iterable[Position]) -> list[content.Place]:
+def _places(positions: Iterable[Position]) -> list[document.Place]:
     return [place(position) for position in positions]

@@ -9,21 +9,21 @@ from resomap.cells.margin import within_margin
 from resomap.cells.predictions import EVALUATED
 from resomap.statistics import Interval, Position, Recommendation, Resolutions
 from resomap.statistics.wording import COST_UNITS
-from resomap.summary import content
+from resomap.summary import document
 from resomap.summary.advice import advise, bound, notes, place
 from resomap.summary.basis import SCHEMA, basis
 from resomap.summary.evidence import Evidence, Trained
 from resomap.summary.judgement import Judgement
 
 
-def compose(evidence: Evidence) -> content.Map:
+def compose(evidence: Evidence) -> document.Map:
     """The whole map of what is there."""
     judgement, study = Judgement(evidence), evidence.study
     config = study.config
     recommendation = judgement.recommendation
     advice = advise(recommendation) if recommendation else None
     matrix = _matrix(evidence)
-    return content.Map(
+    return document.Map(
         schema=SCHEMA,
         basis=basis(study),
         is_complete=not any(gap.can_come for gap in evidence.missing),
@@ -42,21 +42,21 @@ def compose(evidence: Evidence) -> content.Map:
         trainings=_trainings(evidence),
         model_resolutions=[_of_model(one) for one in judgement.resolutions.values()],
         fronts=[
-            content.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(place, front)])
+            document.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(place, front)])
             for name, front in judgement.fronts().items()
         ],
         matrix=matrix,
         missing=[
-            content.Gap(model=gap.model, resolution=gap.resolution, seed=gap.seed, what=gap.what, reason=gap.reason)
+            document.Gap(model=gap.model, resolution=gap.resolution, seed=gap.seed, what=gap.what, reason=gap.reason)
             for gap in evidence.missing
         ],
     )
 
 
-def _images(evidence: Evidence) -> content.Images:
+def _images(evidence: Evidence) -> document.Images:
     study, manifest = evidence.study, evidence.manifest
     digests = {one.marker.get("content_digest") for one in evidence.trained}
-    return content.Images(
+    return document.Images(
         source=study.config.data.source,
         identity=study.data_identity,
         content_digest=manifest.content_digest if manifest else next(iter(digests)) if len(digests) == 1 else None,
@@ -67,8 +67,8 @@ def _images(evidence: Evidence) -> content.Images:
 
 
 def _squares(
-    evidence: Evidence, judgement: Judgement, recommendation: Recommendation | None, matrix: list[content.Tested]
-) -> list[content.Square]:
+    evidence: Evidence, judgement: Judgement, recommendation: Recommendation | None, matrix: list[document.Tested]
+) -> list[document.Square]:
     found = {split: judgement.intervals(split) for split in EVALUATED}
     deficits = recommendation.deficits if recommendation else {}
     upsampled = {size: evidence.upsampled(size) for size in evidence.study.config.resolutions}
@@ -77,7 +77,7 @@ def _squares(
         deficit = deficits.get(position)
         measured = evidence.costs.get(position)
         squares.append(
-            content.Square(
+            document.Square(
                 model=position[0],
                 resolution=position[1],
                 seeds=[one.cell.seed for one in evidence.of(position)],
@@ -94,17 +94,17 @@ def _squares(
 
 def _qualities(
     evidence: Evidence, position: Position, split: str, found: dict[str, dict[Position, Interval]]
-) -> dict[str, content.Estimate | None]:
+) -> dict[str, document.Estimate | None]:
     """Each metric that the markers have; those that the statistics know with their interval."""
     trained = evidence.of(position)
     names = dict.fromkeys(name for one in trained for name in one.marker["metrics"] if name.startswith(f"{split}/"))
-    qualities: dict[str, content.Estimate | None] = {}
+    qualities: dict[str, document.Estimate | None] = {}
     for name in names:
         metric = name.removeprefix(f"{split}/")
         interval = found.get(metric, {}).get(position)
         values = [one.marker["metrics"].get(name) for one in trained]
         if interval is not None and interval.seeds == len(trained):
-            qualities[metric] = content.Estimate(
+            qualities[metric] = document.Estimate(
                 value=interval.value,
                 low=interval.low,
                 high=interval.high,
@@ -118,13 +118,13 @@ def _qualities(
     return qualities
 
 
-def _of_markers(values: list[float | None], interval: tuple[float, float] | None) -> content.Estimate | None:
+def _of_markers(values: list[float | None], interval: tuple[float, float] | None) -> document.Estimate | None:
     """Mean and spread of what the markers say; None where one of them is undefined."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
     low, high = interval or (None, None)
-    return content.Estimate(
+    return document.Estimate(
         value=float(np.mean(known)),
         low=low,
         high=high,
@@ -134,21 +134,21 @@ def _of_markers(values: list[float | None], interval: tuple[float, float] | None
     )
 
 
-def _measured(content: Any, is_comparable: bool) -> content.Measured:
-    names = set(content.Measured.model_fields) - {"is_comparable"}
-    return content.Measured(**{name: content.get(name) for name in names}, is_comparable=is_comparable)
+def _measured(content: Any, is_comparable: bool) -> document.Measured:
+    names = set(document.Measured.model_fields) - {"is_comparable"}
+    return document.Measured(**{name: content.get(name) for name in names}, is_comparable=is_comparable)
 
 
-def _trainings(evidence: Evidence) -> list[content.Training]:
+def _trainings(evidence: Evidence) -> list[document.Training]:
     config = evidence.study.config
     judged = f"val/{config.report.metric}"
     near = within_margin([one.marker["metrics"].get(judged) for one in evidence.trained], config.report.margin)
     return [_training(one, is_near) for one, is_near in zip(evidence.trained, near, strict=True)]
 
 
-def _training(one: Trained, within: bool) -> content.Training:
+def _training(one: Trained, within: bool) -> document.Training:
     marker, cost = one.marker, one.marker["cost"]
-    return content.Training(
+    return document.Training(
         model=one.cell.model,
         resolution=one.cell.resolution,
         seed=one.cell.seed,
@@ -177,14 +177,14 @@ def _image_intervals(one: Trained) -> dict[str, tuple[float, float] | None]:
     }
 
 
-def _of_model(one: Resolutions) -> content.ModelResolutions:
-    return content.ModelResolutions(
+def _of_model(one: Resolutions) -> document.ModelResolutions:
+    return document.ModelResolutions(
         model=one.model,
         best=one.best,
         alike=list(one.alike),
-        claims=[content.Claim(better=better, worse=worse) for better, worse in one.claims],
+        claims=[document.Claim(better=better, worse=worse) for better, worse in one.claims],
         comparisons=[
-            content.Pair(
+            document.Pair(
                 first=pair.first[1],
                 second=pair.second[1],
                 difference=pair.difference,
@@ -198,7 +198,7 @@ def _of_model(one: Resolutions) -> content.ModelResolutions:
     )
 
 
-def _matrix(evidence: Evidence) -> list[content.Tested]:
+def _matrix(evidence: Evidence) -> list[document.Tested]:
     """All pairs that at least one seed was evaluated at, in the grid's order."""
     metric = evidence.study.config.report.metric
     values: dict[Position, dict[int, list[dict[str, float | None]]]] = defaultdict(lambda: defaultdict(list))
@@ -207,7 +207,7 @@ def _matrix(evidence: Evidence) -> list[content.Tested]:
             if entry is not None:
                 values[one.position][int(size)].append({split: entry[split]["metrics"][metric] for split in EVALUATED})
     return [
-        content.Tested(
+        document.Tested(
             model=position[0],
             trained_at=position[1],
             tested_at=size,
@@ -225,13 +225,13 @@ def _mean(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def _best_tested(position: Position, matrix: list[content.Tested]) -> int | None:
+def _best_tested(position: Position, matrix: list[document.Tested]) -> int | None:
     """By validation; where several are equal, the training's own, else the smallest."""
     tested = [one for one in matrix if (one.model, one.trained_at) == position and one.validation is not None]
     if not tested:
         return None
 
-    def rank(one: content.Tested) -> tuple[float, bool, int]:
+    def rank(one: document.Tested) -> tuple[float, bool, int]:
         return one.validation or 0.0, one.tested_at == position[1], -one.tested_at
 
     return max(tested, key=rank).tested_at

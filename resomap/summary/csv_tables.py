@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from resomap.summary.content import Estimate, Map, Measured, Square, Training
+from resomap.summary.document import Estimate, Map, Measured, Square, Training
 
 # Names carry their units.
 COST_COLUMNS = (

@@ -5,7 +5,7 @@ from resomap.core.files import write_csv, write_json
 from resomap.summary import csv_tables
 from resomap.summary.basis import DIRECTORY, SUMMARY
 from resomap.summary.compose import compose
-from resomap.summary.content import Map
+from resomap.summary.document import Map
 from resomap.summary.evidence import Evidence, gather
 
 

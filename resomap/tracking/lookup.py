@@ -21,7 +21,7 @@ from resomap.tracking.explain import Reasons
 from resomap.tracking.rest import TrackerUnavailable, is_remote, tracking_uri, why_unreachable
 
 
-class Consultation:
+class TrackerLookup:
     """One study's questions to its tracker, asked by the process that plans."""
 
     def __init__(self, study: Study, is_dry_run: Callable[[], bool] = lambda: False) -> None:

@@ -1,7 +1,7 @@
-"""Sends the journals of a directory that the tracker does not have in full: `resomap sync`, and the courier.
+"""Sends the journals of a directory that the tracker does not have in full: `resomap sync`, and the background sync.
 
-The courier is a process beside each `snakemake`: it sends what earlier runs left unsent, and, while the run lasts,
-what trainings on nodes without a network write. Neither the run nor its end waits for it.
+The background sync is a process beside each `snakemake`: it sends what earlier runs left unsent, and, while the run
+lasts, what trainings on nodes without a network write. Neither the run nor its end waits for it.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unre
 from resomap.tracking.sender import Busy, Receipt, Sender, in_words, is_sent
 
 RESULTS = Path("results")
-LOG = STATE_DIRECTORY / "courier.log"
+LOG = STATE_DIRECTORY / "sync.log"
 NICE = 10
 
 
@@ -42,8 +42,8 @@ def send_all(study: Study, results: Path = RESULTS) -> int:
     return 0 if _send(study, uri, waiting) else 1
 
 
-def start_courier(study: Study, path: Path) -> "subprocess.Popen[bytes]":
-    """Start a courier for this process, which reads the study from `path` and goes when we are gone."""
+def start_background_sync(study: Study, path: Path) -> "subprocess.Popen[bytes]":
+    """Start the background sync of this process, which reads the study from `path` and goes when we are gone."""
     command = [sys.executable, "-m", "resomap.tracking.sync", "--study", str(path), "--parent", str(os.getpid())]
     STATE_DIRECTORY.mkdir(exist_ok=True)
     with LOG.open("w") as log:
@@ -111,7 +111,7 @@ def _end_what_is_complete(journal: Path) -> None:
 
 
 def main() -> int:
-    """`python -m resomap.tracking.sync`: the courier."""
+    """`python -m resomap.tracking.sync`: the background sync."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--study", type=Path, default=CURRENT)
     parser.add_argument("--parent", type=int, required=True)

@@ -5,13 +5,13 @@
 rule data:
     output:
         "results/data/manifest.json",
-    threads: PLAN.cores()
+    threads: PLAN.images.cores()
     resources:
-        **PLAN.cluster.place,
+        **PLAN.cluster.job,
         mem_mb=4000,
         runtime=60,
     params:
-        identity=PLAN.identity,
+        identity=PLAN.images.identity,
     shell:
         PLAN.command("data --workers {threads}")
 
@@ -24,13 +24,13 @@ rule images:
         "results/data/{resolution}/store.json",
         PLAN.images.passing,
     priority: PLAN.images.priority
-    threads: PLAN.cores()
+    threads: PLAN.images.cores()
     resources:
-        **PLAN.cluster.place,
+        **PLAN.cluster.job,
         mem_mb=4000,
         runtime=60,
     params:
-        identity=PLAN.identity,
+        identity=PLAN.images.identity,
         on_disk=PLAN.config.data.on_disk,
     shell:
         PLAN.command("images {wildcards.resolution} --workers {threads}")

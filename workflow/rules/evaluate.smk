@@ -4,13 +4,13 @@
 rule evaluate:
     input:
         "results/{model}/{resolution}{suffix}.done",
-        FETCH.record,
-        PLAN.evaluation_images,
+        PLAN.fetch.record,
+        PLAN.evaluate.images,
     output:
         "results/{model}/{resolution}{suffix}.evaluation.json",
-    threads: PLAN.threads()
+    threads: PLAN.evaluate.threads()
     resources:
-        **PLAN.cluster.gpu_place,
+        **PLAN.cluster.gpu_job,
         gpu=1,
         mem_mb=8000,
         runtime=4 * 60,
@@ -23,5 +23,5 @@ rule evaluate:
 # The whole grid at every resolution: `snakemake evaluations`
 rule evaluations:
     input:
-        PLAN.evaluations,
+        PLAN.evaluate.records,
     localrule: True

@@ -1,7 +1,4 @@
 # What the tracker has of a cell that was trained elsewhere: predictions, history, configuration, weights if kept.
-from resomap.planning.rules.fetch import FetchPlan
-
-FETCH = FetchPlan(PLAN)
 
 
 # On the machine that plans: a compute node may have no network.
@@ -12,6 +9,6 @@ rule fetch:
         "results/{model}/{resolution}{suffix}.fetched.json",
     localrule: True
     params:
-        run=FETCH.run,
+        run=PLAN.fetch.run,
     shell:
         PLAN.command("fetch {wildcards.model}@{wildcards.resolution}{wildcards.suffix}")

@@ -1,13 +1,10 @@
 # From done markers to what a person reads.
-from resomap.planning.rules.summary import MapPlan
-
-MAP = MapPlan(PLAN)
 
 
 # One model at all resolutions of the configuration: `snakemake results/vgg11/all`
 rule model:
     input:
-        PLAN.markers,
+        PLAN.train.markers,
     output:
         touch("results/{model}/all"),
     localrule: True
@@ -16,9 +13,9 @@ rule model:
 # Intervals, comparisons, costs, recommendation: as data and as tables. `resomap map` makes it of an incomplete grid.
 rule map:
     input:
-        PLAN.evaluations,  # each of its cell's marker and, where it comes from the tracker, of what was fetched
+        PLAN.evaluate.records,  # each of its cell's marker and, where it comes from the tracker, of what was fetched
         "results/costs.csv",
-        MAP.check,
+        PLAN.map.check,
     output:
         "results/summary.json",
         "results/summary.csv",
@@ -26,6 +23,6 @@ rule map:
         "results/matrix.csv",
     localrule: True
     params:
-        basis=MAP.basis,
+        basis=PLAN.map.basis,
     shell:
-        PLAN.command("map --device {MAP.device_kind}")
+        PLAN.command("map --device " + PLAN.map.device_kind)

@@ -1,25 +1,22 @@
 # Images a forward pass, where `training.microbatch` is `auto`: one number for a model at all resolutions and seeds.
-from resomap.planning.rules.microbatch import MicrobatchPlan
-
-MICROBATCHES = MicrobatchPlan(PLAN)
 
 
 # Tried at the model's largest resolution, on the device that trains it, before the first of its trainings.
 rule microbatch:
     input:
-        MICROBATCHES.check,
+        PLAN.microbatch.check,
     output:
         "results/microbatch/{model}.json",
-    priority: PLAN.microbatch_priority
-    threads: PLAN.threads()
+    priority: PLAN.microbatch.priority
+    threads: PLAN.microbatch.threads()
     resources:
-        **PLAN.cluster.gpu_place,
+        **PLAN.cluster.gpu_job,
         gpu=1,
-        mem_mb=PLAN.memory_mb,
+        mem_mb=PLAN.microbatch.memory_mb,
         runtime=60,
     params:
-        classes=COSTS.classes,
-        settings=MICROBATCHES.settings,
+        classes=PLAN.cost.classes,
+        settings=PLAN.microbatch.settings,
     shell:
         PLAN.command(
             "microbatch {wildcards.model} --classes {params.classes} --threads {threads}"

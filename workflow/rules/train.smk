@@ -3,20 +3,20 @@
 
 rule train:
     input:
-        PLAN.store,
+        PLAN.train.inputs,
     output:
         "results/{model}/{resolution}{suffix}.done",
-    priority: PLAN.priority
-    retries: PLAN.retries
-    threads: PLAN.threads()
+    priority: PLAN.train.priority
+    retries: PLAN.train.retries
+    threads: PLAN.train.threads()
     resources:
-        **PLAN.cluster.training_place,
+        **PLAN.cluster.training,
         gpu=1,
-        mem_mb=PLAN.memory_mb,
+        mem_mb=PLAN.train.memory_mb,
         runtime=PLAN.cluster.runtime,
-        attempt=PLAN.attempt,
+        attempt=PLAN.train.attempt,
     params:
-        fingerprint=PLAN.fingerprint,
+        fingerprint=PLAN.train.fingerprint,
     shell:
         PLAN.command(
             "train {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --fingerprint {params.fingerprint}"

@@ -1,18 +1,18 @@
-"""What the rules of the cost step ask: what to measure, under which settings, with how many cores. Light."""
+"""What the rules `cost` and `costs` ask: what to measure, under which settings, with how many cores."""
 
 import hashlib
 import json
 from typing import Any
 
 from resomap.cells.measurement import Measurement, class_count, measurements
-from resomap.planning.planner import Planner, one_sentence
+from resomap.planning.grid import Grid, one_sentence
 
 
-class CostPlan:
+class CostRule:
     """The costs of the planned grid. Each method takes Snakemake's wildcards, as input and params functions do."""
 
-    def __init__(self, plan: Planner) -> None:
-        self._plan, self._study = plan, plan.study
+    def __init__(self, grid: Grid) -> None:
+        self._grid, self._study = grid, grid.study
         self._classes: int | None = None
 
     def check(self, wildcards: Any) -> list[str]:
@@ -22,7 +22,7 @@ class CostPlan:
         """
         measurement = self._measurement(wildcards)
         if measurement.path.exists() and measurement.read(self._settings(measurement)) is None:
-            self._plan.make_again(measurement.path)
+            self._grid.make_again(measurement.path)
         return []
 
     def settings(self, wildcards: Any) -> str:
@@ -31,7 +31,7 @@ class CostPlan:
 
     def grid(self, _wildcards: Any) -> list[str]:
         """Input of the table: the configuration's models and resolutions, on the kind of device that trains them."""
-        self._plan.announce()
+        self._grid.announce()
         return [str(measurement.path) for measurement in self._measurements()]
 
     def grid_settings(self, _wildcards: Any) -> str:
@@ -41,9 +41,9 @@ class CostPlan:
 
     def threads(self, wildcards: Any) -> int:
         """CPU cores of a measurement: all of them on a CPU, so that nothing else of the workflow computes beside it."""
-        if wildcards.kind == "cpu" and self._plan.is_local:
-            return self._plan.cores()
-        return self._plan.threads()
+        if wildcards.kind == "cpu" and self._grid.api.is_local:
+            return self._grid.cores()
+        return self._grid.threads()
 
     def classes(self, *_: Any) -> int:
         """How many classes the data source has; counted once, and only where a step has to know."""
@@ -53,12 +53,12 @@ class CostPlan:
         return self._classes
 
     def _measurements(self) -> list[Measurement]:
-        return measurements(self._study, self._plan.device_kind())
+        return measurements(self._study, self._grid.device_kind)
 
     def _measurement(self, wildcards: Any) -> Measurement:
         with one_sentence():
             cell = self._study.target(wildcards.model, wildcards.resolution, "")
-            self._plan.announce()
+            self._grid.announce()
             return Measurement(cell.model, cell.resolution, wildcards.kind)
 
     def _settings(self, measurement: Measurement) -> dict[str, Any]:

@@ -1,17 +1,15 @@
 """What the rule `fetch` asks: which cells have files to fetch from the tracker."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resomap.cells.cell import Cell
 from resomap.cells.fetch_record import is_fetched, record_path
 from resomap.cells.marker import is_valid, read_marker
 from resomap.cells.study import Study
+from resomap.planning.grid import Grid
 from resomap.planning.snakemake_api import asked_often
 from resomap.tracking.rest import is_remote
-
-if TYPE_CHECKING:
-    from resomap.planning.planner import Planner
 
 
 def is_fetchable(study: Study, cell: Cell, marker: Mapping[str, Any]) -> bool:
@@ -23,19 +21,18 @@ def _may_ask(study: Study) -> bool:
     return study.config.skip_completed and is_remote(study.config.tracking)
 
 
-class FetchPlan:
+class FetchRule:
     """What the Snakefile asks about fetching. Cells that were trained here have no such step."""
 
-    def __init__(self, planner: "Planner") -> None:
-        self._planner = planner
-        self._study = planner.study
+    def __init__(self, grid: Grid) -> None:
+        self._grid, self._study = grid, grid.study
 
     def records(self, wildcards: Any = None) -> list[str]:
         """The records of the grid's cells, or of one model's, that are known only from the tracker."""
         if not _may_ask(self._study):
             return []
-        self._planner.markers(wildcards)  # settles which those are
         model = getattr(wildcards, "model", None)
+        self._grid.cells_here(model)  # settles which those are
         return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]
 
     @property
@@ -45,12 +42,12 @@ class FetchPlan:
 
     @asked_often
     def _record_of(self, wildcards: Any) -> list[str]:
-        return self._record(self._planner.cell(wildcards))
+        return self._record(self._grid.cell(wildcards))
 
     @asked_often
     def run(self, wildcards: Any) -> str:
         """The only param of a fetch job: the run that the cell's marker names."""
-        marker = read_marker(self._planner.cell(wildcards).marker)
+        marker = read_marker(self._grid.cell(wildcards).marker)
         return str(marker["run_id"]) if marker else ""
 
     def _record(self, cell: Cell) -> list[str]:
@@ -58,5 +55,5 @@ class FetchPlan:
         if marker is None or not is_fetchable(self._study, cell, marker):
             return []
         if not is_fetched(cell, marker):
-            self._planner.make_again(record_path(cell))
+            self._grid.make_again(record_path(cell))
         return [str(record_path(cell))]

@@ -6,7 +6,7 @@ from resomap.report.blocks import Align, Table
 from resomap.report.chapters.pareto import COSTS
 from resomap.report.material import Material, interval, name, points, quality
 from resomap.statistics.wording import COST_UNITS
-from resomap.summary.content import Training
+from resomap.summary.document import Training
 
 _RUN_DIGITS = 8
 _NUMBERS: tuple[Align, ...] = ("number",) * 9

@@ -1,0 +1,131 @@
+"""The grid as the plan sees it: cells behind targets, which of them are done, where and in what order they train."""
+
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from resomap.cells.cell import Cell
+from resomap.cells.study import Study
+from resomap.core.errors import ResomapError
+from resomap.core.gc_control import spare_collector
+from resomap.estimates.duration import Durations
+from resomap.estimates.order import Order
+from resomap.machine.gpus import may_have_gpu
+from resomap.models.fits import require_supported
+from resomap.planning.cells_plan import CellsPlan
+from resomap.planning.run_start import RunStart
+from resomap.planning.snakemake_api import SnakemakeApi, asked_often
+
+
+class Grid:
+    """The cells of one study in one invocation of Snakemake; what the rules share."""
+
+    def __init__(self, study: Study, api: SnakemakeApi, cells: CellsPlan, start: RunStart) -> None:
+        self.study, self.api, self.config = study, api, study.config
+        self._cells, self._start = cells, start
+        self._is_announced = False
+
+    def cell(self, wildcards: Any) -> Cell:
+        """Return the cell that a job's wildcards name; end with one sentence where there is none."""
+        with one_sentence():
+            cell = self.study.target(wildcards.model, wildcards.resolution, wildcards.suffix)
+            self.settle([cell])
+            return cell
+
+    def settle(self, cells: Iterable[Cell]) -> None:
+        """Find out which of the cells, and of the grid, are done or trained elsewhere; asks the tracker once a call."""
+        if self.api.is_planning:
+            self.announce()
+            self._cells.settle(cells)
+
+    def is_done(self, cell: Cell) -> bool:
+        """True where a settled cell has a marker that counts."""
+        return self._cells.is_done(cell)
+
+    def warn_of_other(self, cell: Cell) -> None:
+        """Say so where a cell is a target here although another place trains it."""
+        self._cells.warn_of_other(cell)
+
+    @property
+    def planned(self) -> Collection[Cell]:
+        """The cells of the grid, and those beside it that this call was asked for: whole once the jobs are known."""
+        return self._cells.settled
+
+    def cells_here(self, model: str | None = None) -> list[Cell]:
+        """The grid's cells, or those of one model, grid or not, without those that another place trains right now."""
+        with one_sentence():
+            cells = [cell for cell in self.study.cells() if model in (None, cell.model)]
+            if not cells:
+                cells = [self.study.cell(str(model), resolution) for resolution in self.config.resolutions]
+                require_supported((cell.model, cell.resolution) for cell in cells)
+            self.settle(cells)
+            return self._cells.here(cells)
+
+    def make_again(self, path: Path) -> None:
+        """Run the job of a file that is there and does not count, whatever times and metadata say."""
+        if self.api.is_planning:
+            self.api.make_again(path)
+
+    @cached_property
+    def durations(self) -> Durations:
+        """Expected durations of trainings."""
+        return Durations(self.study, self.device_kind, self.threads())
+
+    @cached_property
+    def _order(self) -> Order:
+        return Order(self.durations, self.config.priority)
+
+    def rank(self, cell: Cell) -> int:
+        """A planned cell's place among the others: what is named first, then the longest; the first has the highest."""
+        return self._order.priority(cell, self._cells.settled)
+
+    @asked_often
+    def threads(self, *_: Any) -> int:
+        """CPU cores of one training: all of them on a CPU, so that no two trainings fight for the same ones."""
+        if not self.api.is_local:
+            return self.config.slurm.cpus
+        trainings = self.api.gpus if self.trains_on_gpu else 1
+        return max(1, self.api.cores // trainings)
+
+    def cores(self) -> int:
+        """CPU cores that a local run has, or a job of a cluster."""
+        return self.api.cores if self.api.is_local else self.config.slurm.cpus
+
+    @property
+    def trains_on_gpu(self) -> bool:
+        """True where this machine is likely to train on a GPU."""
+        return self.config.device != "cpu" and may_have_gpu()
+
+    @property
+    def device_kind(self) -> str:
+        """`cuda` or `cpu`: where the cells will train; a cluster is taken to have GPUs, as its jobs ask for one."""
+        on_gpu = self.trains_on_gpu if self.api.is_local else self.config.device != "cpu"
+        return "cuda" if on_gpu else "cpu"
+
+    def announce(self) -> None:
+        """Set this call up, once, before Snakemake takes stock of files; steps that are not of a cell ask for it."""
+        if self._is_announced or not self.api.is_planning:
+            return
+        self._is_announced = True
+        with one_sentence():
+            # Times and params, which hold the identities of data and cells, are reasons to run again. Code is none
+            # (the recipe's version is in the fingerprint), and neither is another set of inputs (see `TrainRule`).
+            self.api.keep_rerun_triggers("MTIME", "PARAMS")
+            if self.api.is_dry_run:
+                spare_collector(is_short=True)
+            else:
+                self._start.begin(self.trains_on_gpu)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn a user's mistake into one sentence and exit code 2: any exception would bring Snakemake's traceback."""
+    try:
+        yield
+    except ResomapError as error:
+        sys.stdout.flush()
+        print(f"resomap: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None

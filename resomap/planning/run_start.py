@@ -1,0 +1,45 @@
+"""The start of a run that is going to train: stale locks, warnings, the file that jobs read, unsent journals."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+from resomap.cells.study import Study
+from resomap.machine.gpus import visible_gpus
+from resomap.planning import snakemake_locks
+from resomap.planning.snakemake_api import SnakemakeApi
+from resomap.tracking.lookup import TrackerLookup
+from resomap.tracking.rest import tracking_uri
+from resomap.tracking.sync import start_background_sync, unsent
+
+
+class RunStart:
+    """What only a call that is going to run jobs may do. `path`: where its jobs find the study."""
+
+    def __init__(self, study: Study, api: SnakemakeApi, tracker: TrackerLookup, path: Path) -> None:
+        self._study, self._api, self._tracker, self._path = study, api, tracker, path
+        self._presence: IO[str] | None = None  # open while this process lives
+        self._sync: subprocess.Popen[bytes] | None = None
+
+    def begin(self, trains_on_gpu: bool) -> None:
+        """Begin the run. Raises ResomapError where a tracker that is required does not answer."""
+        self._tracker.require()
+        self._presence, alone = snakemake_locks.announce()
+        if alone and (stale := snakemake_locks.remove_stale_locks()):
+            print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)
+        if self._api.is_local and not trains_on_gpu and self._study.config.device == "auto":
+            print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)
+        if self._api.is_local and self._api.gpus > 1 and trains_on_gpu:
+            self._tell_of_idle_gpus()
+        self._study.save(self._path)
+        # What earlier runs left unsent, and on a cluster what nodes without a network write.
+        if not self._api.is_local or unsent(tracking_uri(self._study.config.tracking)):
+            self._sync = start_background_sync(self._study, self._path)
+
+    def _tell_of_idle_gpus(self) -> None:
+        asked, visible, cores = self._api.gpus, len(visible_gpus()), self._api.cores
+        if 0 < visible < asked:
+            print(f"--resources gpu={asked}, but {visible} GPUs are visible: the other jobs wait", file=sys.stderr)
+        if cores < min(asked, visible or asked):
+            print(f"--cores {cores} for {asked} GPUs: only {cores} jobs run at a time", file=sys.stderr)

@@ -1,0 +1,162 @@
+"""Snakemake's command line: what was typed, and what Snakemake made of it once profiles were merged.
+
+Snakemake imports logger plugins while it builds its parser. From there `attend` takes hold of two things, each with a
+contract test: the parser, whose `parse_args` gets a line on which targets stand where argparse looks for them, and
+`snakemake.cli.args_to_api`, which receives the arguments after environment and profiles are merged. Only these tell
+whether a run is local. Only the standard library is imported here, and nothing is changed for other people's
+workflows.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from resomap.machine.cpus import available_cores
+from resomap.planning import argv
+
+# One of the first lines of the Snakefile starts with this; other people's workflows are left alone.
+MARKER = "# ResoMap"
+MARKER_LINES = 5
+# Below the Snakefile's folder: Snakemake's options that a ResoMap run has where nobody says otherwise.
+PROFILE = Path("profiles", "resomap")
+LOGGER = "resomap"
+
+
+class CommandLine:
+    """One invocation of the command `snakemake`."""
+
+    def __init__(self) -> None:
+        self.typed: list[str] = []  # without the program's name
+        self.options: argv.Options | None = None
+        self.arguments: argparse.Namespace | None = None  # as Snakemake acts on them, profiles merged
+        self.is_ours = False  # a main process that is to read a Snakefile of ResoMap
+
+    def resume_command(self, target: str) -> str:
+        """The command that goes on with one target, with the options of this line that decide what runs where."""
+        if self.options is None:
+            return f"snakemake --rerun-incomplete {target}"
+        return argv.resume_command(self.typed, self.options, target)
+
+    @property
+    def is_local(self) -> bool:
+        """True where the chosen executor runs jobs on this machine; where Snakemake was called by a program, too."""
+        return self.arguments is None or _runs_here(self.arguments)
+
+    def read(self, words: list[str], parser: argparse.ArgumentParser) -> list[str]:
+        """Keep what was typed; return the line that Snakemake should read: without swallowed targets, if it is ours.
+
+        ResoMap's profile goes in front, so that those of the user and of the environment win over it.
+        """
+        self.typed, self.options = list(words), argv.Options(parser)
+        is_job = {"--mode", "--target-jobs"} & argv.names_in(words, self.options)  # a job's own process
+        snakefile = _snakefile(argv.values_of("--snakefile", words, self.options))
+        self.is_ours = not is_job and snakefile is not None and is_ours(snakefile)
+        if snakefile is None or not self.is_ours:
+            return words
+        return _with_profile(argv.move_targets(words, self.options), snakefile, self.options)
+
+    def complete(self, arguments: argparse.Namespace) -> None:
+        """Keep the arguments that Snakemake acts on, and add what a profile cannot say, if the workflow is ours.
+
+        That is the number of cores of a local run (in a profile it would cap a cluster too), and no logger plugin for
+        a dry run, whose output is Snakemake's own: through a plugin's queue it would take a tenth longer.
+        """
+        self.arguments = arguments
+        snakefile = _snakefile([str(arguments.snakefile)] if arguments.snakefile else [])
+        if snakefile is None or not is_ours(snakefile) or arguments.mode.name != "DEFAULT":
+            return
+        if arguments.cores is None and arguments.jobs is None and _runs_here(arguments):
+            arguments.cores = available_cores()
+        if arguments.dryrun and self.options and "--logger" not in argv.names_in(self.typed, self.options):
+            arguments.logger = [name for name in arguments.logger if name != LOGGER]
+
+
+# The one of this process.
+command_line = CommandLine()
+
+
+def attend(on_run: Callable[[], None] = lambda: None) -> None:
+    """Take hold of the command line; `on_run` is called before a ResoMap workflow is read.
+
+    To be called by the logger plugin, as Snakemake imports it while it builds its parser; elsewhere it does nothing.
+    """
+    cli, parser = sys.modules.get("snakemake.cli"), _parser_being_built()
+    if cli is None or parser is None:
+        return
+    parse_args, args_to_api = parser.parse_args, cli.args_to_api
+
+    def reading(args: Any = None, *more: Any, **named: Any) -> Any:
+        if args is None:
+            _guarded(lambda: _read(parser, on_run))
+        return parse_args(args, *more, **named)
+
+    def acting(args: argparse.Namespace, *more: Any, **named: Any) -> Any:
+        _guarded(lambda: command_line.complete(args))
+        return args_to_api(args, *more, **named)
+
+    parser.parse_args, cli.args_to_api = reading, acting  # type: ignore[method-assign, attr-defined]
+
+
+def is_ours(snakefile: Path) -> bool:
+    """True where one of the Snakefile's first lines says that it is ResoMap's."""
+    if not snakefile.is_file():
+        return False
+    with snakefile.open(errors="replace") as stream:
+        return any(line.startswith(MARKER) for _, line in zip(range(MARKER_LINES), stream, strict=False))
+
+
+def _read(parser: argparse.ArgumentParser, on_run: Callable[[], None]) -> None:
+    sys.argv[1:] = command_line.read(sys.argv[1:], parser)
+    if command_line.is_ours:
+        on_run()
+
+
+def _guarded(act: Callable[[], None]) -> None:
+    """Do it, or go on without: an error here would break every Snakemake of this environment."""
+    try:
+        act()
+    except Exception as error:
+        print(f"ResoMap leaves the command line as it is, because of: {error!r}", file=sys.stderr)
+
+
+def _parser_being_built() -> argparse.ArgumentParser | None:
+    """The parser that a calling `get_argument_parser` of Snakemake has made so far."""
+    frame = sys._getframe()
+    while frame := frame.f_back:  # type: ignore[assignment]
+        if frame.f_code.co_name == "get_argument_parser":
+            found = frame.f_locals.get("parser")
+            return found if isinstance(found, argparse.ArgumentParser) else None
+    return None
+
+
+def _runs_here(arguments: argparse.Namespace) -> bool:
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+    plugin = ExecutorPluginRegistry().get_plugin(arguments.executor or "local")
+    return bool(plugin.common_settings.local_exec)
+
+
+def _snakefile(named: list[str]) -> Path | None:
+    """The Snakefile of a line, also where Snakemake looks for it without being told; None: there is none."""
+    from snakemake.api import resolve_snakefile
+
+    found = resolve_snakefile(named[-1] if named else None, allow_missing=True)
+    return found if isinstance(found, Path) else None
+
+
+def _with_profile(words: list[str], snakefile: Path, options: argv.Options) -> list[str]:
+    own = snakefile.resolve().parent / PROFILE
+    if not own.is_dir():
+        return words
+    named = argv.values_of("--profile", words, options)
+    if named == ["none"]:
+        return words
+    added = ["--profile", str(own)]
+    # A profile on the command line makes Snakemake forget that of the environment.
+    from_environment = os.environ.get("SNAKEMAKE_PROFILE", "none")
+    if not named and from_environment != "none":
+        added += ["--profile", from_environment]
+    return [*added, *words]

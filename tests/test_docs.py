@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,28 @@ def test_a_snakemake_command_can_be_planned(command: str, tmp_path: Path) -> Non
 def test_files_of_the_repository_that_are_named_exist(page: Path) -> None:
     named = re.findall(rf"`((?:{'|'.join(OWN_FOLDERS)})/[\w./-]*)`", page.read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def layers_in_contributing() -> list[tuple[list[str], list[str]]]:
+    """(packages, modules named) of each row of the table of layers, from the top."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| package | owns |")[2].partition("\n\n")[0]
+    rows = [row.strip("|").split(" | ") for row in table.splitlines()[2:]]
+    named = [[re.findall(r"`([\w/]+)`", cell) for cell in (row[0], row[-1])] for row in rows]
+    return [(packages, modules) for packages, modules in named]
+
+
+def test_the_table_of_layers_is_the_contract() -> None:
+    """And names every package: the contract is exhaustive, which lint-imports holds."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    stated = [" | ".join(packages) for packages, _ in layers_in_contributing()]
+    assert stated == contract["layers"]
+
+
+@pytest.mark.parametrize(("packages", "modules"), layers_in_contributing(), ids=lambda names: "-".join(names[:2]))
+def test_modules_in_the_table_of_layers_exist(packages: list[str], modules: list[str]) -> None:
+    folder = ROOT / "resomap" / (packages[0] if len(packages) == 1 else "")
+    paths = [folder / name for name in modules]
+    assert [path for path in paths if not path.is_dir() and not path.with_suffix(".py").is_file()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

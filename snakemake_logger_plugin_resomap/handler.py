@@ -125,7 +125,7 @@ class LogHandler(LogHandlerBase):
             self._sweep.settle()
             if self._is_asked("all"):
                 from resomap.planning.snakemake_cli import command_line
-                from snakemake_logger_plugin_resomap.summary import summary
+                from snakemake_logger_plugin_resomap.run_summary import summary
 
                 self._write("\n" + summary(self._sweep, command_line.resume_command))
         super().close()

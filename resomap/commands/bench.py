@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> None:
         [int(text) for text in texts.split(",") if text.isdigit()]
         for texts in (given.resolutions, given.input_resolutions)
     )
-    from resomap.bench.tables import PARTS, bench
+    from resomap.bench.benchmark import PARTS, bench
 
     parts = given.parts.split(",") if given.parts else [name for name in PARTS if name != "timm" or given.timm_train]
     if wrong := [part for part in parts if part not in PARTS]:

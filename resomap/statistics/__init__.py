@@ -7,7 +7,7 @@ each training's epoch was chosen on the same validation images, which favours al
 
 from resomap.statistics.best import Deficit, Deficits
 from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
-from resomap.statistics.estimates import CONFIDENCE, Estimates, Interval, estimate, intervals
+from resomap.statistics.interval_estimates import CONFIDENCE, Estimates, Interval, estimate, intervals
 from resomap.statistics.pareto import CellCost, CostName, pareto_front
 from resomap.statistics.quality import Metric, Quality, quality
 from resomap.statistics.recommendation import Recommendation, recommend

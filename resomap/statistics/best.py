@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resomap.statistics.differences import Differences
-from resomap.statistics.estimates import CONFIDENCE, DRAWS, Estimates
+from resomap.statistics.interval_estimates import CONFIDENCE, DRAWS, Estimates
 from resomap.statistics.samples import Position
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from resomap.statistics.differences import Differences
-from resomap.statistics.estimates import CONFIDENCE, DRAWS, Estimates
+from resomap.statistics.interval_estimates import CONFIDENCE, DRAWS, Estimates
 from resomap.statistics.samples import Position, Sample
 
 

@@ -8,7 +8,7 @@ over all of them needs a smaller critical value than Bonferroni's.
 
 import numpy as np
 
-from resomap.statistics.estimates import PSEUDO_IMAGES, Estimates
+from resomap.statistics.interval_estimates import PSEUDO_IMAGES, Estimates
 
 
 class Differences:

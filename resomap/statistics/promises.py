@@ -3,7 +3,7 @@
 import numpy as np
 
 from resomap.statistics.best import Deficits
-from resomap.statistics.estimates import estimate, intervals
+from resomap.statistics.interval_estimates import estimate, intervals
 from resomap.statistics.pareto import CellCost
 from resomap.statistics.quality import Metric
 from resomap.statistics.recommendation import recommend

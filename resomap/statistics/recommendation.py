@@ -10,7 +10,7 @@ from typing import TypedDict, get_args
 
 from resomap.core.errors import ResomapError
 from resomap.statistics.best import Deficit, Deficits
-from resomap.statistics.estimates import DRAWS, Estimates
+from resomap.statistics.interval_estimates import DRAWS, Estimates
 from resomap.statistics.pareto import CellCost, CostName, require_cost_name, require_one_device
 from resomap.statistics.samples import Position
 

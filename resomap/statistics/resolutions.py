@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from resomap.statistics.comparisons import Comparison, compare
-from resomap.statistics.estimates import DRAWS, Estimates
+from resomap.statistics.interval_estimates import DRAWS, Estimates
 from resomap.statistics.samples import Position
 
 

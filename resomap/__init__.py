@@ -1,10 +1,14 @@
 """ResoMap: which image classifier, at which input resolution?
 
-The way of the data, one package or module a step:
+The way of the data, one package a step:
 
-    config -> study (cells, fingerprints) -> data (prepared images) -> models -> train <-> checkpoint
-           -> evaluation -> marker (done) -> results (tables) ; tracking runs beside the training
+    config -> cells (study, fingerprints) -> data (prepared images) -> models -> train <-> compute (checkpoints)
+           -> evaluation -> cells (done marker) -> statistics -> summary (the map) -> report
 
+Beside it: tracking sends each training to the tracker, cost measures each model, planning tells Snakemake what remains,
+and commands has what the workflow's rules and a person call.
+
+A package imports only packages of lower layers; pyproject.toml has their order (tool.importlinter), core at the bottom.
 Importing this package imports neither torch, timm nor mlflow: the process that plans the grid stays light.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m resomap`: the same as the command `resomap`."""
+"""Entry point of `python -m resomap`: the same as the command `resomap`."""
 
 import sys
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All subcommands with their options."""
+    """Return the argument parser of all subcommands with their options."""
     made = argparse.ArgumentParser(prog="resomap", description="Which model, at which input resolution?")
     made.add_argument("--version", action="version", version=f"resomap {__version__}")
     commands = Commands(made)

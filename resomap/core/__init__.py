@@ -1,0 +1,8 @@
+"""Helpers that every other package may use and that import no other package of ResoMap.
+
+- `errors`: the exceptions with their exit codes
+- `files`: atomic writing of JSON, CSV and text
+- `gc_control`: garbage collection disabled during heavy imports
+- `logging`: the per-cell log file
+- `text`: the nearest valid name for a mistyped one
+"""

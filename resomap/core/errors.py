@@ -1,12 +1,11 @@
-"""What can go wrong, as one clear sentence each, and the exit code that tells the caller what to do about it.
+"""Exceptions of ResoMap: one clear sentence each, and the exit code that tells the caller what to do about it.
 
-The codes follow sysexits.h where it has a fitting one; Snakemake only sees "not 0", people and the
-cluster see which.
+The codes follow sysexits.h where it has a fitting one; Snakemake only sees "not 0", people and the cluster see which.
 """
 
 
 class ResomapError(Exception):
-    """A mistake that the user can mend. The message is one sentence that names the way out."""
+    """Base of the exceptions: a mistake that the user can mend. The message is one sentence that names the way out."""
 
     exit_code = 2
 
@@ -18,13 +17,13 @@ class PermanentFailure(ResomapError):
 
 
 class Interrupted(ResomapError):
-    """A training stopped by a signal after it saved its checkpoint: the same command goes on from there."""
+    """A training stopped by a signal after it saved its checkpoint: the same command resumes from there."""
 
     exit_code = 75  # EX_TEMPFAIL
 
 
 class RunsElsewhere(ResomapError):
-    """The same cell with the same settings is trained in another place, and that run counts: this one gave way."""
+    """A training that gave way: another run of the same cell and settings, in another place, is the one that counts."""
 
     exit_code = 69  # EX_UNAVAILABLE
 

@@ -1,4 +1,4 @@
-"""Small files written so that a reader sees the old content or the new one, never a half: JSON and text."""
+"""Atomic files: JSON, CSV and text written so that a reader sees the old content or the new one, never a half."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from typing import IO, Any
 
 
 def replace_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file through a temporary neighbour: write, fsync, rename, fsync the directory.
+    """Write a file atomically, through a temporary neighbour: write, fsync, rename, fsync the directory.
 
     Raises OSError (disk full, no permission) with the old file untouched and the temporary one removed.
     """
@@ -41,12 +41,12 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically."""
+    """Write text atomically, in UTF-8."""
     replace_atomically(path, lambda stream: stream.write(text.encode()))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Write rows as CSV, undefined values empty; `columns` head a table that has no rows."""
+    """Write rows as CSV atomically, undefined values empty; `columns` head a table that has no rows."""
     names = dict.fromkeys(name for row in rows for name in row) if rows else columns
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
@@ -61,12 +61,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def strict_json(value: Any, indent: int | None = 2) -> str:
-    """JSON text without NaN and Infinity, which become null."""
+    """Return JSON text without NaN and Infinity, which become null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where there is none or it is not JSON (a torn disk, another tool)."""
+    """Return the content of a JSON file, or None where there is none or it is not JSON (a torn disk, another tool)."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):

@@ -1,4 +1,4 @@
-"""The per-cell log: it survives retries and resumes, because each attempt is appended."""
+"""The per-cell log file: it survives retries and resumes, because each attempt is appended."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def send_output_to(log: Path) -> None:
-    """From now on all output of this process and its children is appended to the log.
+    """Redirect all output of this process and its children to the log file, appended to it.
 
     File descriptors are redirected, not only Python's streams: a crash in compiled code leaves its words too.
     """
@@ -21,5 +21,5 @@ def send_output_to(log: Path) -> None:
 
 
 def say(sentence: str) -> None:
-    """One line with its time."""
+    """Print one line with its time."""
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}", flush=True)

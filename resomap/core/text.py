@@ -1,16 +1,16 @@
-"""Nearest valid name for a mistyped one: the tail of every "unknown ..." sentence."""
+"""Suggestion of the nearest valid name for a mistyped one: the tail of every "unknown ..." sentence."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name most like the given one, or None where nothing is alike."""
+    """Return the valid name most like the given one, or None where nothing is alike."""
     matches = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """`; did you mean 'vgg16'?` or an empty string."""
+    """Return the suggestion `; did you mean 'vgg16'?`, or an empty string where nothing is alike."""
     match = nearest(name, valid)
     return f"; did you mean '{match}'?" if match else ""

@@ -1,0 +1,7 @@
+"""The machine that a process runs on, told without torch: CPU cores, GPUs and the Slurm job.
+
+- `cpus`: the cores that this process may use
+- `gpus`: the GPUs that this process may see
+- `gpu_lock`: a lock per GPU, so that each job has one to itself
+- `slurm`: the id, time limit and requeue of the job around this process
+"""

@@ -1,4 +1,4 @@
-"""A GPU of its own for each job on this machine: a lock per device, which the kernel releases with its holder.
+"""Lock per GPU: each job on this machine gets a device of its own, which the kernel releases with its holder.
 
 Snakemake counts GPUs (`--resources gpu=4`) and assigns none: without this all of its jobs would compute on the first.
 The lock files are a user's own, so that runs in several directories share the devices too. A device that a scheduler
@@ -23,7 +23,7 @@ _held: list[int] = []
 
 
 def bind_gpu(say: Callable[[str], None] = print, stop_waiting: Callable[[], bool] = lambda: False) -> Gpu | None:
-    """Take a free one of the visible GPUs for the rest of this process, and hide the others from CUDA.
+    """Lock a free one of the visible GPUs for the rest of this process, and hide the others from CUDA.
 
     To be called before CUDA is initialised, best before torch is imported. Where all are taken, say so and wait.
     Returns None, and changes nothing, where no GPU is visible. Raises Interrupted where `stop_waiting` comes true.
@@ -46,7 +46,7 @@ def bind_gpu(say: Callable[[str], None] = print, stop_waiting: Callable[[], bool
 
 
 def lock_directory() -> Path:
-    """Where this user's device locks lie on this machine."""
+    """Return the directory of this user's device locks on this machine."""
     return Path(tempfile.gettempdir(), f"resomap-gpus-{os.getuid()}")
 
 

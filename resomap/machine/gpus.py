@@ -1,4 +1,4 @@
-"""Which GPUs this process may see, told by its environment and the driver's tool: planning imports no torch."""
+"""GPUs that this process may see, told by its environment and the driver's tool: planning imports no torch."""
 
 import os
 import re
@@ -28,7 +28,7 @@ class _Listed:
 
 
 def given_gpu() -> str | None:
-    """`CUDA_VISIBLE_DEVICES=0`, or whatever says that this job was given a GPU; None where nothing does."""
+    """Return the setting that gave this job a GPU (`CUDA_VISIBLE_DEVICES=0`), or None where nothing says so."""
     for variable in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS"):
         value = os.environ.get(variable, "").strip()
         if value not in NO_GPU:
@@ -37,13 +37,13 @@ def given_gpu() -> str | None:
 
 
 def may_have_gpu() -> bool:
-    """Whether a training on this machine is likely to find a GPU: the driver's tool is there, and nothing hides it."""
+    """Return True if a training here is likely to find a GPU: the driver's tool exists, and nothing hides the GPUs."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in NO_GPU
     return not hidden and shutil.which("nvidia-smi") is not None
 
 
 def visible_gpus() -> list[Gpu]:
-    """The devices that CUDA would let this process use, in its order; empty where nobody knows of any.
+    """Return the devices that CUDA would let this process use, in its order; empty where nobody knows of any.
 
     CUDA_VISIBLE_DEVICES may hold indices, UUIDs (their first digits do) and MIG names; without it, all that the
     driver lists. A GPU that is divided stands for its parts: CUDA uses one part a process.
@@ -78,7 +78,7 @@ def _named(name: str, listed: list[_Listed]) -> list[Gpu]:
 
 
 def _listed() -> list[_Listed]:
-    """What `nvidia-smi -L` knows of; empty where there is no such tool, or where it fails."""
+    """Return the GPUs that `nvidia-smi -L` lists; empty where there is no such tool, or where it fails."""
     if shutil.which("nvidia-smi") is None:
         return []
     try:

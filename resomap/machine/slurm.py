@@ -1,4 +1,4 @@
-"""The inside of a Slurm job: which one this is, and how it goes on when its time is up.
+"""Slurm from inside a job: the job's id, its time limit, and the requeue of a training whose time is up.
 
 A training that is longer than the partition allows saves on the signal that comes before the limit (`--signal`), and
 then asks Slurm to put its own job back into the queue: the same job goes on from the checkpoint, and Snakemake, which
@@ -21,18 +21,18 @@ SECONDS = 20  # for a question to the controller
 
 
 def job_id() -> str | None:
-    """The id of the job that this process belongs to; None outside Slurm."""
+    """Return the id of the Slurm job that this process belongs to; None outside Slurm."""
     return os.environ.get("SLURM_JOB_ID")
 
 
 def in_words() -> str:
-    """`, Slurm job 4711 on node3`, for the log; empty outside Slurm."""
+    """Return `, Slurm job 4711 on node3` for the log; empty outside Slurm."""
     job = job_id()
     return f", Slurm job {job} on {os.environ.get('SLURMD_NODENAME', 'an unknown node')}" if job else ""
 
 
 def signal_lead(grace_seconds: float, limit_minutes: float = math.inf) -> int:
-    """Seconds before the time limit at which the signal is asked for: time to end the step, save and requeue.
+    """Return the seconds before the time limit at which the signal is asked for: time to end the step, save, requeue.
 
     Less where the limit is a minute or two. Slurm sends the signal once, as soon as its next look would be too late:
     asked for 60 s before a limit of one minute, it comes before there is a training to get it.
@@ -42,7 +42,7 @@ def signal_lead(grace_seconds: float, limit_minutes: float = math.inf) -> int:
 
 
 def requeue_at_time_limit(grace_seconds: float, say: Callable[[str], None]) -> bool:
-    """Put this job back into the queue where its time is nearly up; whether that was done.
+    """Put this job back into the queue if its time is nearly up; return True if that was done.
 
     After `scancel` and preemption it is not: the first is a person's wish, the second puts the job back by itself.
     """
@@ -62,14 +62,17 @@ def requeue_at_time_limit(grace_seconds: float, say: Callable[[str], None]) -> b
 
 
 def seconds_left(job: str) -> int | None:
-    """Seconds until a running job's time limit; None where it does not run (cancelled, being requeued) or has none."""
+    """Return the seconds until a running job's time limit.
+
+    None where the job does not run (cancelled, being requeued) or has no limit.
+    """
     asked = ask("squeue", "-h", "-j", job, "-o", "%T|%L")
     found = asked.stdout.strip().partition("|") if asked and asked.returncode == 0 else ("", "", "")
     return parse_duration(found[2]) if found[0] == "RUNNING" else None
 
 
 def parse_duration(text: str) -> int | None:
-    """Seconds of Slurm's `1-02:03:04`, `02:03:04` or `03:04`; None for its words (UNLIMITED, NOT_SET)."""
+    """Return the seconds of Slurm's `1-02:03:04`, `02:03:04` or `03:04`; None for its words (UNLIMITED, NOT_SET)."""
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text.strip())
     if found is None:
         return None
@@ -78,7 +81,7 @@ def parse_duration(text: str) -> int | None:
 
 
 def ask(*words: str) -> "subprocess.CompletedProcess[str] | None":
-    """What one of Slurm's commands says; None where it is missing or does not answer."""
+    """Run one of Slurm's commands and return the finished process; None where it is missing or does not answer."""
     try:
         return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):

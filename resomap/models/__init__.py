@@ -1,6 +1,17 @@
-"""The classifiers of torchvision and timm by name.
+"""The classifiers of torchvision and timm, by name.
 
-`index` (which names there are) and `fits` (which of them take which resolution) answer without importing
-either library, from a cache that `survey` and `probe` fill in a process of their own; `build` makes the
-network, `weights` and `hub` fill it with pretrained weights.
+Light, without importing the libraries:
+
+- `index`: the model names, each with its family and library
+- `fits`: the resolutions that a model takes, and its theoretical size there
+- `cache`: the JSON files that these two read, filled once per installation by child processes
+- `listing`: the table of `resomap models`
+- `weights_digest`: the identity of a file of starting weights
+
+With the libraries:
+
+- `survey` and `probe`: the child processes that ask for the names, and try models at resolutions
+- `build`: makes the network; `size_options` has its keyword for the input size
+- `weights` and `hub`: fill the network with pretrained weights, from a file or from the library
+- `operations`: counts FLOPs, activations and parameters
 """

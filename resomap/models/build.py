@@ -1,4 +1,4 @@
-"""Makes a network by its name: library, input size, classes, dropout, starting weights."""
+"""Build a network by its name: library, input size, classes, dropout, starting weights."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ _HEADS = ("classifier", "dropout", "drop", "head", "head_drop", "heads", "fc")
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A network on the CPU, and what its starting weights ask of the images.
+    """A network on the CPU, and the normalisation that its starting weights ask of the images.
 
     `mean`, `std`: per channel of images in [0, 1]; None where the weights are random, so that the caller may
     take those of its data. `notes`: what somebody who reads the log should know, one sentence each.
@@ -43,7 +43,7 @@ def build_model(
     weights: str | None = None,
     dropout: float | None = None,
 ) -> BuiltModel:
-    """A classifier for [N, 3, resolution, resolution] images whose `logits` are [N, num_classes].
+    """Build a classifier for [N, 3, resolution, resolution] images whose `logits` are [N, num_classes].
 
     Random weights come from torch's global generator: the caller seeds. `weights`: None, "default" (the
     library's own, downloaded or from its cache) or the path of a file. `dropout`: probability before the
@@ -67,7 +67,7 @@ def build_model(
 
 
 def construct(entry: ModelEntry, resolution: int, num_classes: int, dropout: float | None = None) -> nn.Module:
-    """The network with random weights, on torch's default device (the meta device to try it out for free).
+    """Build the network with random weights, on torch's default device (the meta device to try it out for free).
 
     Raises ResomapError for a dropout without a place, and whatever the library raises for a resolution that
     its architecture does not take.
@@ -83,7 +83,7 @@ def construct(entry: ModelEntry, resolution: int, num_classes: int, dropout: flo
 
 
 def builder_options(entry: ModelEntry, resolution: int, num_classes: int) -> dict[str, Any]:
-    """Keywords with which the library's own builder makes the network, its dropout aside: plain values.
+    """Return the keywords with which the library's own builder makes the network, its dropout aside: plain values.
 
     The builders are `timm.create_model` and `torchvision.models.get_model`.
     """
@@ -95,7 +95,7 @@ def builder_options(entry: ModelEntry, resolution: int, num_classes: int) -> dic
 
 
 def logits(output: Any) -> Tensor:
-    """The class scores [N, classes] of whatever a network returns (auxiliary heads beside them, say)."""
+    """Return the logits, scores [N, classes], of whatever a network returns (auxiliary heads beside them, say)."""
     if isinstance(output, Tensor):
         return output
     scores = getattr(output, "logits", None)
@@ -103,7 +103,7 @@ def logits(output: Any) -> Tensor:
 
 
 def default_statistics(entry: ModelEntry, model: nn.Module) -> tuple[Triple, Triple]:
-    """Mean and standard deviation of the images that the library's weights were trained with."""
+    """Return mean and standard deviation, per channel, of the images that the library's weights were trained with."""
     if entry.library == "timm":
         cfg: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
         return tuple(cfg.get("mean") or IMAGENET_MEAN), tuple(cfg.get("std") or IMAGENET_STD)
@@ -119,7 +119,7 @@ def default_statistics(entry: ModelEntry, model: nn.Module) -> tuple[Triple, Tri
 
 
 def first_line(error: BaseException) -> str:
-    """A library's reason, short enough for one sentence."""
+    """Return the first line of a library's error message, cut to 200 characters, to be part of a sentence."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
     return text if len(text) <= 200 else f"{text[:197]}..."
 
@@ -145,7 +145,7 @@ def _construct_timm(entry: ModelEntry, resolution: int, num_classes: int, dropou
 
 
 def _require_whole_patches(model: nn.Module, resolution: int) -> None:
-    """timm leaves out the pixels at the border that fill no patch and says nothing; here it is an error."""
+    """Raise ValueError where pixels at the border fill no patch: timm leaves them out and says nothing."""
     for module in model.modules():
         if isinstance(module, timm.layers.PatchEmbed) and module.img_size and not module.dynamic_img_pad:
             height, width = module.patch_size
@@ -154,7 +154,7 @@ def _require_whole_patches(model: nn.Module, resolution: int) -> None:
 
 
 def _set_head_dropout(model: nn.Module, dropout: float) -> bool:
-    """Set the probability of the dropouts in front of the head; whether there were any."""
+    """Set the probability of the dropouts in front of the head; return True if there were any."""
     found = [
         module
         for path, module in model.named_modules()

@@ -1,4 +1,4 @@
-"""What the libraries told us once per installation: JSON files in the user's cache directory.
+"""Cache of what the model libraries told once per installation: JSON files in the user's cache directory.
 
 torchvision and timm take seconds to import, so the process that plans the grid asks a child process and keeps
 the answer. A file's name carries both versions: an upgrade asks anew.
@@ -24,7 +24,7 @@ LAYOUT = 3  # raised when the content of the files changes its form or its meani
 
 @functools.cache
 def library_versions() -> tuple[str, str]:
-    """The installed versions of torchvision and timm, without importing them.
+    """Return the installed versions of torchvision and timm, without importing them.
 
     Raises ResomapError: one of them is not installed.
     """
@@ -35,7 +35,7 @@ def library_versions() -> tuple[str, str]:
 
 
 def cache_files(kind: str) -> list[Path]:
-    """Where the file of this kind may lie: the user's cache, then the working directory's own."""
+    """Return the paths that a cache file of this kind may have: the user's cache, then the working directory's own."""
     torchvision, timm = library_versions()
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     name = f"{kind}-{torchvision}-{timm}-v{LAYOUT}.json"
@@ -43,7 +43,7 @@ def cache_files(kind: str) -> list[Path]:
 
 
 def read_cache(kind: str) -> dict[str, Any]:
-    """The content of the first sound file of this kind, or an empty dict; a damaged one counts as absent."""
+    """Return the content of the first sound file of this kind, or an empty dict; a damaged one counts as absent."""
     for path in cache_files(kind):
         with contextlib.suppress(OSError):
             content = read_json(path)
@@ -54,7 +54,7 @@ def read_cache(kind: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def writable_cache(kind: str) -> Iterator[Path]:
-    """The first file of this kind that can be written, locked against other processes of this machine.
+    """Lock the first file of this kind that can be written against other processes of this machine; yield its path.
 
     Raises ResomapError: neither directory can be written.
     """
@@ -76,7 +76,7 @@ def writable_cache(kind: str) -> Iterator[Path]:
 
 
 def write_cache(path: Path, content: dict[str, Any]) -> None:
-    """Write the content in one piece; what cannot be kept (disk full) is only asked for again next time."""
+    """Write a cache file atomically; content that cannot be kept (disk full) is only asked for again next time."""
     try:
         write_json(path, content)
     except OSError as error:
@@ -84,7 +84,7 @@ def write_cache(path: Path, content: dict[str, Any]) -> None:
 
 
 def ask_process(module: str, question: Any = None) -> Any:
-    """The JSON answer of `python -m <module>` to a JSON question on its standard input.
+    """Run `python -m <module>` with a JSON question on its standard input and return its JSON answer.
 
     Raises ResomapError with the last line the process wrote, where it fails or is killed.
     """

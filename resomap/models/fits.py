@@ -1,6 +1,4 @@
-"""Whether a model takes a resolution, and how large it is then: known before the grid starts and without importing
-the libraries.
-"""
+"""Resolutions that a model takes, and its size there: known before the grid starts, without importing the libraries."""
 
 import sys
 from collections.abc import Iterable
@@ -13,7 +11,7 @@ from resomap.models.cache import ask_process, read_cache, writable_cache, write_
 
 @dataclass(frozen=True)
 class Size:
-    """What a model is on paper, built for two classes and one resolution; 0 where that is not known."""
+    """Theoretical size of a model, built for two classes and one resolution; 0 where it is not known."""
 
     weights: int  # bytes of its state dict in float32
     flops: int  # of a forward pass of one image; a multiply-add counts as two
@@ -21,7 +19,7 @@ class Size:
 
 
 def require_supported(pairs: Iterable[tuple[str, int]]) -> None:
-    """Check that every (model, resolution in pixels) can be built and run: seconds where one is new.
+    """Check that every (model, resolution in pixels) can be built and run; a new pair takes seconds.
 
     The names must be known (`ModelIndex.entry`). Raises ResomapError naming every pair that fails, with the
     library's reason and the nearest resolution that works.
@@ -34,12 +32,12 @@ def require_supported(pairs: Iterable[tuple[str, int]]) -> None:
 
 
 def size_of(model: str, resolution: int) -> Size:
-    """The size of a model at a resolution in pixels; zeros where it does not take it."""
+    """Return the size of a model at a resolution in pixels; zeros where the model does not take it."""
     return sizes([(model, resolution)])[model, resolution]
 
 
 def sizes(pairs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Size]:
-    """The same of many, which reads the cache once."""
+    """Return the size of each (model, resolution in pixels), as `size_of` does; the cache is read once."""
     answers = _ask(pairs)
     return {pair: Size(0, 0, 0) if isinstance(answer, str) else Size(**answer) for pair, answer in answers.items()}
 

@@ -1,4 +1,4 @@
-"""Starting weights from the libraries themselves (`weights: default`): from their cache, else downloaded."""
+"""Pretrained weights from the libraries themselves (`weights: default`): from their cache, else downloaded."""
 
 import contextlib
 import http.client
@@ -24,7 +24,7 @@ REACH_SECONDS = 5.0  # for the hub's first answer
 
 
 def load_default(entry: ModelEntry, model: nn.Module, resolution: int, num_classes: int) -> list[str]:
-    """Load the library's pretrained weights into a network of `construct`; notes as `fit_weights` gives them.
+    """Load the library's pretrained weights into a network of `construct`; return notes as `fit_weights` does.
 
     Leaves torch's global generator as it was. Raises ResomapError: the library has no weights for the name,
     or they are neither in its cache nor within reach.
@@ -81,7 +81,7 @@ def _failing_fast(entry: ModelEntry, source: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _offline_where_unreachable() -> Iterator[None]:
-    """The hub's client tries for a minute; where nothing answers it is sent to its cache at once."""
+    """Put the hub's client into offline mode where its server does not answer: it would try for a minute."""
     before = constants.HF_HUB_OFFLINE
     try:
         constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT)
@@ -91,7 +91,7 @@ def _offline_where_unreachable() -> Iterator[None]:
 
 
 def _answers(url: str) -> bool:
-    """Whether a server answers at all within seconds (through the proxies of the environment)."""
+    """Return True if a server answers at all within seconds (through the proxies of the environment)."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS):
             return True

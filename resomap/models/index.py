@@ -1,4 +1,4 @@
-"""Which model names there are, and the family and library of each: known without importing torch or timm."""
+"""Index of the model names, with the family and library of each: known without importing torch or timm."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from resomap.models.cache import ask_process, library_versions, read_cache, writ
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One name. `family` is safe as a folder; `fixed_input`: the network is built for one input size."""
+    """One model name. `family` is safe as a folder; `fixed_input`: the network is built for one input size."""
 
     name: str
     library: str  # "torchvision" or "timm"
@@ -23,14 +23,14 @@ class ModelEntry:
 
 
 class ModelIndex:
-    """All names of the installed libraries. Where both know a name, it is torchvision's."""
+    """All model names of the installed libraries. A name that both know is torchvision's."""
 
     def __init__(self, rows: Mapping[str, Sequence[Any]]) -> None:
-        """`rows`: name -> [library, family, fixed_input], as the survey writes them."""
+        """Take `rows`: name -> [library, family, fixed_input], as `resomap.models.survey` writes them."""
         self._rows = rows
 
     def entry(self, name: str) -> ModelEntry:
-        """The entry of a name. Raises ResomapError with the nearest name where there is none."""
+        """Return the entry of a name. Raises ResomapError with the nearest name where there is none."""
         if name not in self._rows:
             match = nearest(name.lower(), self._candidates(name))
             hint = f"; did you mean '{match}'?" if match else ""
@@ -41,23 +41,23 @@ class ModelIndex:
         return ModelEntry(name, *self._rows[name])
 
     def names(self) -> list[str]:
-        """Every name: torchvision's, then timm's, then timm's names with the tag of their weights."""
+        """Return every name: torchvision's, then timm's, then timm's names with the tag of their weights."""
         return list(self._rows)
 
     def search(self, pattern: str) -> list[ModelEntry]:
-        """The entries whose name or family holds this text; `*` and `?` stand for any text and any letter."""
+        """Return the entries whose name holds this text or whose family is it; `*` and `?`: any text and any letter."""
         wanted = pattern.lower()
         glob = wanted if any(letter in wanted for letter in "*?[") else f"*{wanted}*"
         found = [self.entry(name) for name in self._rows]
         return [item for item in found if fnmatchcase(item.name.lower(), glob) or item.family == wanted]
 
     def _candidates(self, name: str) -> list[str]:
-        """Names to suggest: with tags only to somebody who typed one, as they would crowd out the rest."""
+        """Return the names to suggest: with tags only to somebody who typed one, as they would crowd out the rest."""
         return [known for known in self._rows if "." in name or "." not in known]
 
 
 def load_index() -> ModelIndex:
-    """The index of the installed libraries; asks them once per installation (seconds), then reads a file.
+    """Return the index of the installed libraries: asked once per installation (seconds), then read from a file.
 
     Raises ResomapError: they are not installed or cannot be imported.
     """
@@ -78,7 +78,7 @@ def load_index() -> ModelIndex:
 
 
 def _sound(content: Mapping[str, Any]) -> dict[str, list[Any]] | None:
-    """The rows of a cache file, or None where it is absent or somebody else's."""
+    """Return the rows of a cache file, or None where it is absent or somebody else's."""
     rows = content.get("models")
     # Three fields a row; one look at the first is enough to tell a foreign file from ours.
     if not isinstance(rows, dict) or not rows:

@@ -1,4 +1,4 @@
-"""The table that `resomap models [PATTERN]` prints."""
+"""Table of the models that `resomap models [PATTERN]` prints."""
 
 from resomap.core.errors import ResomapError
 from resomap.core.text import did_you_mean
@@ -6,7 +6,7 @@ from resomap.models.index import load_index
 
 
 def print_models(pattern: str | None) -> None:
-    """Print name, family and library of each model whose name or family holds the pattern (`*`, `?` allowed).
+    """Print name, family and library of each model that the pattern finds in its name or family (`*`, `?` allowed).
 
     Without a pattern: all, timm's tagged names left out. Raises ResomapError where nothing matches.
     """

@@ -1,4 +1,4 @@
-"""What a network costs on paper: parameters, operations, activations, size of its weights. The same on every device."""
+"""Theoretical cost of a network, the same on every device: parameters, FLOPs, activations, size of its weights."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Operations:
-    """Of forward passes; of one image, where nothing else is said."""
+    """Counts of one forward pass, per image unless noted."""
 
     flops: int  # a multiply-add counts as two; convolutions and matrix products, as published tables do
     activations: int  # elements that those operations write (Radosavovic et al. 2020, section 3.2)
 
 
 def count_operations(model: nn.Module, resolution: int) -> Operations:
-    """Operations of one forward pass of one image [1, 3, resolution, resolution], in eval mode and float32.
+    """Count the operations of one forward pass of one image [1, 3, resolution, resolution], in eval mode and float32.
 
     One pass is computed, on the model's device (for nothing on the meta device). The model's mode stays as it was.
     Raises whatever the network raises for a size that it does not take.
@@ -40,26 +40,29 @@ def count_operations(model: nn.Module, resolution: int) -> Operations:
 
 
 def counted(run: Callable[[], Answer]) -> tuple[Operations, Answer]:
-    """What `run` computes without gradients, and its answer. Raises what it raises."""
+    """Count the operations that `run` computes without gradients; return counts and answer.
+
+    Counts are of all that `run` computes, however many images. Raises what `run` raises.
+    """
     with _in_plain_operations(), _Written() as written, FlopCounterMode(display=False) as counter:
         answer = run()
     return Operations(int(counter.get_total_flops()), written.elements), answer
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Numbers that a training changes; the running statistics of batch normalisation are not among them."""
+    """Return the number of parameters, which a training changes; batch norm's running statistics are not among them."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def weights_bytes(model: nn.Module) -> int:
-    """Size of the file that `torch.save(model.state_dict(), ...)` writes. Nothing is written."""
+    """Return the bytes of the file that `torch.save(model.state_dict(), ...)` writes. Nothing is written."""
     sink = _Sink()
     torch.save(model.state_dict(), sink)  # type: ignore[arg-type]
     return sink.size
 
 
 class _Sink:
-    """A file that only counts: the largest networks need not fit into memory twice."""
+    """A file that only counts its bytes: the largest networks need not fit into memory twice."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -69,11 +72,11 @@ class _Sink:
         return len(content)
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no byte waits."""
 
 
 class _Written(TorchDispatchMode):
-    """Adds up the elements that the counted operations write."""
+    """Counter of the elements that the counted operations write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +93,7 @@ class _Written(TorchDispatchMode):
 
 @contextmanager
 def _in_plain_operations() -> Iterator[None]:
-    """Attention as its matrix products: a fused kernel differs by device, and the counter misses some of them.
+    """Compute attention by its matrix products: a fused kernel differs by device, and the counter misses some of them.
 
     torchvision's vit_b_16 comes to 11.3 in place of its published 17.6 GMACs where a CPU takes its fast path.
     """

@@ -1,7 +1,7 @@
-"""Tries models at resolutions, most of them without computing anything.
+"""Try models at resolutions, most of them without computing anything (on torch's meta device).
 
 `python -m resomap.models.probe` reads [[model, resolution], ...] as JSON from its standard input and prints
-{"model@resolution": its size on paper, or the reason why it does not work}.
+{"model@resolution": its theoretical size, or the reason why it does not work}.
 """
 
 import json
@@ -25,7 +25,7 @@ Size = dict[str, int]
 
 
 def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, Size | str]:
-    """The size of each "model@resolution" that works, else a sentence that names one that does."""
+    """Return the size of each "model@resolution" that works, else a sentence that names a resolution that does."""
     answers: dict[str, Size | str] = {}
     for name, resolution in pairs:
         entry = entry_of(name)
@@ -39,7 +39,7 @@ def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, Size | str]:
 
 
 def size_or_reason(entry: ModelEntry, resolution: int) -> Size | str:
-    """The network's size where two images go through, else the library's reason against it.
+    """Return the network's size if two images go through it, else the library's reason against it.
 
     The meta device knows shapes and allocates nothing. Networks that look at values while they are built fail
     on it for that reason alone, so a failure counts only where the CPU agrees or the library said so itself.
@@ -80,7 +80,7 @@ def _size(weights: int, operations: Operations) -> Size:
 
 
 def _nearest_that_works(entry: ModelEntry, resolution: int) -> int | None:
-    """The nearest resolution that works among multiples of the usual patch and window sizes."""
+    """Return the nearest resolution that works among multiples of the usual patch and window sizes, or None."""
     steps = (14, 16, 32, 56)
     sizes = {step * (resolution // step + shift) for step in steps for shift in (0, 1)} | {
         32,

@@ -1,4 +1,4 @@
-"""How each library is told the input size of a network that is built for one."""
+"""Builder options for the input size of a network that is built for one, in each library's own keyword."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from resomap.models.index import ModelEntry
 
 
 def size_options(entry: ModelEntry, resolution: int) -> dict[str, Any]:
-    """The builder's keyword for a fixed input size in pixels; empty where the network takes any."""
+    """Return the builder's keyword for a fixed input size in pixels; empty where the network takes any."""
     if not entry.fixed_input:
         return {}
     if entry.library == "timm":

@@ -1,4 +1,4 @@
-"""Asks torchvision and timm for their classifiers; `python -m resomap.models.survey` prints them as JSON."""
+"""Survey of the classifiers of torchvision and timm; `python -m resomap.models.survey` prints them as JSON."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ FIXED_INPUT_MODULES = ("vision_transformer", "maxvit")
 
 
 def family_of(name: str, module: str) -> str:
-    """One of FAMILIES by the start of the model's name or of its module's, else the module's name.
+    """Return one of FAMILIES by the start of the model's name or of its module's, else the module's name.
 
     `tf_efficientnet_lite0` is an efficientnet; `wide_resnet50_2`, which lies in `resnet.py`, is a resnet.
     """
@@ -29,12 +29,12 @@ def family_of(name: str, module: str) -> str:
 
 @functools.cache
 def installed_models() -> ModelIndex:
-    """The index, from the libraries themselves: for processes that have imported them anyway."""
+    """Return the index, from the libraries themselves: for processes that have imported them anyway."""
     return ModelIndex(survey())
 
 
 def survey() -> dict[str, tuple[str, str, bool]]:
-    """name -> (library, family, fixed_input) of every classifier, torchvision's first."""
+    """Return name -> (library, family, fixed_input) of every classifier, torchvision's first."""
     rows: dict[str, tuple[str, str, bool]] = {}
     for name in torchvision.models.list_models(module=torchvision.models):
         module = torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
@@ -50,7 +50,7 @@ def survey() -> dict[str, tuple[str, str, bool]]:
 
 
 def entry_of(name: str) -> ModelEntry:
-    """The entry of a name, from the libraries themselves. Raises ResomapError for an unknown one."""
+    """Return the entry of a name, from the libraries themselves. Raises ResomapError for an unknown one."""
     return installed_models().entry(name)
 
 

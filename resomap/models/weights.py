@@ -1,4 +1,4 @@
-"""Starting weights from a file: reads it without running code in it, and fits its tensors to a network."""
+"""Starting weights from a file: read without running code in it, their tensors fitted to a network."""
 
 import argparse
 import pickle
@@ -49,7 +49,7 @@ class WeightsFile:
 
 
 def read_weights(path: str) -> WeightsFile:
-    """The tensors of a .safetensors file or of a state dict written by torch.save, on the CPU.
+    """Return the tensors of a .safetensors file or of a state dict written by torch.save, on the CPU.
 
     A checkpoint around the state dict and the prefixes of DistributedDataParallel and torch.compile come off.
     Raises ResomapError: no such file, damaged, a pickle that would run code, or no state dict in it.
@@ -76,7 +76,7 @@ def read_weights(path: str) -> WeightsFile:
 
 
 def fit_weights(entry: ModelEntry, model: nn.Module, state: State, source: str) -> list[str]:
-    """Load a state dict into the network; what had to be done for that comes back, one sentence each.
+    """Load a state dict into the network; return notes on what had to be done for that, one sentence each.
 
     Tried in this order: as it is; converted by the library (other input size, older names); matched in order,
     where the names differ and each tensor's kind and shape agree. A head for another number of classes keeps
@@ -103,7 +103,7 @@ def fit_weights(entry: ModelEntry, model: nn.Module, state: State, source: str) 
 
 
 def head_tensors(model: nn.Module) -> set[str]:
-    """The names of the tensors whose first dimension is the number of classes."""
+    """Return the names of the tensors whose first dimension is the number of classes."""
     cfg: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     layers = cfg.get("classifier")
     if not layers:
@@ -171,7 +171,7 @@ def _triple(value: Any) -> Triple | None:
 def _candidates(
     entry: ModelEntry, model: nn.Module, own: State, head: set[str], state: State
 ) -> Iterator[tuple[State, str]]:
-    """The state dict as it is, then each way of fitting it, with a remark for the log."""
+    """Yield the state dict as it is, then each way of fitting it, with a remark for the log."""
     yield state, ""
     converted = _converted(entry, model, state)
     if converted is not None:
@@ -185,7 +185,7 @@ def _candidates(
 
 
 def _converted(entry: ModelEntry, model: nn.Module, state: State) -> State | None:
-    """What the library's own converter makes of the state dict, or None where it has none or gives up."""
+    """Return the state dict as the library's own converter makes it, or None where it has none or gives up."""
     try:
         if entry.library == "timm":
             architecture = timm.models.model_entrypoint(entry.name.partition(".")[0])
@@ -216,7 +216,7 @@ def _converted(entry: ModelEntry, model: nn.Module, state: State) -> State | Non
 
 
 def _in_order(own: State, head: set[str], state: State) -> State | None:
-    """The file's tensors under the network's names, or None unless kind and shape agree one by one.
+    """Return the file's tensors under the network's names, or None unless kind and shape agree one by one.
 
     Layers that compute the same in another order of registration would not be told apart by shape alone; so
     a batch norm's weight, bias, mean and variance, all of one shape, must also agree by name.
@@ -236,7 +236,7 @@ def _in_order(own: State, head: set[str], state: State) -> State | None:
 
 
 def _compare(own: State, head: set[str], state: State) -> tuple[set[str], list[str]]:
-    """The head's tensors to leave out, and a text for each tensor that does not fit."""
+    """Return the head's tensors to leave out, and a text for each tensor that does not fit."""
     left_out, problems = set(), []
     headless = bool(head) and not any(name in state for name in head)
     for name, tensor in own.items():
@@ -253,7 +253,7 @@ def _compare(own: State, head: set[str], state: State) -> tuple[set[str], list[s
 
 
 def _only_classes(own: State, name: str, tensor: Tensor) -> bool:
-    """Whether two head tensors differ in nothing but the number of classes."""
+    """Return True if two head tensors differ in nothing but the number of classes."""
     return tensor.dim() == own[name].dim() and tensor.shape[1:] == own[name].shape[1:]
 
 

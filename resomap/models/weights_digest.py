@@ -1,4 +1,4 @@
-"""What a cell's starting weights are, as one short text for its fingerprint."""
+"""Identity of a cell's starting weights, as one short text for its fingerprint."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ from resomap.core.errors import ResomapError
 
 
 def weights_identity(weights: str | None) -> str | None:
-    """None (random), "default" (the library's own), or "sha256:<hex>" of the file's bytes, wherever it lies.
+    """Return None (random), "default" (the library's own), or "sha256:<hex>" of the file's bytes, wherever it lies.
 
     Raises ResomapError: the file does not exist or cannot be read.
     """
@@ -21,7 +21,7 @@ def weights_identity(weights: str | None) -> str | None:
 
 
 def unreadable(weights: str, error: OSError) -> ResomapError:
-    """The sentence for a weights file that cannot be opened."""
+    """Return the error for a weights file that cannot be opened."""
     if isinstance(error, FileNotFoundError):
         return ResomapError(
             f"training.weights names '{weights}', and there is no such file; give `default`, null or a path "

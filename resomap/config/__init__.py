@@ -1,7 +1,9 @@
 """The configuration, from defaults to a checked value.
 
-`schema` holds every key with its default, `load` merges and checks, `mistakes` has the words for what is wrong,
-`document` writes the documentation.
+- `schema`: every key with its type, default and meaning
+- `values`: the types of the values, and what `--config` gives as text
+- `load`: merging files and command line, and the validation
+- `messages`: the sentence for a wrong value or key
 """
 
 from resomap.config.load import load_config, merge, parse_config

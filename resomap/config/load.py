@@ -1,4 +1,4 @@
-"""Merges configuration files and command-line values, and checks them: every mistake is one ResomapError."""
+"""Merge configuration files and command-line values, and validate them: every mistake is one ResomapError."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ PRIORITY_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*(\.seed[0-9]+)?)?")  # a res
 
 
 def load_config(*paths: Path) -> Config:
-    """The configuration of several YAML files, later ones winning key by key.
+    """Return the configuration of several YAML files, later ones winning key by key.
 
     Raises ResomapError: a file is missing, is not YAML, or holds an unknown key or a wrong value.
     """
@@ -30,7 +30,7 @@ def load_config(*paths: Path) -> Config:
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `change` laid over it, section by section, as Snakemake does it; neither is altered."""
+    """Return `base` with `change` laid over it, section by section, as Snakemake does it; neither is altered."""
     merged = dict(base)
     for name, value in change.items():
         inner = merged.get(name)
@@ -40,7 +40,7 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_config(values: Mapping[str, Any]) -> Config:
-    """Check raw values (as Snakemake hands them over) against the schema.
+    """Validate raw values (as Snakemake hands them over) against the schema and return the configuration.
 
     Raises ResomapError naming the first wrong key, what is wrong with it and the nearest valid name.
     """
@@ -62,7 +62,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
 
 
 def training_for(config: Config, target: str) -> Training:
-    """The recipe of `model` or `model@resolution` after its overrides (the model's first, then the cell's).
+    """Return the recipe of `model` or `model@resolution` after its overrides (the model's first, then the cell's).
 
     Raises ResomapError where an override does not fit the recipe.
     """
@@ -99,7 +99,7 @@ def _parse(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _without_empty_sections(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A section whose keys are all commented out is None in YAML: it means "nothing said here"."""
+    """Return the values without empty sections: one whose keys are all commented out is None in YAML."""
     kept: dict[str, Any] = {}
     for name, value in values.items():
         field = kind.model_fields.get(name)

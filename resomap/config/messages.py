@@ -1,4 +1,4 @@
-"""Words for a wrong configuration: one sentence that says where, what was given and what would be valid."""
+"""Error messages for a wrong configuration: one sentence on where, what was given and what would be valid."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
@@ -30,7 +30,10 @@ CREDENTIALS = {"password", "token", "username", "user", "secret", "key", "api_ke
 
 
 def sentence(kind: type[BaseModel], error: ValidationError, where: str = "") -> str:
-    """The first mistake of a failed validation of `kind`, which lies at the dotted path `where`."""
+    """Return the sentence on the first mistake of a failed validation of `kind`, which lies at the path `where`.
+
+    `where` is dotted, empty for the top.
+    """
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
@@ -54,14 +57,14 @@ def sentence(kind: type[BaseModel], error: ValidationError, where: str = "") -> 
 
 
 def shown(value: Any) -> str:
-    """A value as one would write it in YAML, cut where it is long."""
+    """Return a value as one would write it in YAML, cut where it is long."""
     words = {None: "null", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that an annotation stands for, or None for a plain value."""
+    """Return the section that an annotation stands for, or None for a plain value."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -69,7 +72,10 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def _own_words(name: str, message: str) -> str:
-    """The schema's own checks speak of one key (`is 3, and ...`) or of keys inside a section."""
+    """Return the sentence for a message of the schema's own checks.
+
+    They speak of one key (`is 3, and ...`) or of keys inside a section.
+    """
     if not name:
         return f"the configuration's {message}"
     return f"the configuration's {name} {message}" if message.startswith(("is ", "has ")) else f"in {name}, {message}"
@@ -123,7 +129,7 @@ def _keys_at(kind: type[BaseModel], sections: list[str]) -> list[str]:
 
 
 def _dotted(kind: type[BaseModel], before: str = "") -> Iterator[str]:
-    """Every key of a section and of the sections inside it, inner ones first, so that outer ones win."""
+    """Yield every key of a section and of the sections inside it, inner ones first, so that outer ones win."""
     for name, field in kind.model_fields.items():
         inner = section_of(field.annotation)
         if inner:

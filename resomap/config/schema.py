@@ -29,11 +29,11 @@ from resomap.config.values import (
 
 
 class Split(Section):
-    """Shares of the images when the source comes without its own split."""
+    """Shares of the images in each split when the source comes without its own split."""
 
     train: float = key(0.7, "share of the images to train on; the three shares sum to 1", gt=0, lt=1)
-    val: float = key(0.15, "share to choose on (epoch, stopping, recommendation)", gt=0, lt=1)
-    test: float = key(0.15, "share that is only reported", gt=0, lt=1)
+    val: float = key(0.15, "share of the validation split (chooses epoch, stopping, recommendation)", gt=0, lt=1)
+    test: float = key(0.15, "share of the test split, which is only reported", gt=0, lt=1)
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Split":
@@ -43,7 +43,7 @@ class Split(Section):
 
 
 class Data(Section):
-    """Which images, how they are split, and what happens to damaged ones."""
+    """The images: their source, their split, and the handling of damaged ones."""
 
     source: str = key(
         "elpv",
@@ -81,7 +81,7 @@ class Data(Section):
 
 
 class Augment(Section):
-    """Random changes of the training images, drawn per image as a pure function of (seed, epoch, index)."""
+    """Random augmentation of the training images, drawn per image as a pure function of (seed, epoch, index)."""
 
     hflip: Probability = key(0.5, "probability of a horizontal flip")
     vflip: Probability = key(0.0, "probability of a vertical flip")
@@ -97,7 +97,7 @@ class Augment(Section):
 
 
 class EarlyStopping(Section):
-    """Ends a training whose validation no longer improves."""
+    """Early stopping: the end of a training whose validation metric no longer improves."""
 
     enabled: bool = key(True, "whether a training may end before `training.epochs`")
     patience: Count = key(8, "epochs without improvement before the training ends", "epochs", ge=1)
@@ -141,7 +141,7 @@ class Training(Section):
     amp: Annotated[Literal["auto", "bf16", "fp16", "off"], BeforeValidator(off_from_false)] = key(
         "auto", "mixed precision; `auto`: bf16 where the device computes in it, else off"
     )
-    channels_last: bool = key(True, "memory layout that convolutions prefer")
+    channels_last: bool = key(True, "channels-last memory layout, which convolutions prefer")
     monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1"] = key(
         "loss", "validation metric that chooses the best epoch and drives early stopping"
     )
@@ -156,7 +156,7 @@ class Training(Section):
 
 
 class Checkpoints(Section):
-    """When a training is saved and what stays after it."""
+    """Checkpoints: the interval of saves, and the files that stay after the training."""
 
     every_minutes: float = key(5.0, "saved at the first step after this time; 0: every step", "minutes", ge=0)
     keep: Annotated[list[Literal["best", "final", "last"]], BeforeValidator(list_from_text)] = key(
@@ -169,7 +169,7 @@ class Checkpoints(Section):
 
 
 class Cost(Section):
-    """How long the cost of a model at a resolution is measured (`snakemake results/costs.csv`)."""
+    """Duration of the measurement of a model's cost at a resolution (`snakemake results/costs.csv`)."""
 
     seconds: float = key(
         3.0,
@@ -183,7 +183,7 @@ class Cost(Section):
 
 
 class Tracking(Section):
-    """Where runs are remembered."""
+    """The tracker: where runs are remembered."""
 
     uri: OptionalText = key(None, "MLflow tracking URI; null: `results/mlflow.db`")
     dagshub: OptionalText = key(None, "DagsHub repository `owner/repo`; in place of `uri`")
@@ -226,7 +226,7 @@ class Tracking(Section):
 
 
 class Slurm(Section):
-    """What `--profile profiles/slurm` asks of the cluster for each job."""
+    """Requests of `--profile profiles/slurm` to the cluster, for each job."""
 
     partition: OptionalText = key(None, "partition of the jobs; null: the cluster's default")
     account: OptionalText = key(None, "account that pays; null: yours by default")
@@ -244,7 +244,7 @@ class Slurm(Section):
 
 
 class Report(Section):
-    """What the map speaks about."""
+    """Metric and margin that the map compares cells by."""
 
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc"] = key(
         "balanced_accuracy", "quality shown in the status table and compared in the summary"
@@ -253,7 +253,7 @@ class Report(Section):
 
 
 class Budget(Section):
-    """What a recommended cell may cost at most; the figures are those of results/costs.csv."""
+    """Limits on the cost of a recommended cell; the figures are those of results/costs.csv."""
 
     latency_ms: OptionalFloat = key(None, "median latency of one image; null: no limit", "milliseconds", gt=0)
     memory_mb: OptionalFloat = key(
@@ -265,7 +265,7 @@ class Budget(Section):
     params: OptionalFloat = key(None, "parameters (12e6, not 12); null: no limit", "parameters", ge=1e3)
 
     def given(self) -> dict[str, float]:
-        """The limits that are set, in the units of these keys."""
+        """Return the limits that are set, in the units of these keys."""
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
@@ -294,23 +294,23 @@ class Config(Section):
     seeds: Seeds = key([0], "one training each; the first has no suffix in its file names", min_length=1)
     device: Literal["auto", "cpu", "cuda"] = key("auto", "`auto`: the GPU given to the job, else the CPU")
     deterministic: bool = key(False, "only algorithms that give the same bits each time; slower on a GPU")
-    skip_completed: bool = key(True, "ask the tracker for cells that are complete there")
+    skip_completed: bool = key(True, "ask the tracker for cells that are complete there, to skip them")
     priority: Names = key(
         [],
         "what trains first: models, resolutions and cells (`vgg11`, `224`, `vgg11@224`, `vgg11@224.seed1`) in this "
         "order; the others follow, the longest first",
     )
     retries: Count = key(1, "how often a cell is tried again after a failure that may pass", ge=0)
-    data: Data = section(Data, "which images")
-    training: Training = section(Training, "the recipe")
+    data: Data = section(Data, "the images: their source, their split, their preparation")
+    training: Training = section(Training, "the recipe of a training")
     overrides: dict[str, dict[str, Any]] = key(
         {}, "`training` keys for one model (`vgg11`) or one cell of the map (`vgg11@512`), the latter last"
     )
-    checkpoints: Checkpoints = section(Checkpoints, "when a training is saved")
+    checkpoints: Checkpoints = section(Checkpoints, "when a training is saved, and which files stay")
     cost: Cost = section(Cost, "how the cost of a model is measured")
-    tracking: Tracking = section(Tracking, "where runs are remembered")
-    slurm: Slurm = section(Slurm, "what a Slurm cluster is asked for")
-    report: Report = section(Report, "what the map speaks about")
+    tracking: Tracking = section(Tracking, "the tracker, where runs are remembered")
+    slurm: Slurm = section(Slurm, "what each job asks of a Slurm cluster")
+    report: Report = section(Report, "metric and margin that the map compares cells by")
     budget: Budget = section(Budget, "what a recommended cell may cost at most")
 
     @model_validator(mode="after")

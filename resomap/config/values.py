@@ -1,4 +1,4 @@
-"""The kinds of values that configuration keys hold: what Snakemake's --config makes of them, and their limits."""
+"""Types of the values that configuration keys hold: their limits, and the conversion of text from `--config`."""
 
 import ipaddress
 from typing import Annotated, Any, Literal
@@ -8,19 +8,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 
 def none_from_text(value: Any) -> Any:
-    """Snakemake's --config gives 'null' and 'none' as text."""
+    """Return None for 'null' and 'none', which Snakemake's --config gives as text; any other value as it is."""
     return None if isinstance(value, str) and value.strip().lower() in ("null", "none", "~", "") else value
 
 
 def list_from_text(value: Any) -> Any:
-    """`--config models=vgg11,resnet18` arrives as one string, `resolutions=224` as one number."""
+    """Return a list for one string with commas or for one number; any other value as it is.
+
+    `--config models=vgg11,resnet18` arrives as one string, `resolutions=224` as one number.
+    """
     if isinstance(value, str):
         return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def without_repeats(value: list[Any]) -> list[Any]:
-    """The list, where no entry stands in it twice; else ValueError."""
+    """Return the list if no entry stands in it twice; else raise ValueError."""
     repeated = sorted({str(item) for item in value if value.count(item) > 1})
     if repeated:
         raise ValueError(f"names {', '.join(repeated)} more than once")
@@ -28,14 +31,17 @@ def without_repeats(value: list[Any]) -> list[Any]:
 
 
 def exact_int(value: Any) -> Any:
-    """A bool is an int in Python; as a count it is a mistake."""
+    """Return the value; raise ValueError for a bool, which is an int in Python and as a count a mistake."""
     if isinstance(value, bool):
         raise ValueError(f"is {str(value).lower()}, and must be a whole number")
     return value
 
 
 def count_auto_or_none(value: Any) -> Any:
-    """A union would answer a mistake with one sentence for each of its members."""
+    """Return a whole number of at least 1, "auto" or None; raise ValueError for anything else.
+
+    One validator, because a union would answer a mistake with one sentence for each of its members.
+    """
     value = none_from_text(value)
     if isinstance(value, str) and value.strip().isdigit():
         value = int(value)
@@ -50,7 +56,7 @@ def count_auto_or_none(value: Any) -> Any:
 
 
 def is_open_http(address: str) -> bool:
-    """Whether an address is plain http to another machine: whoever sits between reads along."""
+    """Return True if an address is plain http to another machine: whoever sits between reads along."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.scheme.lower() != "http" or host == "localhost" or host.endswith(".localhost"):
@@ -62,17 +68,17 @@ def is_open_http(address: str) -> bool:
 
 
 def off_from_false(value: Any) -> Any:
-    """An unquoted `off` is false to a YAML 1.1 reader, and `on` is true."""
+    """Return "off" for false and "auto" for true: an unquoted `off` or `on` is a bool to a YAML 1.1 reader."""
     return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
 
 def key(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
-    """A configuration key with its documentation."""
+    """Return the pydantic field of a configuration key with its meaning, unit and limits."""
     return Field(default, description=meaning, json_schema_extra={"unit": unit} if unit else None, **limits)
 
 
 def section(kind: type[BaseModel], meaning: str) -> Any:
-    """A nested section with its own defaults."""
+    """Return the pydantic field of a nested section with its own defaults."""
     return Field(default_factory=kind, description=meaning)
 
 

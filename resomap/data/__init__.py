@@ -3,7 +3,13 @@
     source (folder, elpv) -> inspection (each file once) -> selection (problems, split) -> manifest, check
                           -> prepare (one resolution) -> store (what a training opens)
 
-`identity` stands beside them: it tells, without reading an image, whether this is still the same data.
+- `source`, `folder`, `elpv`: the files and labels of a data set
+- `inspection`, `decode`: size, mode, digests and pixels of a file, or its damage
+- `selection`, `split`: the images that are used, and train, val or test for each
+- `manifest`, `check`: the list of the images, and the report on them
+- `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
+- `store`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
+- `identity`: stands beside them and tells, without reading an image, whether this is still the same data
 """
 
 from pathlib import Path

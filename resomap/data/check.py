@@ -1,4 +1,4 @@
-"""The written report on the images: check.md to read, check.json to compute with."""
+"""Report on the check of the images: check.md to read, check.json to compute with."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,19 +13,19 @@ _NAMED_IN_SENTENCE = 3
 
 
 def short_sides(chosen: list[Chosen]) -> dict[str, int]:
-    """Median, smallest and largest short side, in pixels, as the files hold them; zeros without an image."""
+    """Return the median, smallest and largest short side, in pixels, as the files hold them; zeros without an image."""
     sides = [min(image.seen.width, image.seen.height) for image in chosen] or [0]
     return {"median": round(median(sides)), "min": min(sides), "max": max(sides)}
 
 
 def counts(selection: Selection) -> dict[str, dict[str, int]]:
-    """{split: {class: images}}."""
+    """Return the number of images by split and class: {split: {class: images}}."""
     found = Counter((image.split, image.item.label) for image in selection.chosen)
     return {split: {label: found[split, label] for label in selection.classes} for split in SPLITS}
 
 
 def write_report(directory: Path, source: str, policy: str, selection: Selection) -> Path:
-    """Write check.md and check.json into the directory; the path of the first."""
+    """Write check.md and check.json into the directory; return the path of check.md."""
     report = directory / "check.md"
     write_json(directory / "check.json", _as_json(source, policy, selection))
     text = "\n".join(_lines(source, policy, selection)) + "\n"
@@ -34,7 +34,7 @@ def write_report(directory: Path, source: str, policy: str, selection: Selection
 
 
 def stop_on_problems(policy: str, selection: Selection, report: Path) -> None:
-    """Raises PermanentFailure: problems under `error`; too few classes or an empty split under any policy."""
+    """Raise PermanentFailure for problems under `error`, too few classes or an empty split under any policy."""
     if policy == "error" and selection.problems:
         by_kind = Counter(problem.kind for problem in selection.problems)
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in by_kind.items())

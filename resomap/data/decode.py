@@ -1,4 +1,4 @@
-"""From the bytes of an image file to uint8 pixels, and from pixels to a square of one size."""
+"""Decode image files to uint8 pixels and resize them to a square."""
 
 import struct
 import warnings
@@ -17,7 +17,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 class DamagedImage(PermanentFailure):
-    """An image file that gives no pixels: what kind of damage, and the detail."""
+    """An image file that gives no pixels, with the kind of damage and its detail."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(kind, detail)
@@ -29,7 +29,7 @@ class DamagedImage(PermanentFailure):
 
 
 def decode(path: Path) -> np.ndarray:
-    """The pixels of an image file, uint8 [H, W, C], C = 1 for a grey image and 3 for a coloured one.
+    """Return the pixels of an image file, uint8 [H, W, C], C = 1 for a grey image and 3 for a coloured one.
 
     Raises DamagedImage as `decode_bytes` does, and where the file cannot be read.
     """
@@ -37,7 +37,7 @@ def decode(path: Path) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content. Raises DamagedImage where it cannot be read, or is no ordinary file."""
+    """Return the file's content. Raises DamagedImage where it cannot be read, or is no ordinary file."""
     if path.exists() and not path.is_file():  # a named pipe would be waited for
         raise DamagedImage("not an image", "not an ordinary file")
     try:
@@ -47,7 +47,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_bytes(content: bytes) -> tuple[np.ndarray, str]:
-    """Pixels (as `decode`) and Pillow's name of the mode they were stored in.
+    """Return the pixels of an image (as `decode`) and Pillow's name of the mode they were stored in.
 
     Upright by EXIF; the first frame of several; transparency over white; 16 bits scaled linearly to 8, so
     that 65535 becomes 255. Raises DamagedImage: zero bytes, not an image, truncated or damaged, too many
@@ -72,7 +72,7 @@ def decode_bytes(content: bytes) -> tuple[np.ndarray, str]:
 
 
 def resize(image: np.ndarray, size: int, fit: str) -> np.ndarray:
-    """Pixels uint8 [H, W, C] as a square uint8 [size, size, C].
+    """Resize pixels uint8 [H, W, C] to a square uint8 [size, size, C].
 
     `fit`: `center` scales the short side and crops the middle, `squash` scales both sides, `border` scales
     the long side and centres the image on black. Pillow's bicubic filter: it widens with the factor when
@@ -118,7 +118,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 class _Depth:
-    """What only the file's header tells about grey values of more than 8 bits."""
+    """Scale of grey values of more than 8 bits, which only the file's header tells."""
 
     def __init__(self, maximum: int = 65535, white_is_zero: bool = False) -> None:
         self.maximum = maximum
@@ -126,7 +126,7 @@ class _Depth:
 
     @classmethod
     def of(cls, image: Image.Image) -> "_Depth":
-        """A TIFF may hold 12 bits, or count from white; Pillow leaves both as stored."""
+        """Read the scale from a TIFF's header: it may hold 12 bits, or count from white; Pillow leaves both alone."""
         tags = getattr(image, "tag_v2", None)
         if tags is None or not image.mode.startswith("I;16"):
             return cls()
@@ -157,7 +157,7 @@ def _to_uint8(image: Image.Image, depth: _Depth) -> np.ndarray:
 
 
 def _over_white(rgba: np.ndarray) -> np.ndarray:
-    """Composited over white, rounded to the nearest: uint8 [H, W, 4] -> [H, W, 3]."""
+    """Composite pixels over white, rounded to the nearest: uint8 [H, W, 4] -> [H, W, 3]."""
     alpha = rgba[:, :, 3:].astype(np.uint32)
     mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)
@@ -168,7 +168,10 @@ def _scaled(values: np.ndarray, maximum: int) -> np.ndarray:
 
 
 def _from_32_bits(values: np.ndarray) -> np.ndarray:
-    """32-bit numbers have no agreed white; whole numbers of an 8- or 16-bit range are taken as such."""
+    """Return 32-bit values as uint8; raise DamagedImage where they are not whole numbers of an 8- or 16-bit range.
+
+    32-bit numbers have no agreed white, so whole numbers of such a range are taken as 8 or 16 bits.
+    """
     whole = np.isfinite(values).all() and (values == np.floor(values)).all()
     if not whole or values.min() < 0 or values.max() > 65535:
         raise DamagedImage(

@@ -1,4 +1,4 @@
-"""The bundled source: 2,624 electroluminescence images of solar cells, 300 x 300 pixels, grey.
+"""Bundled data source: 2,624 electroluminescence images of solar cells (ELPV), 300 x 300 pixels, grey.
 
 Deitsch et al., "Automatic classification of defective photovoltaic module cells in electroluminescence
 images", Solar Energy 185 (2019). The package that carries them is found, not imported: importing it loads
@@ -20,7 +20,7 @@ THRESHOLD = 0.5  # of the defect probability, which is 0, 1/3, 2/3 or 1
 
 @dataclass(frozen=True)
 class LabelledCell:
-    """One line of the package's labels.csv."""
+    """A labelled solar cell: one line of the package's labels.csv."""
 
     name: str  # `images/cell0001.png`, relative to the package's data folder
     probability: float
@@ -28,12 +28,12 @@ class LabelledCell:
 
     @property
     def label(self) -> str:
-        """`defective` from a probability of 0.5 on, which makes 821 of 2,624."""
+        """Class of the cell: `defective` from a probability of 0.5 on, which makes 821 of 2,624."""
         return "defective" if self.probability >= THRESHOLD else "functional"
 
 
 def elpv_root() -> Path:
-    """The folder of labels.csv. Raises ResomapError where the package, or its data, is not there."""
+    """Return the folder of labels.csv. Raises ResomapError where the package, or its data, is not there."""
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or not spec.submodule_search_locations:
         raise ResomapError(
@@ -49,7 +49,7 @@ def elpv_root() -> Path:
 
 
 def elpv_identity() -> dict[str, str | float]:
-    """What decides the source's content: the package's version, its labels, and where the classes part."""
+    """Return the facts that decide the source's content: package version, digest of labels, threshold of classes."""
     labels = (elpv_root() / "labels.csv").read_bytes()
     try:
         version = importlib.metadata.version("elpv-dataset")
@@ -59,7 +59,7 @@ def elpv_identity() -> dict[str, str | float]:
 
 
 def labelled_cells(root: Path) -> list[LabelledCell]:
-    """All lines of labels.csv, sorted by name. Raises ResomapError where one has another form."""
+    """Return all lines of labels.csv, sorted by name. Raises ResomapError where one has another form."""
     cells = []
     for number, line in enumerate((root / "labels.csv").read_text().splitlines(), start=1):
         parts = line.split()

@@ -1,4 +1,4 @@
-"""A folder of class folders: which layout it has and which files it holds. Light: no image is opened here."""
+"""Folder of class folders as a data source: its layout and its files. Light: no image is opened here."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class File:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one walk of a data set's folder found, sorted by name."""
+    """Result of one walk of a data set's folder, sorted by name."""
 
     root: Path
     files: list[File]
@@ -34,7 +34,7 @@ class Scan:
 
 
 def source_root(source: str) -> Path:
-    """The absolute path of a folder source. Raises ResomapError where there is no such folder."""
+    """Return the absolute path of a folder source. Raises ResomapError where there is no such folder."""
     root = Path(source).expanduser().absolute()
     if not root.exists():
         raise ResomapError(f"there is no data folder {root.resolve()}; set `data.source` to yours or to `elpv`")
@@ -81,7 +81,7 @@ def _scan(root: Path) -> Scan:
 
 
 def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
-    """{split: folder} where the source comes with its own split, else an empty one."""
+    """Return {split: folder} where the source comes with its own split, else an empty dict."""
     splits: dict[str, str] = {}
     for name in folders:
         split = SPLIT_OF_FOLDER.get(name.lower())
@@ -100,7 +100,7 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
 
 
 def _children(folder: Path) -> tuple[list[str], list[str]]:
-    """(names of the folders, names of the files) directly in a folder, without hidden ones."""
+    """Return (names of the folders, names of the files) directly in a folder, without hidden ones."""
     with os.scandir(folder) as entries:
         seen = [(entry.is_dir(), entry.name) for entry in entries if _visible(entry.name)]
     return sorted(name for is_folder, name in seen if is_folder), sorted(

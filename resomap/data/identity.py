@@ -1,7 +1,8 @@
-"""Whether this is still the same data, told in a fraction of a second. Light: no image is opened.
+"""Identity of a data set: one digest that tells in a fraction of a second whether this is still the same data.
 
-It goes into every fingerprint, so it holds all that decides the prepared pixels and their split, and nothing
-else: not the path of the folder, not the number of workers. Contents are hashed when the images are prepared.
+Light: no image is opened. The identity goes into every fingerprint, so it holds all that decides the prepared pixels
+and their split, and nothing else: not the path of the folder, not the number of workers. Contents are hashed when the
+images are prepared.
 """
 
 import hashlib
@@ -20,13 +21,13 @@ SPLITS = ("train", "val", "test")
 
 
 def data_identity(data: Data) -> str:
-    """`describe(data).identity`."""
+    """Return the identity of the data, `describe(data).identity`: 64 hex digits."""
     return describe(data).identity
 
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a source without opening an image."""
+    """Facts of a source that are known without opening an image."""
 
     identity: str
     images: int  # files; some may turn out to be none
@@ -34,10 +35,11 @@ class Description:
 
 
 def describe(data: Data) -> Description:
-    """The identity: 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
+    """Describe a source without opening an image: its identity, number of files, channels.
 
-    Seed and shares of the split count only where the source is split here: with three folders of its own they
-    change nothing, and must not retrain anything. Raises ResomapError: no package, no folder, nothing in it.
+    The identity is 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
+    Seed and shares of the split count only where the source is split here: with three folders of its own they change
+    nothing, and must not retrain anything. Raises ResomapError: no package, no folder, nothing in it.
     """
     found: Scan | None = None
     facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit, "groups": _groups_digest(data)}

@@ -1,4 +1,4 @@
-"""What one look at each image file tells: its size, its mode, its digests, or what is wrong with it."""
+"""Inspection of the image files: one look at each tells its size, mode and digests, or its damage."""
 
 import hashlib
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ class Seen:
 
     @property
     def deep(self) -> bool:
-        """Whether the file holds more than 8 bits a pixel."""
+        """True if the file holds more than 8 bits a pixel."""
         return self.mode.startswith("I;16") or self.mode in ("I", "F")
 
 
 def inspect_all(items: Sequence[Item], workers: int) -> dict[str, Seen]:
-    """{name: what was seen} of all items, decoded in `workers` processes."""
+    """Read and decode all items in `workers` processes; return {name: what was seen}."""
     tasks = [(item.path, item.name) for item in items]
     return {seen.name: seen for seen in in_order(_inspect, tasks, workers, "checked")}
 

@@ -1,4 +1,4 @@
-"""The list of the images that a study uses, with digest, label and split of each: manifest.json."""
+"""Manifest (manifest.json): the list of the images that a study uses, with digest, label and split of each."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that the later steps need to know of the source, so that they need not walk it again."""
+    """Facts of the source that the later steps need, so that they need not walk it again."""
 
     identity: str  # as data_identity gave it when the images were checked
     source: str  # `data.source` as configured
@@ -49,7 +49,7 @@ class Manifest:
     entries: list[Entry]  # sorted by name
 
     def of(self, split: str) -> list[Entry]:
-        """The images of `train`, `val` or `test`, sorted by name."""
+        """Return the images of `train`, `val` or `test`, sorted by name."""
         return [entry for entry in self.entries if entry.split == split]
 
     def save(self, directory: Path) -> None:
@@ -58,7 +58,7 @@ class Manifest:
 
     @classmethod
     def load(cls, directory: Path) -> "Manifest":
-        """Raises ResomapError where there is no manifest, or one that another version of ResoMap wrote."""
+        """Read manifest.json. Raises ResomapError where there is none, or one that another version of ResoMap wrote."""
         values: Any = read_json(directory / FILE)
         try:
             if values.pop("schema") != SCHEMA:
@@ -118,6 +118,6 @@ def _entries(selection: Selection) -> list[Entry]:
 
 
 def _content_digest(chosen: Iterable[Chosen]) -> str:
-    """64 hex digits over (name, file digest, class, split) of all images: what "the same data" means."""
+    """Return 64 hex digits over (name, file digest, class, split) of all images: the meaning of "the same data"."""
     rows = sorted("\0".join((image.item.name, image.seen.sha256, image.item.label, image.split)) for image in chosen)
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest()

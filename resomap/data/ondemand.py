@@ -1,4 +1,4 @@
-"""Pixels that no array holds: decoded and scaled from the image files at each access, to the same bytes."""
+"""Pixels decoded on demand: read and scaled from the image files at each access, to the bytes an array would hold."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,8 @@ from resomap.machine.cpus import available_cores
 class OnDemand:
     """The pixels of a split, uint8 [N, size, size, C], indexed like an array by a number, a slice or numbers.
 
-    Takes no disk, and time for each access: the files are read, checked against their digests, decoded and scaled
-    by as many threads as this process has cores. Raises PermanentFailure where a file is another than it was.
+    It takes no disk, and time for each access: the files are read, checked against their digests, decoded and scaled by
+    as many threads as this process has cores. Raises PermanentFailure where a file is another than it was.
     """
 
     dtype = np.dtype(np.uint8)
@@ -42,5 +42,5 @@ class OnDemand:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        """Threads, not processes: decoding, scaling and hashing run outside Python's lock."""
+        """Pool of threads, not processes: decoding, scaling and hashing run outside Python's lock."""
         return ThreadPoolExecutor(available_cores(), thread_name_prefix="decode")

@@ -1,4 +1,4 @@
-"""One image of the study on its way to pixels: the file as it was checked, scaled to one size."""
+"""One image on its way to pixels: the file as it was checked, decoded and scaled to one size."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from resomap.data.decode import DamagedImage, decode_bytes, read_bytes, resize
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, what was in it when the images were checked, and the form that its pixels are to have."""
+    """An image file, its digest when the images were checked, and the form that its pixels are to have."""
 
     file: Path
     sha256: str

@@ -1,4 +1,4 @@
-"""Work spread over processes, with the results in the order of the tasks whatever the number of processes."""
+"""Process pool with the results in the order of the tasks, whatever the number of processes."""
 
 import multiprocessing
 import time
@@ -17,10 +17,11 @@ _CHUNK = 64  # tasks handed over at a time
 
 
 def in_order(function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, what: str) -> Iterator[Result]:
-    """`map` over processes; `what` is the verb of the progress line (`checked 300 of 42,000 images`).
+    """Yield the results of a function over tasks, computed in `workers` processes, in the order of the tasks.
 
-    One worker means this process. New processes are spawned, not forked: a fork copies the locks of threads
-    it does not copy. Raises what the function raises, and ResomapError where a process was killed.
+    `what` is the verb of the progress line (`checked 300 of 42,000 images`). One worker means this process. New
+    processes are spawned, not forked: a fork copies the locks of threads it does not copy. Raises what the function
+    raises, and ResomapError where a process was killed.
     """
     workers = max(1, min(workers, len(tasks)))
     if workers == 1:

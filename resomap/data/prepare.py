@@ -1,4 +1,4 @@
-"""Writes the images at one resolution: three arrays, and store.json last, which says that they are whole.
+"""Prepare the images at one resolution: write three arrays, and store.json last, which says that they are whole.
 
 Without arrays, where the disk is short or the configuration says so, store.json says that instead (see ondemand.py).
 """
@@ -34,7 +34,7 @@ class _NoSpace(ResomapError):
 
 @dataclass(frozen=True)
 class _Row:
-    """One image's way into its array, or past it."""
+    """One image to prepare, and the place of its pixels in an array; None: they are not stored."""
 
     picture: Picture
     array: Path | None
@@ -43,7 +43,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Written:
-    """What a row left behind: the digest of its bytes; per channel the sums of values and of squares."""
+    """Summary of a prepared image: the digest of its bytes; per channel the sums of values and of squares."""
 
     digest: str
     sums: tuple[int, ...]
@@ -96,7 +96,7 @@ def _description(manifest: Manifest, resolution: int) -> dict[str, Any]:
 def _try_to_write(
     place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int, on_disk: OnDisk
 ) -> dict[str, list[_Written]] | None:
-    """Write the arrays; None where there is no room for them, and there need not be."""
+    """Write the arrays; return None where there is no room for them, and there need not be."""
     everything = [picture for split in pictures.values() for picture in split]
     total = sum(picture.size**2 * picture.channels for picture in everything)
     print(f"preparing {len(everything):,} images at {everything[0].size} pixels: {_gigabytes(total)}", flush=True)
@@ -117,7 +117,7 @@ def _try_to_write(
 
 
 def _read_only(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[_Written]]:
-    """What the rows of the arrays would be, for their digests and statistics; arrays of before go."""
+    """Prepare the images for their digests and statistics without storing them; delete arrays of before."""
     for split in pictures:
         array_file(place, split).unlink(missing_ok=True)
     rows = [_Row(picture, None) for inside in pictures.values() for picture in inside]
@@ -156,7 +156,7 @@ def _by_split(written: Iterable[_Written], pictures: Mapping[str, Sequence[Pictu
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> int:
-    """Make a .npy file with its space taken, so that a full disk shows now; the offset of its data."""
+    """Make a .npy file with its space reserved, so that a full disk shows now; return the offset of its data."""
     with path.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
         offset = stream.tell()
@@ -169,7 +169,10 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> int:
 
 
 def _write_row(row: _Row) -> _Written:
-    """Runs in a worker. Written by pwrite, not through a memory map: there a full disk kills the process."""
+    """Prepare one image in a worker process, and write its row of the array.
+
+    By pwrite, not through a memory map: there a full disk kills the process.
+    """
     pixels = row.picture.pixels()
     content = pixels.tobytes()
     if row.array is not None:
@@ -193,7 +196,10 @@ def _write_at(array: Path, offset: int, content: bytes) -> None:
 
 
 def _mean_and_std(rows: list[_Written], size: int) -> dict[str, list[float]]:
-    """Per channel, of values scaled to 0..1. Summed as whole numbers, so that no order changes a digit."""
+    """Return mean and standard deviation per channel, of values scaled to 0..1.
+
+    They are summed as whole numbers, so that no order changes a digit.
+    """
     number = len(rows) * size * size
     mean, std = [], []
     for channel in range(len(rows[0].sums)):

@@ -1,4 +1,4 @@
-"""Which images are used and in which split, and every reason why another is not."""
+"""Selection of the images that are used, the split of each, and every reason why another is not used."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ NOT_EVERYWHERE = "classes that the validation or test split lacks"
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that `data.problems: error` stops at. `name` is a file's, or a class's."""
+    """A problem of the data, at which `data.problems: error` stops. `name` is a file's, or a class's."""
 
     kind: str
     name: str
@@ -30,7 +30,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth knowing that stops nothing."""
+    """A remark on the data that stops nothing."""
 
     text: str
     names: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Chosen:
-    """An image that is used."""
+    """An image that is used, with its split."""
 
     item: Item
     seen: Seen
@@ -47,7 +47,7 @@ class Chosen:
 
 @dataclass
 class Selection:
-    """The images that are used, sorted by name, and what was found on the way."""
+    """The images that are used, sorted by name, and the problems and remarks found on the way."""
 
     classes: list[str] = field(default_factory=list)
     chosen: list[Chosen] = field(default_factory=list)
@@ -56,10 +56,11 @@ class Selection:
 
 
 def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
-    """What `data.problems: skip` uses; with `error` the same, for the report, and the problems stop it.
+    """Select the images that `data.problems: skip` uses, and list all problems.
 
-    Out are: damaged files and files of another type; of content or groups that straddle given splits, the
-    images in train, then in val (the test split stays what it was); classes that train lacks.
+    With `error` the selection is the same, for the report, and the problems stop it. Left out are: damaged files and
+    files of another type; of content or groups that straddle given splits, the images in train, then in val (the test
+    split stays what it was); classes that train lacks.
     """
     selection = Selection(notes=_notes_on_source(source))
     problems = selection.problems
@@ -80,7 +81,7 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
 def _without_straddling(
     items: list[Item], key_of: Callable[[Item], str | None], kind: str, problems: list[Problem]
 ) -> list[Item]:
-    """Of items with one key in several given splits, only those in the split that counts most."""
+    """Return, of items with one key in several given splits, only those in the split that counts most."""
     keeper: dict[str, Item] = {}
     for item in items:
         key = key_of(item)

@@ -1,4 +1,4 @@
-"""The images of a study with their labels, as the source gives them: nothing opened, nothing split yet."""
+"""Source of the images with their labels, as it gives them: nothing opened, nothing split yet."""
 
 import csv
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class Source:
 
 
 def root_of(source: str) -> Path:
-    """The absolute folder that item names start from. Raises ResomapError where it does not exist."""
+    """Return the absolute folder that item names start from. Raises ResomapError where it does not exist."""
     return elpv_root() if source == "elpv" else source_root(source)
 
 
@@ -100,7 +100,7 @@ def _with_groups(source: Source, path: Path) -> Source:
 
 
 def _read_groups(path: Path) -> dict[str, str]:
-    """{image name: group} of a CSV file with the columns path and group (others are left alone)."""
+    """Return {image name: group} of a CSV file with the columns path and group (others are left alone)."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets write the mark at the start
             reader = csv.DictReader(stream)

@@ -1,7 +1,7 @@
-"""Which image goes into which split: seeded, stratified, with images that belong together kept together.
+"""Split of the images into train, val and test: seeded, stratified, images that belong together kept together.
 
-A pure function of names and seed. The order inside a stratum is that of a hash of (seed, name), so it depends
-on no random generator's version, and an image added later hardly moves the others.
+It is a pure function of names and seed. The order inside a stratum is that of a hash of (seed, name), so it depends on
+no random generator's version, and an image added later hardly moves the others.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Member:
-    """What the split knows of an image."""
+    """An image as the split sees it."""
 
     name: str
     label: str
@@ -22,7 +22,7 @@ class Member:
 
 
 def blocks(keys_of: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """{name: block}: names that share a key (a group, a content), also through others, share a block."""
+    """Return {name: block}: names that share a key (a group, a content), also through others, share a block."""
     parent = {name: name for name in keys_of}
 
     def root(name: str) -> str:
@@ -39,7 +39,7 @@ def blocks(keys_of: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def assign(members: Sequence[Member], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """{name: split}, with each split's share (they are scaled to sum to 1) met in every stratum.
+    """Return {name: split}, with each split's share (they are scaled to sum to 1) met in every stratum.
 
     Single images are dealt by largest remainder, so a stratum is off by less than one image where no block
     weighs in, and so is the whole. Blocks go first, the largest ahead, each where it disturbs least.
@@ -56,7 +56,7 @@ def assign(members: Sequence[Member], shares: Mapping[str, float], seed: int) ->
 
 @dataclass
 class _Table:
-    """Who sits where, and how many of each stratum and class each split holds and should hold."""
+    """State of the assignment: the split of each block, and images of each stratum and class held and due by split."""
 
     seed: int
     splits: list[str]
@@ -85,7 +85,7 @@ class _Table:
         self.split_of[block] = split
 
     def strain(self, block: str, split: str) -> float:
-        """Change of the sum of (held - target)^2 / target when the block is added to the split."""
+        """Return the change of the sum of (held - target)^2 / target when the block is added to the split."""
         sizes = Counter(member.stratum for member in self.blocks[block])
         return sum(
             size * (2 * (self.held[split, stratum] - self.target[split, stratum]) + size) / self.target[split, stratum]
@@ -93,7 +93,7 @@ class _Table:
         )
 
     def may_leave(self, block: str) -> bool:
-        """Whether the split that the block sits in keeps an image of each of its classes without it."""
+        """Return True if the split that the block sits in keeps an image of each of its classes without it."""
         split = self.split_of[block]
         sizes = Counter(member.label for member in self.blocks[block])
         return all(self.labels[split, label] > size for label, size in sizes.items())

@@ -1,4 +1,4 @@
-"""The prepared images of one resolution, as a training reads them: three mapped arrays and store.json.
+"""Store of the prepared images of one resolution, as a training reads them: three mapped arrays and store.json.
 
 Where store.json says that nothing is stored, the same pixels come from the image files at each access.
 """
@@ -24,12 +24,12 @@ SPLITS = ("train", "val", "test")
 
 
 def store_directory(directory: Path, resolution: int) -> Path:
-    """Where the images of a resolution lie under the data directory."""
+    """Return the folder of the images of a resolution under the data directory."""
     return directory / str(resolution)
 
 
 def array_file(place: Path, split: str) -> Path:
-    """The array of one split."""
+    """Return the path of the array of one split."""
     return place / f"{split}.npy"
 
 
@@ -64,7 +64,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS) -> "Store":
-        """Open and check headers and sizes, not each byte (`verify` does).
+        """Open a store; check headers and sizes, not each byte (`verify` does).
 
         `splits` are those that must be there. Raises ResomapError: not prepared, half written, damaged.
         """
@@ -85,7 +85,7 @@ class Store:
         return store
 
     def split(self, name: str) -> Images:
-        """The images of `train`, `val` or `test`, in the order of their names."""
+        """Return the images of `train`, `val` or `test`, in the order of their names."""
         listed = self._splits[name]
         return Images(self._map(name), np.array(listed["labels"], dtype=np.int64), list(listed["names"]))
 
@@ -113,7 +113,7 @@ class Store:
 
 
 def pictures_of(manifest: Manifest, split: str, resolution: int) -> list[Picture]:
-    """The images of a split on their way to a resolution in pixels, in the order of their names."""
+    """Return the images of a split, to be scaled to a resolution in pixels, in the order of their names."""
     root = root_of(manifest.source)
     return [
         Picture(root / entry.name, entry.sha256, resolution, manifest.channels, manifest.fit)

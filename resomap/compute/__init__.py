@@ -1,0 +1,10 @@
+"""Computing with torch that training, evaluation and cost measurement share.
+
+- `device`: choice of CPU or GPU, mixed precision, threads, determinism
+- `memory`: free memory of the device, and out-of-memory messages
+- `environment`: versions and hardware that decide whether a resumed training ends with the same bits
+- `normalisation`: stored pixels to the input of a model
+- `inference`: class probabilities of a whole split
+- `metrics`: accuracy, F1, AUROC, calibration error and confusion matrix of them
+- `checkpoint`: checkpoint files with checksum, and their background saver
+"""

@@ -1,8 +1,8 @@
 """Checkpoint files: written atomically with their own checksum, verified on loading, with one to fall back to.
 
-A file is torch's zip format followed by a fixed-length seal, `resomap-sha256:<hex>\n`, over all bytes before it.
-torch.load ignores what follows the archive, so a sealed file is an ordinary checkpoint to every other tool. It also
-reads deflated archives, so a compressed file is an ordinary one too.
+A file is torch's zip format followed by a fixed-length seal, `resomap-sha256:<hex>` and a line feed, over all bytes
+before it. torch.load ignores what follows the archive, so a sealed file is an ordinary checkpoint to every other tool.
+It also reads deflated archives, so a compressed file is an ordinary one too.
 """
 
 import errno
@@ -53,7 +53,7 @@ class _Sealing:
 
 
 def save_sealed(path: Path, content: Mapping[str, Any], *, keep_previous: bool = False, compress: bool = False) -> None:
-    """Write a checkpoint; with `keep_previous` the file it replaces stays beside it as previous.pt.
+    """Write a checkpoint with its checksum; with `keep_previous` the file it replaces stays beside it as previous.pt.
 
     `compress` deflates it without loss: weights become about 7 % smaller, for ten times the time.
     Raises OSError (disk full, no permission); the old file then stands and no temporary file is left.
@@ -111,7 +111,7 @@ def _require_space(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in a nested state."""
+    """Yield every tensor in a nested state."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -154,7 +154,7 @@ def _is_deflated(path: Path) -> bool:
 
 
 def load_last(directory: Path, fits: Callable[[Mapping[str, Any]], bool], say: Callable[[str], None]) -> Any:
-    """The content of last.pt, of previous.pt where that is damaged, or None where neither can be used.
+    """Return the content of last.pt, of previous.pt where that is damaged, or None where neither can be used.
 
     `fits` tells whether a content belongs to this training and version. Every file that is passed over gets its
     sentence; a damaged one is renamed, never deleted.
@@ -186,7 +186,7 @@ def load_last(directory: Path, fits: Callable[[Mapping[str, Any]], bool], say: C
 
 
 def on_cpu(value: Any) -> Any:
-    """A copy of nested state with all tensors in main memory: what a save may write while training goes on."""
+    """Return a copy of nested state with all tensors in main memory: what a save may write while training goes on."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -197,7 +197,7 @@ def on_cpu(value: Any) -> Any:
 
 
 class BackgroundSaver:
-    """Writes last.pt beside the training, one save at a time."""
+    """Writer of last.pt in a background thread, beside the training, one save at a time."""
 
     def __init__(self, path: Path, say: Callable[[str], None], compress: bool = False) -> None:
         self._path = path
@@ -208,16 +208,17 @@ class BackgroundSaver:
 
     @property
     def is_busy(self) -> bool:
+        """True while a save is under way."""
         return self._thread is not None and self._thread.is_alive()
 
     def save(self, content: Mapping[str, Any]) -> None:
-        """Begin to write `content`, which must not change any more; waits for a save that is under way."""
+        """Start writing `content`, which must not change any more; wait first for a save that is under way."""
         self.wait()
         self._thread = threading.Thread(target=self._write, args=(content,), name="checkpoint", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Return when nothing is being written, or after the given time; True where all is written."""
+        """Wait until nothing is being written, or for the given time; return True if all is written."""
         if self._thread is not None:
             self._thread.join(seconds)
         return not self.is_busy
@@ -239,7 +240,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def structure_difference(saved: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str | None:
-    """How a checkpoint's tensors differ from those of a network, by name or shape, in one clause; None: not at all."""
+    """Return in one clause how a checkpoint's tensors differ from a network's, by name or shape; None: not at all."""
     clauses = []
     for words, names in (("it lacks", built.keys() - saved.keys()), ("it has also", saved.keys() - built.keys())):
         if names:

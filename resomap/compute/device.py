@@ -1,4 +1,4 @@
-"""Where a training computes: device, mixed precision, threads, determinism."""
+"""Device that computes: CPU or GPU, mixed precision, threads, determinism."""
 
 import ctypes
 import os
@@ -27,21 +27,22 @@ class Device:
 
     @property
     def is_cuda(self) -> bool:
+        """True if the device is a GPU."""
         return self.torch.type == "cuda"
 
     def memory(self) -> Memory:
-        """What this process can still get of it: the GPU's memory, or main memory."""
+        """Return the memory that this process can still get of the device: the GPU's, or main memory."""
         return memory_of(self.torch)
 
     def peak_memory_bytes(self) -> int:
-        """Highest memory of the training so far: allocated on the GPU, or resident in this process on a CPU."""
+        """Return the training's highest memory so far: allocated on the GPU, or resident in this process on a CPU."""
         if self.is_cuda:
             return torch.cuda.max_memory_allocated(self.torch)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def choose_device(wanted: str) -> Device:
-    """The device for `auto`, `cpu` or `cuda`.
+    """Return the device for `auto`, `cpu` or `cuda`.
 
     Raises ResomapError where a GPU was asked for or given to this job, and torch finds none: training on the CPU
     in its place would take a hundred times as long and look like a hang.
@@ -61,19 +62,19 @@ def choose_device(wanted: str) -> Device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or in main memory."""
+    """Return True if an allocation failed, on a GPU or in main memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error) for words in SHORT_OF_MEMORY)
 
 
 def memory_left(device: torch.device) -> str:
-    """Free and whole memory of the device, for a person."""
+    """Return free and whole memory of the device, as text for a person."""
     return str(memory_of(device))
 
 
 def cpu_name() -> str:
-    """The processor's model name, or its architecture where the system does not tell."""
+    """Return the processor's model name, or its architecture where the system does not tell."""
     try:
         with open("/proc/cpuinfo") as lines:
             names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -83,7 +84,7 @@ def cpu_name() -> str:
 
 
 def precision(amp: str, device: Device) -> torch.dtype | None:
-    """The dtype of mixed precision for `auto`, `bf16`, `fp16` or `off`; None means plain float32."""
+    """Return the dtype of mixed precision for `auto`, `bf16`, `fp16` or `off`; None means plain float32."""
     if amp == "auto":
         supported = (
             torch.cuda.is_bf16_supported(including_emulation=False)
@@ -105,7 +106,7 @@ def prepare_backend(device: Device, deterministic: bool, threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that it frees, for its next step, where it trains on a processor.
+    """Keep the memory that this process frees for its next step, where it trains on a CPU (glibc's mallopt).
 
     glibc gives a freed tensor's memory back to the system, and each step of a training then pays for getting it anew,
     page by page: a tenth of a step of resnet18 at 128 px, a third of one of vgg11 at 64. The memory that is kept is in

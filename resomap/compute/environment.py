@@ -1,4 +1,4 @@
-"""What must be the same on both sides of an interruption for the same bits, and what differs."""
+"""Environment of a training: what must stay the same across an interruption for the same bits, and what differs."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -9,7 +9,7 @@ from resomap.compute.device import Device
 
 
 def environment(device: Device) -> dict[str, str]:
-    """Package versions, device and instruction set of this process."""
+    """Return the package versions, device and instruction set of this process."""
     return {
         **{package: version(package) for package in ("torch", "torchvision", "timm")},
         "device": device.name,
@@ -18,7 +18,7 @@ def environment(device: Device) -> dict[str, str]:
 
 
 def deviations(before: Mapping[str, str], now: Mapping[str, str], device: Device, deterministic: bool) -> list[str]:
-    """Why a training that began under `before` cannot end with the same bits under `now`; empty where it can."""
+    """Return the reasons why a training begun under `before` cannot end with the same bits under `now`, if any."""
     found = [
         f"resumed with {name} {now[name]} after {before.get(name)}" for name in now if before.get(name) != now[name]
     ]

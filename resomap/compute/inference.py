@@ -1,4 +1,4 @@
-"""Runs a model over a split and keeps what it said of each image."""
+"""Inference: run a model over a split and return the class probabilities of each image."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ class Predictor:
     channels_last: bool
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]; the model must be in eval mode."""
+        """Return probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]; the model must be in eval mode."""
         images = in_layout(self.normalisation(to_unit_range(on_device(pixels, self.device))), self.channels_last)
         with torch.inference_mode(), autocast(self.device, self.precision):
             return logits(self.model(images)).float().softmax(dim=1)
 
 
 def autocast(device: torch.device, precision: torch.dtype | None) -> torch.autocast:
-    """Mixed precision for one forward pass; off where precision is None."""
+    """Return the context of mixed precision for one forward pass; off where precision is None."""
     return torch.autocast(device.type, dtype=precision or torch.bfloat16, enabled=precision is not None)
 
 
 def predict(
     predictor: Predictor, images: Images, batch_size: int, between: Callable[[], None] = lambda: None
 ) -> np.ndarray:
-    """Probabilities float32 [N, classes] of a whole split, in its order.
+    """Return the probabilities float32 [N, classes] of a whole split, in its order.
 
     `between` runs after each batch: the place where a training looks for signals and shows that it lives.
     """
@@ -61,5 +61,5 @@ def _in_batches(pixels: np.ndarray | OnDemand, batch_size: int) -> Iterator[Tens
 
 
 def evaluation_batch(recipe: Training, microbatch: int | None) -> int:
-    """Images a forward pass in evaluation: without gradients twice as many fit as in training."""
+    """Return the number of images a forward pass in evaluation: without gradients twice as many fit as in training."""
     return 2 * (microbatch or recipe.batch_size)

@@ -15,7 +15,7 @@ MORE_THAN_LOW = 0.1
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a GPU or of this machine."""
+    """Free and whole memory of a GPU or of this machine, in bytes."""
 
     free: int
     whole: int
@@ -25,7 +25,11 @@ class Memory:
 
 
 def memory_of(device: torch.device) -> Memory:
-    """What this process can still get: of a GPU what nobody holds and what torch keeps for reuse, else main memory."""
+    """Return the memory that this process can still get.
+
+    On a GPU it is what nobody holds and what torch keeps for reuse; else main memory, of the container where it has a
+    limit.
+    """
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
         return Memory(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device), whole)
@@ -37,12 +41,12 @@ def memory_of(device: torch.device) -> Memory:
 
 
 def resident_bytes() -> int:
-    """Main memory that this process has."""
+    """Return the resident main memory of this process, in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def wanted(error: BaseException, memory: Memory) -> str:
-    """What a failed allocation asked for, where the error tells, and what was free before it; for a person."""
+    """Return, for a person, the size of a failed allocation, where the error tells, and the memory free before it."""
     asked = re.search(r"tried to allocate ([\d.]+) *(bytes|[KMG]i?B)", str(error), re.IGNORECASE)
     if asked is None:
         return str(memory)
@@ -52,14 +56,14 @@ def wanted(error: BaseException, memory: Memory) -> str:
 
 
 class MemoryWatch:
-    """Warns once when a training's memory gets short, and again only after it was not."""
+    """Watch that warns once when a training's memory gets short, and again only after it was not."""
 
     def __init__(self, reading: Callable[[], Memory], say: Callable[[str], None]) -> None:
         self._reading, self._say = reading, say
         self._is_low = False
 
     def look(self) -> None:
-        """Take a reading; a line where it is the first low one."""
+        """Take a reading; say a line if it is the first low one."""
         memory = self._reading()
         share = memory.free / max(1, memory.whole)
         if share < LOW and not self._is_low:
@@ -73,7 +77,10 @@ class MemoryWatch:
 
 
 def _container_limit(root: Path = Path("/sys/fs/cgroup")) -> Memory | None:
-    """Of this process's container or batch job (cgroup v2), page cache counted as free; None where there is none."""
+    """Return the memory limit of this process's container or batch job (cgroup v2); None where there is none.
+
+    Page cache is counted as free.
+    """
     try:
         group = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
         place = root / group if (root / group / "memory.max").exists() else root

@@ -1,4 +1,4 @@
-"""Quality of predictions, by scikit-learn. A new metric is one more line in `measure`."""
+"""Quality metrics of predictions, by scikit-learn. A new metric is one more line in `measure`."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ CALIBRATION_BINS = 15
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
-    """Metrics of probabilities [N, classes] (rows sum to 1) against labels int [N]; undefined ones are None.
+    """Return the metrics of probabilities [N, classes] (rows sum to 1) for labels int [N]; undefined ones are None.
 
     Loss is cross-entropy in nats. Balanced accuracy is the mean recall over the classes that occur; macro figures
     are means over all classes; AUROC with more than two classes is one-vs-rest, macro.
@@ -38,7 +38,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | 
 
 
 def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Expected calibration error (Guo et al. 2017) of shares [N, classes] against labels int [N], in 0..1.
+    """Return the expected calibration error (Guo et al. 2017) of shares [N, classes] for labels int [N], in 0..1.
 
     Confidence is the share of the predicted class. The images fall into equal-width bins (0, 1/n], (1/n, 2/n], ...
     by it; in each, mean confidence and accuracy differ by a gap; the error is the mean gap over the images.
@@ -50,19 +50,19 @@ def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = CALIBR
 def confidence_gaps(
     shares: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The bin of each image by its confidence, and by how much being right (0 or 1) exceeds that; both [N]."""
+    """Return the confidence bin of each image, and its gap: being right (0 or 1) minus confidence; both [N]."""
     confidence = shares.max(axis=1)
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return bin_of, (shares.argmax(axis=1) == labels) - confidence
 
 
 def mean_gap(bin_of: np.ndarray, gaps: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """The calibration error of images with these bins and gaps [N]."""
+    """Return the calibration error of images with these bins and gaps [N]."""
     return float(np.abs(np.bincount(bin_of, weights=gaps, minlength=bins)).sum() / len(gaps))
 
 
 def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, dict[str, Any]]:
-    """For each class `precision`, `recall`, `f1` (shares; None where there is nothing to divide by) and `support`.
+    """Return for each class `precision`, `recall`, `f1` (shares; None where the divisor is 0) and `support`.
 
     Of probabilities [N, classes] against labels int [N]; `classes` names the columns. Support counts the images.
     """
@@ -81,7 +81,10 @@ def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: list[str])
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> list[list[int]]:
-    """Images by true class (rows) and predicted class (columns), of probabilities [N, classes], labels int [N]."""
+    """Return the confusion matrix of probabilities [N, classes] and labels int [N].
+
+    It counts images by true class (rows) and predicted class (columns).
+    """
     predicted = probabilities.argmax(axis=1)
     counts: list[list[int]] = metrics.confusion_matrix(labels, predicted, labels=range(probabilities.shape[1])).tolist()
     return counts

@@ -1,4 +1,4 @@
-"""From stored pixels to what a model sees: scaling to 0..1, normalisation, three channels, memory layout."""
+"""Normalisation of stored pixels for a model: scaling to 0..1, mean and deviation, three channels, memory layout."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Normalisation:
     std: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images [N, 1 or 3, H, W] in 0..1 become normalised [N, 3, H, W]; greyscale is repeated."""
+        """Normalise images [N, 1 or 3, H, W] in 0..1 to [N, 3, H, W]; greyscale is repeated."""
         if images.shape[1] == 1 and len(self.mean) == 3:
             images = images.expand(-1, 3, -1, -1)
         mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
@@ -25,15 +25,15 @@ class Normalisation:
 
 
 def on_device(pixels: Tensor, device: torch.device) -> Tensor:
-    """Stored pixels uint8 [N, H, W, C] become uint8 [N, C, H, W] on the device, channels last in memory."""
+    """Copy stored pixels uint8 [N, H, W, C] to the device, as uint8 [N, C, H, W], channels last in memory."""
     return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 
 def to_unit_range(pixels: Tensor) -> Tensor:
-    """Pixels uint8 [N, C, H, W] become float32 in 0..1, in the same memory layout."""
+    """Scale pixels uint8 [N, C, H, W] to float32 in 0..1, in the same memory layout."""
     return pixels.float().div_(255)
 
 
 def in_layout(images: Tensor, channels_last: bool) -> Tensor:
-    """The memory layout that the model was put into."""
+    """Return images in the memory layout that the model was put into."""
     return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

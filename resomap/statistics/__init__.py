@@ -1,8 +1,17 @@
-"""The statistics of the map: intervals, comparisons, Pareto front and recommendation, from predictions alone.
+"""Statistics of the map: confidence intervals, comparisons, Pareto front and recommendation, from predictions alone.
 
 Pure functions on arrays; nothing here reads a file. Every choice is to be made from validation predictions; those of
-the test split are for `intervals` only. What all figures leave out: another draw of the training images, and that
-each training's epoch was chosen on the same validation images, which favours all cells about alike.
+the test split are for `intervals` only. What all figures leave out: another draw of the training images, and that each
+training's epoch was chosen on the same validation images, which favours all cells about alike.
+
+- `samples`: the input, predictions of trainings on shared images
+- `quality`: a metric's value and its influence function
+- `scatter`: training variance, pooled over the cells
+- `estimates`: values, covariances and confidence intervals
+- `differences`, `comparisons`, `resolutions`: paired comparisons with simultaneous critical values
+- `best`: multiple comparisons with the best
+- `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences
+- `simulation`, `promises`: maps with a known truth, and what the above keeps of its promises on them
 """
 
 from resomap.statistics.best import Deficit, Deficits

@@ -1,4 +1,4 @@
-"""`python -m resomap.statistics [MAPS]`: the long form of the simulations in tests/test_statistics_promises.py."""
+"""Long form of the simulations in tests/test_statistics_promises.py: `python -m resomap.statistics [MAPS]`."""
 
 import sys
 from itertools import product

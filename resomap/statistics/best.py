@@ -1,4 +1,4 @@
-"""By how much each cell may be worse than the best: multiple comparisons with the best (Hsu 1981, 1996).
+"""Multiple comparisons with the best (Hsu 1981, 1996): by how much each cell may be worse than the best.
 
 The best of many estimates is the luckiest of them, so its estimate is too high. These bounds do not rest on it: for
 whichever cell is truly the best (no one needs to know which), all cells' distances to it are bounded at once.
@@ -15,7 +15,7 @@ from resomap.statistics.samples import Position
 
 @dataclass(frozen=True)
 class Deficit:
-    """How much worse than the best of the cells (0..1): estimate, simultaneous 95 % upper bound, whether it may be it.
+    """Deficit of a cell to the best (0..1): estimate, simultaneous 95 % upper bound, and whether it may be the best.
 
     All upper bounds of a map and all its `may_be_best` are right together in 95 % of maps.
     """
@@ -26,7 +26,7 @@ class Deficit:
 
 
 class Deficits:
-    """The deficits of all cells, and what they would be with more images or seeds and the same estimates."""
+    """The deficits of all cells, and their bounds with more images or seeds and the same estimates."""
 
     def __init__(self, estimates: Estimates, draws: int = DRAWS) -> None:
         self.estimates = estimates
@@ -38,7 +38,7 @@ class Deficits:
         self._critical = np.array([self._critical_value(cell) for cell in range(len(values))])
 
     def table(self) -> dict[Position, Deficit]:
-        """The deficit of each cell; that of an only cell is 0."""
+        """Return the deficit of each cell; that of an only cell is 0."""
         upper = self.upper_bounds(self._errors)
         beaten = (self._gaps > self._critical[:, None] * self._errors) & ~np.eye(len(upper), dtype=bool)
         return {
@@ -47,17 +47,20 @@ class Deficits:
         }
 
     def upper_bounds(self, errors: np.ndarray) -> np.ndarray:
-        """Upper bounds [K] of the deficits with these standard errors [K, K] of the differences."""
+        """Return upper bounds [K] of the deficits with these standard errors [K, K] of the differences."""
         bounds = self._gaps + self._critical[None, :] * errors
         np.fill_diagonal(bounds, 0.0)
         return np.clip(bounds.max(axis=1), 0.0, 1.0)
 
     def errors(self, images: float, seeds: float) -> np.ndarray:
-        """Standard errors [K, K] of the differences with so many times the images and the seeds (about)."""
+        """Return standard errors [K, K] of the differences with so many times the images and the seeds (about)."""
         return self._differences.scaled(images, seeds)
 
     def _critical_value(self, index: int) -> float:
-        """One-sided, of all others against this cell (Dunnett): the event that holds if this cell is the best."""
+        """Return the critical value, one-sided, of all others against this cell (Dunnett).
+
+        It is for the event that holds if this cell is the best.
+        """
         others = np.array([other for other in range(len(self.estimates.cells)) if other != index], dtype=int)
         if len(others) == 0:
             return 0.0

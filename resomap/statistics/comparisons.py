@@ -1,4 +1,4 @@
-"""Differences of pairs of cells on the same images, simultaneous over all pairs that are compared."""
+"""Paired comparisons of cells on the same images, simultaneous over all pairs that are compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from resomap.statistics.samples import Position, Sample
 
 @dataclass(frozen=True)
 class Comparison:
-    """`first` minus `second`: difference of the means (0..1), simultaneous 95 % interval, adjusted p value.
+    """Comparison `first` minus `second`: difference of the means (0..1), simultaneous 95 % interval, adjusted p value.
 
     Without training noise it speaks of these trained models only: then `is_claim` is False whatever p, because a
     difference of two trained models is no difference of their resolutions.
@@ -29,12 +29,12 @@ class Comparison:
 
     @property
     def is_distinguishable(self) -> bool:
-        """Whether chance (of images, and of trainings where included) does not explain the difference."""
+        """True if chance (of images, and of trainings where included) does not explain the difference."""
         return self.p < 1 - CONFIDENCE
 
     @property
     def is_claim(self) -> bool:
-        """Whether one may say that the better one is better to train."""
+        """True if one may say that the better one is better to train."""
         return self.is_distinguishable and self.includes_training_noise
 
 
@@ -48,7 +48,7 @@ class McNemar:
 
 
 def compare(estimates: Estimates, pairs: Sequence[tuple[Position, Position]], draws: int = DRAWS) -> list[Comparison]:
-    """All `pairs` together: the chance that any of the intervals misses is 5 %, or any p < 0.05 where nothing differs.
+    """Compare all `pairs` together: the chance that any interval misses, or any p < 0.05 where nothing differs, is 5 %.
 
     Single-step maximum of the studentised differences (Westfall & Young 1993): intervals and p values agree.
     """
@@ -79,7 +79,7 @@ def compare(estimates: Estimates, pairs: Sequence[tuple[Position, Position]], dr
 
 
 def mcnemar(first: Sample, second: Sample) -> McNemar:
-    """The exact test of two trained models' accuracy on the same images (McNemar 1947), by the binomial distribution.
+    """Test two trained models' accuracy on the same images exactly (McNemar 1947), by the binomial distribution.
 
     Not adjusted for other comparisons, and silent about training noise.
     """

@@ -1,4 +1,4 @@
-"""How far the differences of cells can stray by chance alone: simultaneous critical values by simulation.
+"""Simultaneous critical values of differences of cells, by simulation: how far they can stray by chance alone.
 
 A parametric bootstrap of the studentised differences, after Hothorn, Bretz & Westfall 2008 ("Simultaneous inference
 in general parametric models"): normal values with the covariance that was estimated, over standard errors that vary
@@ -35,14 +35,17 @@ class Differences:
         self._factors = random.chisquare(freedom, (draws, 1)) / freedom if freedom else np.ones((draws, 1))
 
     def studentised(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Draws [draws, pairs] of the error of first - second over its estimated standard error; indices [pairs]."""
+        """Return draws [draws, pairs] of the error of first - second over its estimated standard error.
+
+        `first` and `second` are indices [pairs].
+        """
         error = (self._errors_drawn[:, first] - self._errors_drawn[:, second]) / self._spread[first, second]
         firm = self._apart[first, second] + self._pseudo
         between = self._between[first] + self._between[second]
         return error / np.sqrt((firm + between * self._factors) / (firm + between))
 
     def scaled(self, images: float, seeds: float) -> np.ndarray:
-        """Standard errors [K, K] about as they would be with so many times the images and the seeds."""
+        """Return standard errors [K, K] about as they would be with so many times the images and the seeds."""
         by_seed = self._own / images + np.maximum(0, self._between - self._own)
         return np.sqrt(self._apart / images + _sums(by_seed) / seeds + self._pseudo / images**2)
 

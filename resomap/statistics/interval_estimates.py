@@ -1,4 +1,4 @@
-"""The quality of each cell with what is uncertain about it: images, and trainings where there are several seeds.
+"""Estimates of each cell's quality with their uncertainty: of images, and of trainings where there are several seeds.
 
 The model is that of multi-reader studies (Obuchowski & Rockette 1995; Hillis 2007, Statistics in Medicine 26:596),
 trainings in the place of readers: the value of a cell's seed is the cell's quality + an effect of the training + an
@@ -29,7 +29,7 @@ DRAWS = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Cells [K] with a defined metric, in the caller's order; variances are of the means over the seeds.
+    """Estimates of the cells [K] with a defined metric, in the caller's order; variances are of means over the seeds.
 
     values [K]; seeds int [K]; image_covariance [K, K] of the means under a change of images; `common` [K]: the
     covariance of two seeds of the cell; `between` [K]: variance between seeds / seeds. With one seed a cell everywhere
@@ -53,15 +53,18 @@ class Estimates:
 
     @property
     def includes_training_noise(self) -> bool:
-        """False: the figures speak of these trained models only, not of training at their resolution again."""
+        """True if training noise is in the variances.
+
+        False: the figures speak of these trained models only, not of training at their resolution again.
+        """
         return self.scatter is not None
 
     def index(self, cell: Position) -> int:
-        """Place of a cell in the arrays."""
+        """Return the place of a cell in the arrays."""
         return self.cells.index(cell)
 
     def only(self, cells: list[Position]) -> "Estimates":
-        """The same estimates of fewer cells; the training variance stays what all of them said together."""
+        """Return the same estimates of fewer cells; the training variance stays what all of them said together."""
         keep = np.array([self.index(cell) for cell in cells], dtype=int)
         scatter = self.scatter
         if scatter is not None:
@@ -90,7 +93,7 @@ class Estimates:
 
 @dataclass(frozen=True)
 class Interval:
-    """A cell's quality (mean over seeds, 0..1), its 95 % interval, and the spread of its seeds (None with one)."""
+    """95 % confidence interval of a cell's quality (mean over seeds, 0..1), with its seeds' spread (None with one)."""
 
     value: float
     low: float
@@ -101,7 +104,7 @@ class Interval:
 
 
 def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
-    """Values, variances and covariances of all cells.
+    """Estimate values, variances and covariances of all cells.
 
     A cell with a training whose metric is undefined is left out and named in `undefined`.
     Raises ResomapError where predictions are not of the same images, or where no cell is left.
@@ -173,7 +176,7 @@ def _combine(
 
 
 def _scale(values: np.ndarray, effective: float) -> np.ndarray:
-    """How training variance differs between cells [cells], on average 1: as value (1 - value), like any share's.
+    """Return the relative training variance of each cell [cells], on average 1: as value (1 - value), like any share's.
 
     Near 1 no training can be far off, while near chance they differ widely: on one scale for all, a few cells that do
     not learn would make those that do look uncertain. One image's worth is the least.
@@ -183,7 +186,7 @@ def _scale(values: np.ndarray, effective: float) -> np.ndarray:
 
 
 def intervals(estimates: Estimates) -> dict[Position, Interval]:
-    """The 95 % interval of each cell, for each alone (not simultaneous).
+    """Return the 95 % confidence interval of each cell, for each alone (not simultaneous).
 
     Wilson's score interval (1927) with as many images as would give the variance found (Korn & Graubard 1998; Dean &
     Pagano 2015), which for accuracy and one seed is Wilson's own; near 1 it covers where the bootstrap's percentiles
@@ -213,7 +216,7 @@ def intervals(estimates: Estimates) -> dict[Position, Interval]:
 
 
 def _quantile(estimates: Estimates, index: int, normal: float) -> float:
-    """The normal quantile, or one for a variance of which the part between seeds is known by a few seeds only."""
+    """Return the normal quantile, or Student's where few seeds estimate the part of the variance between seeds."""
     if estimates.scatter is None:
         return normal
     common, between, freedom = estimates.common[index], estimates.between[index], estimates.scatter.freedom

@@ -1,4 +1,4 @@
-"""The Pareto front of quality against a cost: cells that no other cell beats in both."""
+"""Pareto front of quality against a cost: cells that no other cell beats in both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ CostName: TypeAlias = Literal["latency_ms", "memory_mb", "flops", "params"]
 
 @dataclass(frozen=True)
 class CellCost:
-    """What a cell costs on one device: latency in ms, memory in MB, FLOPs in 10⁹, parameters in 10⁶; None: unknown.
+    """Cost of a cell on one device: latency in ms, memory in MB, FLOPs in 10⁹, parameters in 10⁶; None: unknown.
 
     `device` is the measured device's name. FLOPs and parameters do not depend on it; they travel with it all the same.
     """
@@ -21,12 +21,12 @@ class CellCost:
     values: Mapping[CostName, float | None] = field(default_factory=dict)
 
     def get(self, name: CostName) -> float | None:
-        """The cost of that name, None where it is unknown."""
+        """Return the cost of that name, None where it is unknown."""
         return self.values.get(name)
 
 
 def require_one_device(costs: Mapping[Position, CellCost]) -> None:
-    """Raises ResomapError where costs were measured on different devices: they must never be compared."""
+    """Raise ResomapError where costs were measured on different devices: they must never be compared."""
     devices = dict.fromkeys(cost.device for cost in costs.values())
     if len(devices) > 1:
         raise ResomapError(
@@ -35,7 +35,7 @@ def require_one_device(costs: Mapping[Position, CellCost]) -> None:
 
 
 def require_cost_name(name: str) -> None:
-    """Raises ResomapError for a cost that does not exist."""
+    """Raise ResomapError for a cost that does not exist."""
     if name not in get_args(CostName):
         raise ResomapError(f"'{name}' is no cost of a cell; choose one of {', '.join(get_args(CostName))}")
 
@@ -43,10 +43,10 @@ def require_cost_name(name: str) -> None:
 def pareto_front(
     values: Mapping[Position, float | None], costs: Mapping[Position, CellCost], name: CostName
 ) -> list[Position]:
-    """Cells with no other one at least as good (higher is better) and at most as dear, and better or cheaper.
+    """Return the cells with no other one at least as good and at most as dear, and better or cheaper.
 
-    From cheap to dear. A cell whose quality or cost is undefined is not on the front and keeps none from it.
-    Raises ResomapError for costs of different devices, or a cost that does not exist.
+    Higher quality is better. Sorted from cheap to dear. A cell whose quality or cost is undefined is not on the front
+    and keeps none from it. Raises ResomapError for costs of different devices, or a cost that does not exist.
     """
     require_cost_name(name)
     require_one_device({cell: cost for cell, cost in costs.items() if cell in values})

@@ -1,4 +1,4 @@
-"""What the statistics promise, measured on simulated maps. Each function returns a share of maps or cells."""
+"""Measurement, on simulated maps, of what the statistics promise. Each function returns a share of maps or cells."""
 
 import numpy as np
 
@@ -14,7 +14,10 @@ DRAWS = 2000
 
 
 def interval_coverage(world: World, metric: Metric, maps: int, seed: int = 0) -> float:
-    """Share of cells whose 95 % interval holds the truth: of the trained model with one seed, else of the cell."""
+    """Return the share of cells whose 95 % interval holds the truth.
+
+    The truth is the trained model's with one seed, else the cell's.
+    """
     random = np.random.default_rng(seed)
     truth = {cell: world.truth(metric, cell) for cell in world.accuracies}
     held = []
@@ -27,7 +30,7 @@ def interval_coverage(world: World, metric: Metric, maps: int, seed: int = 0) ->
 
 
 def maps_with_claims(world: World, metric: Metric, maps: int, seed: int = 0) -> tuple[float, float]:
-    """Shares of maps with a pair of resolutions of one model told apart, and with a claim that one is better."""
+    """Return the shares of maps with two resolutions of one model told apart, and with a claim that one is better."""
     random = np.random.default_rng(seed)
     apart = claimed = 0
     for _ in range(maps):
@@ -38,8 +41,10 @@ def maps_with_claims(world: World, metric: Metric, maps: int, seed: int = 0) -> 
 
 
 def thresholds_found(world: World, metric: Metric, threshold: int, maps: int, seed: int = 0) -> float:
-    """Share of models whose lowest resolution as good as the best is `threshold` (pixels), claimed to be better than
-    all below it."""
+    """Return the share of models whose threshold is found.
+
+    Found: the lowest resolution as good as the best is `threshold` (pixels), claimed to be better than all below it.
+    """
     random = np.random.default_rng(seed)
     found = []
     for _ in range(maps):
@@ -51,7 +56,7 @@ def thresholds_found(world: World, metric: Metric, threshold: int, maps: int, se
 
 
 def bounds_held(world: World, metric: Metric, maps: int, seed: int = 0) -> float:
-    """Share of maps in which the upper bounds of all deficits hold, and the true best is among those that may be it."""
+    """Return the share of maps in which all bounds on deficits hold and the true best is among those that may be it."""
     random = np.random.default_rng(seed)
     held = 0
     for _ in range(maps):
@@ -71,7 +76,7 @@ def bounds_held(world: World, metric: Metric, maps: int, seed: int = 0) -> float
 
 
 def recommendations(world: World, metric: Metric, margin: float, maps: int, seed: int = 0) -> tuple[float, float]:
-    """Shares of maps with a recommendation, and with one whose true deficit is above the margin.
+    """Return the shares of maps with a recommendation, and with one whose true deficit is above the margin.
 
     Cost grows with the resolution. The truth is that of the cells, or with one seed that of the trained models.
     """

@@ -1,4 +1,4 @@
-"""A metric's value and what each image contributes to it.
+"""Value of a metric and its influence function: what each image contributes to it.
 
 The contributions are the empirical influence values of the infinitesimal jackknife (Jaeckel 1972; Efron 1982, "The
 Jackknife, the Bootstrap and Other Resampling Plans", ch. 6): with U [N], sum(U) = 0, one image's weight in a resample
@@ -41,7 +41,7 @@ class Quality:
 
 
 def quality(metric: Metric, sample: Sample) -> Quality | None:
-    """The metric as `resomap.compute.metrics.measure` defines it, or None where it is undefined.
+    """Return the metric as `resomap.compute.metrics.measure` defines it, or None where it is undefined.
 
     Undefined: probabilities that are not finite, no images, AUROC where a class has no images.
     Raises ResomapError for a metric of another name.
@@ -70,7 +70,10 @@ def _balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> Quality
 
 
 def _macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> Quality:
-    """F1 of a class is 2 TP / (images of the class + images predicted as the class), 0 where there are neither."""
+    """Return macro F1, the mean of F1 over the classes.
+
+    F1 of a class is 2 TP / (images of the class + images predicted as the class), 0 where there are neither.
+    """
     classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     images = np.bincount(labels, minlength=classes)
@@ -101,7 +104,10 @@ def _auroc(labels: np.ndarray, probabilities: np.ndarray) -> Quality | None:
 
 
 def _area(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
-    """Area under the ROC curve and its influence values [N], from midranks (Sun & Xu 2014, IEEE SPL 21(11))."""
+    """Return the area under the ROC curve and its influence values [N], from midranks.
+
+    Sun & Xu 2014, IEEE SPL 21(11).
+    """
     count = len(scores)
     positives = int(positive.sum())
     negatives = count - positives
@@ -115,7 +121,10 @@ def _area(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _unbiased(images: np.ndarray) -> np.ndarray:
-    """Makes the variance within a class that of n - 1, as DeLong's is; a class of one image has none to correct."""
+    """Return the factor that makes the variance within a class that of n - 1, as DeLong's is.
+
+    A class of one image has none to correct.
+    """
     return np.sqrt(images / np.maximum(images - 1, 1))
 
 

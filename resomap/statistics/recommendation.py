@@ -1,4 +1,4 @@
-"""Which cell to use: the cheapest one that is shown to be within the margin of the best.
+"""Recommendation of a cell: the cheapest one that is shown to be within the margin of the best.
 
 Decided on the validation split; the test split only reports.
 """
@@ -21,7 +21,7 @@ MOST = 100.0  # times the images or seeds: what needs more will not be settled b
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The decision and what it rests on. Qualities are shares (0..1) on the validation split.
+    """A recommendation and what it rests on. Qualities are shares (0..1) on the validation split.
 
     chosen: None where undecided. best: the highest estimate among `candidates` (its lead is no proof). candidates:
     all cells within the budget, from cheap to dear. excluded: the others, and why. deficits: to the best of the
@@ -130,7 +130,7 @@ def _over_budget(cost: CellCost | None, budget: Mapping[str, float]) -> str | No
 
 
 def _cheapness(cells: list[Position], costs: Mapping[Position, CellCost]) -> CostName | None:
-    """The first cost known for all cells, else the first known for most of them, else None."""
+    """Return the first cost known for all cells, else the first known for most of them, else None."""
     known = {name: sum(cell in costs and costs[cell].get(name) is not None for cell in cells) for name in PREFERRED}
     most = max(known.values())
     return next(name for name in PREFERRED if known[name] == most) if most else None
@@ -147,7 +147,7 @@ class _Needed(TypedDict, total=False):
 
 
 def _needed(comparison: Deficits, margin: float) -> _Needed:
-    """About how many more images, and how many more seeds a cell, until a first candidate is within the margin.
+    """Return about how many more images, and more seeds a cell, until a first candidate is within the margin.
 
     Standard errors shrink with 1 / sqrt(images) but for training noise, which only seeds shrink. The estimates
     themselves will move, nobody knows where to: the present ones stand in.
@@ -174,7 +174,7 @@ def _needed(comparison: Deficits, margin: float) -> _Needed:
 
 
 def _least(comparison: Deficits, margin: float, of_times: Callable[[float], tuple[float, float]]) -> float | None:
-    """The least times (images, seeds) that bring a cell's upper bound within the margin, by bisection."""
+    """Return the least times (images, seeds) that bring a cell's upper bound within the margin, by bisection."""
 
     def settles(times: float) -> bool:
         errors = comparison.errors(*of_times(times))
@@ -190,6 +190,6 @@ def _least(comparison: Deficits, margin: float, of_times: Callable[[float], tupl
 
 
 def _two_digits(count: float) -> int:
-    """Rounded up to two digits: more would pretend to know more."""
+    """Round up to two digits: more would pretend to know more."""
     unit = 10 ** max(0, math.floor(math.log10(max(count, 1))) - 1)
     return math.ceil(count / unit) * unit

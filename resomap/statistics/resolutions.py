@@ -1,4 +1,4 @@
-"""Per model: the best resolution, and those that cannot be told from it."""
+"""Resolutions compared per model: the best one, and those that cannot be told from it."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,7 +10,7 @@ from resomap.statistics.samples import Position
 
 @dataclass(frozen=True)
 class Resolutions:
-    """One model over its resolutions (pixels). `best` has the highest estimate; `alike`, ascending, holds it too.
+    """Comparison of one model's resolutions (pixels). `best` has the highest estimate; `alike`, ascending, has it too.
 
     `claims`: pairs (better, worse) of resolutions that may be said to differ for this model. Empty with one
     seed a cell, where `alike` speaks of the trained models at hand and training noise is not in it.
@@ -25,7 +25,7 @@ class Resolutions:
 
 
 def compare_resolutions(estimates: Estimates, draws: int = DRAWS) -> dict[str, Resolutions]:
-    """All pairs of resolutions within each model, simultaneous over all models of the map.
+    """Compare all pairs of resolutions within each model, simultaneous over all models of the map.
 
     So the chance that a map without any effect makes one claim or more is 5 %.
     """

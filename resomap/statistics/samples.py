@@ -1,4 +1,4 @@
-"""What the statistics take: predictions of trainings on shared images, and the cells that they belong to."""
+"""Input of the statistics: predictions of trainings on shared images, and the cells that they belong to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ Trainings: TypeAlias = Sequence[Sample]
 
 
 def position_name(position: Position) -> str:
-    """`resnet18 at 64 px`: how sentences name a cell."""
+    """Return the name of a cell in sentences: `resnet18 at 64 px`."""
     return f"{position[0]} at {position[1]} px"
 
 
 def require_shared_images(cells: Mapping[Position, Trainings]) -> np.ndarray:
-    """The labels int [N] that all trainings share.
+    """Return the labels int [N] that all trainings share.
 
     Raises ResomapError where there is no training or no image, where a cell has none, or where the predictions
     of two trainings are not of the same images: paired statistics of different images would be wrong silently.

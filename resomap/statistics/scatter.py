@@ -33,11 +33,11 @@ class Scatter:
 
 
 def pool(observed: np.ndarray, freedom: np.ndarray, own: np.ndarray, scale: np.ndarray) -> Scatter | None:
-    """Variances between seeds as all cells say, or None where no cell has two seeds.
+    """Pool the variances between seeds over all cells; None where no cell has two seeds.
 
-    observed [cells]: sample variances between the seeds' values; freedom [cells]: seeds - 1 (0: observed is not
-    read); own [cells] > 0: the part of the variance that comes from images judged differently by each seed; scale
-    [cells] > 0: how the common training variance is shared out, on average 1.
+    observed [cells]: sample variances between the seeds' values; freedom [cells]: seeds - 1 (0: observed is not read);
+    own [cells] > 0: the part of the variance that comes from images judged differently by each seed; scale [cells] > 0:
+    how the common training variance is shared out, on average 1.
     """
     total = float(freedom.sum())
     if total == 0:
@@ -53,7 +53,7 @@ def pool(observed: np.ndarray, freedom: np.ndarray, own: np.ndarray, scale: np.n
 
 
 def _steady(observed: np.ndarray, freedom: np.ndarray, own: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Which cells [cells] speak of the common variance: all but those that stand out, at most half of them.
+    """Return a mask [cells] of those that speak of the common variance: all but outliers, which are at most half.
 
     One after the other, the largest first: its variance over that of the rest against the F distribution, corrected
     for the number of cells (after Cochran 1941).
@@ -74,7 +74,7 @@ def _steady(observed: np.ndarray, freedom: np.ndarray, own: np.ndarray, scale: n
 
 
 def _common_variance(observed: np.ndarray, freedom: np.ndarray, own: np.ndarray, scale: np.ndarray) -> float:
-    """The variance t >= 0 at which observed / (t scale + own) is 1 on average (Paule & Mandel 1982)."""
+    """Return the variance t >= 0 at which observed / (t scale + own) is 1 on average (Paule & Mandel 1982)."""
 
     def surplus(training: float) -> float:
         return float(freedom @ (observed / (training * scale + own) - 1))

@@ -1,9 +1,11 @@
-"""Maps with a known truth, to measure what the statistics promise. `python -m resomap.statistics` prints the figures.
+"""Simulated maps with a known truth, to measure what the statistics promise.
 
-A training of a cell has a true accuracy that is beta distributed around the cell's, with the standard
-deviation `training`; each image has a difficulty that all trainings share, one that a cell's trainings share and one of
-each training. A training is right on an image where its strength exceeds the sum: for both classes alike, so that
-accuracy and balanced accuracy have the same known truth, and macro F1 and AUROC follow from it in closed form.
+`python -m resomap.statistics` prints the figures.
+
+A training of a cell has a true accuracy that is beta distributed around the cell's, with the standard deviation
+`training`; each image has a difficulty that all trainings share, one that a cell's trainings share and one of each
+training. A training is right on an image where its strength exceeds the sum: for both classes alike, so that accuracy
+and balanced accuracy have the same known truth, and macro F1 and AUROC follow from it in closed form.
 """
 
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ SHARED, OF_CELL = 0.6, 0.15  # parts of the variance of the difficulty
 
 @dataclass(frozen=True)
 class World:
-    """What is true: accuracy (0..1) of each cell, and how a map of it is drawn."""
+    """Truth of a simulated map: accuracy (0..1) of each cell, and how a map of it is drawn."""
 
     accuracies: Mapping[Position, float]
     images: int = 400
@@ -30,11 +32,11 @@ class World:
     unsteady: frozenset[Position] = frozenset()  # cells whose trainings scatter four times as much
 
     def truth(self, metric: Metric, cell: Position) -> float:
-        """Expected quality of a training of the cell, on images without end."""
+        """Return the expected quality of a training of the cell, on images without end."""
         return float(np.mean(self._of_accuracy(metric, self._trained(cell, (np.arange(2000) + 0.5) / 2000))))
 
     def draw(self, random: np.random.Generator) -> tuple[dict[Position, list[Sample]], dict[Position, list[float]]]:
-        """A map's predictions, and the true accuracy of each of its trainings."""
+        """Draw a map's predictions; return them and the true accuracy of each of its trainings."""
         labels = (random.random(self.images) < self.positives).astype(int)
         shared = np.sqrt(SHARED) * random.standard_normal(self.images)
         samples: dict[Position, list[Sample]] = {}
@@ -51,7 +53,7 @@ class World:
         return samples, truths
 
     def of_training(self, metric: Metric, accuracy: float) -> float:
-        """Quality of a training of that true accuracy, on images without end."""
+        """Return the quality of a training of that true accuracy, on images without end."""
         return float(self._of_accuracy(metric, np.array([accuracy]))[0])
 
     def _trained(self, cell: Position, uniforms: np.ndarray) -> np.ndarray:
@@ -73,7 +75,7 @@ class World:
 
 
 def grid(qualities: Mapping[int, float], models: int) -> dict[Position, float]:
-    """Accuracies of a map in which all models have the same quality at each resolution (pixels)."""
+    """Return accuracies of a map in which all models have the same quality at each resolution (pixels)."""
     return {
         (f"model{number}", resolution): value for number in range(models) for resolution, value in qualities.items()
     }

@@ -1,4 +1,4 @@
-"""A recommendation as two plain sentences for a person."""
+"""Wording of a recommendation: two plain sentences for a person."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ COST_UNITS: dict[CostName, str] = {"latency_ms": "ms", "memory_mb": "MB", "flops
 
 
 def sentences(result: Recommendation) -> str:
-    """What to do, and how far it can be trusted. Differences in points (hundredths)."""
+    """Return what to do, and how far it can be trusted, in words. Differences in points (hundredths)."""
     if not result.candidates:
         return _without_candidates(result)
     if result.chosen is not None:
@@ -30,7 +30,7 @@ def sentences(result: Recommendation) -> str:
 
 
 def name_cells(cells: Sequence[Position], at_most: int = 4) -> str:
-    """`a at 64 px, b at 32 px and 3 others`."""
+    """Return names of cells in words: `a at 64 px, b at 32 px and 3 others`."""
     names = [position_name(cell) for cell in cells]
     if len(names) > at_most:
         names = [*names[: at_most - 1], f"{len(names) - at_most + 1} others"]

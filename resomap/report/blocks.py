@@ -1,4 +1,4 @@
-"""What chapters are put together from, beside figures. `kind` tells the template how to set a block."""
+"""Blocks that chapters are put together from, beside figures. `kind` tells the template how to set a block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Code:
-    """Text to be read as it is, folded under its title."""
+    """Preformatted text, folded under its title."""
 
     title: str
     text: str

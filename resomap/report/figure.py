@@ -1,4 +1,4 @@
-"""A figure of the report: its panels, legend and caption, on the page and as a file."""
+"""Figure of the report: its panels, legend and caption, on the page and as a file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """`name` is the stem of its files. Without panels, `reason` says in a sentence why there is nothing to draw."""
+    """A figure; `name` is the stem of its files. Without panels, `reason` says why there is nothing to draw."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ class Figure:
         return 2 if count == 4 else 4 if count % 4 == 0 else 3
 
     def specifications(self) -> list[dict[str, Any]]:
-        """The panels as Vega-Lite for the page: as wide as their place. Legends stand beside them, in HTML."""
+        """Return the panels as Vega-Lite for the page: as wide as their place. Legends stand beside them, in HTML."""
         config = {**CONFIG, "legend": {"disable": True}} if self.legend else CONFIG
         found = []
         for panel in self.panels:
@@ -69,7 +69,7 @@ class Figure:
         return found
 
     def save(self, directory: Path) -> list[Path]:
-        """Write `<name>.svg` and `<name>.png`; the paths. Raises OSError."""
+        """Write `<name>.svg` and `<name>.png`; return their paths. Raises OSError."""
         if self.panels:
             svg = vl_convert.vegalite_to_svg(json.dumps(self._whole()))
         else:
@@ -89,7 +89,7 @@ class Figure:
 
 
 def rows(values: Sequence[Row]) -> alt.Data:
-    """Rows for a chart, written into it."""
+    """Return rows as the data of a chart, written into it."""
     return alt.Data(values=[dict(row) for row in values])
 
 

@@ -1,4 +1,4 @@
-"""What the chapters are made of: the map, the evidence behind it, and how both are said in words."""
+"""Material of the chapters: the map, the evidence behind it, and how both are said in words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,32 +26,32 @@ class Material:
 
     @property
     def metric(self) -> str:
-        """The report's metric, in words."""
+        """Name of the report's metric, in words."""
         return METRICS.get(self.map.metric, self.map.metric.replace("_", " "))
 
     @cached_property
     def squares(self) -> Mapping[Position, Square]:
-        """The squares that have a finished training."""
+        """Squares of the map that have a finished training, by (model, resolution)."""
         return {(one.model, one.resolution): one for one in self.map.squares}
 
     @cached_property
     def models(self) -> list[str]:
-        """The models with a finished training, in the grid's order."""
+        """Models with a finished training, in the grid's order."""
         return list(dict.fromkeys(model for model, _ in self.squares))
 
     @property
     def chosen(self) -> Position | None:
-        """The recommended square."""
+        """Position of the recommended square, or None."""
         advice = self.map.recommendation
         return (advice.chosen.model, advice.chosen.resolution) if advice and advice.chosen else None
 
     def judged(self, square: Square, split: str = "validation") -> Estimate | None:
-        """The report's metric on `validation` or `test`."""
+        """Return the square's estimate of the report's metric on `validation` or `test`."""
         qualities: Mapping[str, Estimate | None] = getattr(square, split)
         return qualities.get(self.map.metric)
 
     def why_missing(self, position: Position) -> str:
-        """Why a square of the grid has no training, or an empty text."""
+        """Return why a square of the grid has no training, or an empty text."""
         reasons = [
             gap.reason for gap in self.map.missing if gap.what == "training" and (gap.model, gap.resolution) == position
         ]
@@ -59,30 +59,30 @@ class Material:
 
 
 def name(place: Place) -> str:
-    """`resnet18 @ 64 px`."""
+    """Return the name of a square: `resnet18 @ 64 px`."""
     return f"{place.model} @ {place.resolution} px"
 
 
 def quality(value: float | None) -> str:
-    """Three digits, or a dash where it is undefined."""
+    """Return a quality with three digits, or a dash where it is undefined."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def interval(one: Any) -> str:
-    """`0.758 [0.710, 0.801]`, of anything with value, low and high."""
+    """Return `0.758 [0.710, 0.801]` for anything with value, low and high."""
     if one is None:
         return "–"
     return quality(one.value) if one.low is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def points(share: float) -> str:
-    """`1 point`, `2.5 points`: hundredths of a share, in words."""
+    """Return a share in words, as hundredths: `1 point`, `2.5 points`."""
     text = f"{share * 100:g}"
     return f"{text} point{'' if text == '1' else 's'}"
 
 
 def padded(values: list[float]) -> tuple[float, float]:
-    """Limits of an axis of shares around values, with some air."""
+    """Return the limits of an axis of shares around values, with some air."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     air = max(0.01, 0.06 * (high - low))
     return max(0.0, low - air), min(1.0, high + air)

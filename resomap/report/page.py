@@ -1,4 +1,4 @@
-"""The page: chapters in their order, set by the templates into one file that needs nothing else."""
+"""The HTML page: chapters in their order, set by the templates into one file that needs nothing else."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what the page takes from Vega's bu
 
 
 def draw(material: Material) -> dict[str, Figure]:
-    """All figures, by name."""
+    """Draw all figures; return them by name."""
     made = (
         quality.heatmap(material),
         quality.curves(material),
@@ -40,7 +40,7 @@ def draw(material: Material) -> dict[str, Figure]:
 
 
 def compose(material: Material, figures: dict[str, Figure]) -> str:
-    """The HTML of the whole report."""
+    """Return the HTML of the whole report."""
     chapters = _chapters(material, figures)
     specifications = [
         specification
@@ -71,7 +71,7 @@ def compose(material: Material, figures: dict[str, Figure]) -> str:
 
 
 def _words(text: str) -> Markup:
-    """Text with `commands` in it set as code; all of it escaped."""
+    """Return text with `commands` in it set as code; all of it escaped."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 

@@ -36,13 +36,13 @@ CONFIG: dict[str, Any] = {
 
 
 def in_order(values: Sequence[Any]) -> dict[Any, str]:
-    """A colour for each of some values that have an order, such as resolutions: from dark to bright."""
+    """Return a colour for each of some values that have an order, such as resolutions: from dark to bright."""
     last = max(1, len(values) - 1)
     return {value: to_hex(colormaps[SCHEME](_BRIGHTEST * index / last)) for index, value in enumerate(values)}
 
 
 def apart(values: Sequence[Any]) -> dict[Any, tuple[str, str]]:
-    """A (colour, shape) for each of some values without an order; shapes change where the colours are used up."""
+    """Return a (colour, shape) for each of some values without an order; the shape changes when colours are used up."""
     shapes = list(GLYPHS)
     return {
         value: (OKABE_ITO[index % len(OKABE_ITO)], shapes[index // len(OKABE_ITO) % len(shapes)])
@@ -51,5 +51,5 @@ def apart(values: Sequence[Any]) -> dict[Any, tuple[str, str]]:
 
 
 def ink_on(share: float) -> str:
-    """The colour of text on viridis at a share (0..1) of its range."""
+    """Return the colour of text on viridis at a share (0..1) of its range."""
     return "#111" if share > 0.55 else "#fff"

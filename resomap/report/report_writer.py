@@ -1,4 +1,4 @@
-"""The step `report`: results/report.html, and its figures as SVG and PNG in results/figures/."""
+"""Writer of the report: results/report.html, and its figures as SVG and PNG in results/figures/."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ FIGURES = Path("results") / "figures"
 
 
 def make_report(study: Study, kind: str | None = None) -> Path:
-    """Write the report of whatever is there; its path.
+    """Write the report of whatever is there; return its path.
 
     `kind` of device whose costs count, as for the map. Where results/summary.json is not of the trainings that are
     there now, or older than what it rests on, it is made anew. Raises ResomapError where nothing can be written.
@@ -54,7 +54,7 @@ def _map(study: Study, evidence: Evidence) -> Map:
 
 
 def _newest(evidence: Evidence) -> int:
-    """When the last of the files that a map rests on was written, in nanoseconds."""
+    """Return when the last of the files that a map rests on was written, in nanoseconds."""
     files = list(COSTS.glob("*/*/*.json"))
     for one in evidence.trained:
         files += [one.cell.marker, record_path(one.cell), predictions_path(one.cell, one.cell.resolution)]

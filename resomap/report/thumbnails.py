@@ -1,4 +1,4 @@
-"""Images of the study, small, as data that stands in the page itself."""
+"""Thumbnails of the study's images, as data that stands in the page itself."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ class Thumbnails:
                 self._manifest, self.reason = None, f"The images cannot be shown: {error}."
 
     def _of(self, name: str, resolution: int = LARGEST) -> str | None:
-        """`data:image/...` of an image as a network of that resolution sees it; None where it cannot be read."""
+        """Return `data:image/...` of an image as a network of that resolution sees it; None where it cannot be read."""
         if self._manifest is None:
             return None
         try:

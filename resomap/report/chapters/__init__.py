@@ -1,0 +1,12 @@
+"""Chapters of the report: each module makes the figures, tables or examples of one subject from the material.
+
+- `quality`: heatmaps, and curves of quality against resolution
+- `tables`: candidates, resolutions, costs, gaps, origins
+- `pareto`: quality against cost, with the Pareto fronts
+- `transfer`: training resolution x test resolution
+- `classes`: recall of each class, and confusion matrices
+- `disagreements`: test images on which resolution decides
+- `learning`: learning curves
+- `dataset`: classes, sizes and examples of the images
+- `circumstances`: settings, software and machines
+"""

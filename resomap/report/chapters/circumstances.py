@@ -1,4 +1,4 @@
-"""Under which settings, with which software and on which machines the grid was trained."""
+"""Settings, software and machines of the trainings."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from resomap.summary.evidence import Trained
 
 
 def changed_settings(material: Material) -> Table | None:
-    """The keys whose values are not the defaults; None where all are."""
+    """Return the table of the keys whose values are not the defaults; None where all are."""
     rows = [
         [key, _said(value), _said(default)]
         for key, value, default in _differences(material.evidence.study.config, Config())
@@ -30,13 +30,13 @@ def changed_settings(material: Material) -> Table | None:
 
 
 def all_settings(material: Material) -> Code:
-    """The whole configuration as YAML."""
+    """Return the whole configuration as YAML."""
     values = material.evidence.study.config.model_dump(mode="json")
     return Code("The whole configuration", yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
 
 
 def environments(material: Material) -> Table | None:
-    """Each machine and set of versions that trained some of the grid; None where no record of any is here."""
+    """Return the table of machines and versions that trained some of the grid; None where no record of any is here."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for one in material.evidence.trained:
         content = _environment(one)
@@ -57,7 +57,7 @@ def environments(material: Material) -> Table | None:
 
 
 def packages(material: Material) -> Code | None:
-    """Every installed package of the newest training here; None where no record is here."""
+    """Return every installed package of the newest training here; None where no record is here."""
     newest = sorted(material.evidence.trained, key=lambda one: one.marker.get("finished_at") or 0)
     for one in reversed(newest):
         found = _environment(one).get("packages")

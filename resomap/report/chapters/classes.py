@@ -1,4 +1,4 @@
-"""What happens to single classes: recall of each against resolution, and confusion matrices. Of the test images."""
+"""Results by class, on the test images: recall of each class against resolution, and confusion matrices."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _NONE = "No predictions of a finished training are here yet."
 
 
 def per_class(material: Material) -> Figure:
-    """Recall by class and resolution, a panel a model."""
+    """Draw recall by class and resolution, a panel a model."""
     matrices = _confusions(material)
     names = _classes(material)
     found = [
@@ -107,7 +107,7 @@ def _squares(own: list[dict[str, Any]], shown: list[str]) -> Chart:
 
 
 def confusion(material: Material) -> Figure:
-    """A panel a square of the map; all its seeds together."""
+    """Draw the confusion matrices, a panel a square of the map; all its seeds together."""
     every, matrices = _classes(material), _confusions(material)
     shown = _most_confused(list(matrices.values()), len(every))
     names = [every[index] for index in shown]
@@ -132,7 +132,7 @@ def confusion(material: Material) -> Figure:
 
 
 def _most_confused(matrices: list[np.ndarray], count: int) -> list[int]:
-    """Classes, in their order, with the most images that are of them or taken for them wrongly."""
+    """Return the classes, in their order, with the most images that are of them or taken for them wrongly."""
     if count <= CONFUSED or not matrices:
         return list(range(count))
     errors = np.sum(matrices, axis=0)
@@ -186,7 +186,10 @@ def _classes(material: Material) -> list[str]:
 
 
 def _confusions(material: Material) -> dict[Position, np.ndarray]:
-    """Test images by true and predicted class, summed over the seeds of each square; where predictions are here."""
+    """Return the confusion matrix of each square with predictions here, summed over its seeds.
+
+    It counts test images by true class (rows) and predicted class (columns).
+    """
     count = len(_classes(material))
     found: dict[Position, np.ndarray] = {}
     for position in material.evidence.positions:

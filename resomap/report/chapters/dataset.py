@@ -1,4 +1,4 @@
-"""The images of the study: classes per split, sizes, what the check found, examples."""
+"""Images of the study: classes per split, sizes, findings of the check, examples."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ LISTED = 20  # names in a list
 
 
 def class_distribution(material: Material) -> Figure:
-    """Images of each class in each split."""
+    """Draw the number of images of each class in each split."""
     manifest = material.evidence.manifest
     panels, left_out = [], ""
     if manifest is not None:
@@ -82,7 +82,7 @@ def _largest_and_smallest(manifest: Manifest) -> list[str]:
 
 
 def sizes(material: Material) -> Figure:
-    """Short sides of the image files, with the grid's resolutions."""
+    """Draw the short sides of the image files, with the grid's resolutions."""
     manifest = material.evidence.manifest
     panels = []
     if manifest is not None:
@@ -131,7 +131,7 @@ def sizes(material: Material) -> Figure:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the check of the images says: a heading, how many, and the first of them."""
+    """A finding of the check of the images: a heading, how many, and the first of them."""
 
     kind: str
     count: int
@@ -139,7 +139,7 @@ class Finding:
 
 
 def findings() -> list[Finding] | None:
-    """Problems and notes of results/data/check.json; None where the check has not run."""
+    """Return the problems and notes of results/data/check.json; None where the check has not run."""
     content: Any = read_json(DATA_DIRECTORY / "check.json")
     if not isinstance(content, dict):
         return None
@@ -154,7 +154,7 @@ def findings() -> list[Finding] | None:
 
 
 def duplicates(material: Material) -> list[list[Entry]]:
-    """Groups of files with the same bytes."""
+    """Return the groups of files with the same bytes."""
     by_digest: dict[str, list[Entry]] = defaultdict(list)
     for entry in material.evidence.manifest.entries if material.evidence.manifest else []:
         by_digest[entry.sha256].append(entry)
@@ -170,7 +170,7 @@ class Examples:
 
 
 def examples(material: Material, thumbnails: Thumbnails) -> list[Examples]:
-    """Of each class some images of the training split, spread evenly over their names."""
+    """Return some images of the training split for each class, spread evenly over their names."""
     manifest = material.evidence.manifest
     if manifest is None:
         return []

@@ -15,7 +15,7 @@ AT_LEAST = 2
 
 @dataclass(frozen=True)
 class Seen:
-    """An image at two resolutions: what it is, what the model says there (class, its mean probability in %)."""
+    """An image at two resolutions: its class, and the model's answer at each (class, its mean probability in %)."""
 
     name: str
     truth: str
@@ -27,7 +27,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Pair:
-    """One model at its lowest and highest resolution. A square says what the mean of its seeds' probabilities says."""
+    """One model at its lowest and highest resolution. A square's answer is that of its seeds' mean probabilities."""
 
     model: str
     low: int
@@ -42,7 +42,7 @@ class Pair:
 
 
 def disagreements(material: Material, thumbnails: Thumbnails) -> list[Pair]:
-    """One a model that has predictions at two resolutions or more."""
+    """Return a pair for each model that has predictions at two resolutions or more."""
     known = {position: votes for position in material.evidence.positions if (votes := _votes(material, position))}
     models = [model for model in material.models if sum(one[0] == model for one in known) > 1]
     shown = max(AT_LEAST, min(AT_MOST, IMAGES // (2 * len(models)))) if models else 0
@@ -55,7 +55,7 @@ def disagreements(material: Material, thumbnails: Thumbnails) -> list[Pair]:
 
 @dataclass(frozen=True)
 class _Votes:
-    """Mean probabilities [N, classes] of a square's seeds, and which images that mean gets right [N]."""
+    """Mean probabilities [N, classes] of a square's seeds, and a mask of the images that this mean gets right [N]."""
 
     resolution: int
     seeds: int

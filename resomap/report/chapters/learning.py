@@ -14,7 +14,7 @@ EPOCHS = 100  # of a training that are drawn, about: more points than pixels wou
 
 
 def learning(material: Material) -> Figure:
-    """Two panels a model: validation quality, and the losses. A colour a resolution, a line a seed."""
+    """Draw two panels a model: validation quality, and the losses. A colour a resolution, a line a seed."""
     colours = in_order(material.map.resolutions)
     panels = []
     for model in material.models:
@@ -37,7 +37,7 @@ def learning(material: Material) -> Figure:
 
 
 def _history(one: Trained, material: Material) -> list[Row]:
-    """Rows of one training; none where its history is not here or cannot be read."""
+    """Return the rows of one training; none where its history is not here or cannot be read."""
     quality = f"val/{material.map.metric}"
     names = {quality: ("quality", "validation"), "val/loss": ("loss", "validation"), "train/loss": ("loss", "training")}
     try:
@@ -100,7 +100,7 @@ def _chart(found: list[Row], kind: str, material: Material, colours: dict[int, s
 
 
 def _loss_scale(wanted: list[dict[str, Any]]) -> alt.Scale:
-    """Logarithmic: the first epochs of an untrained network would flatten all that follows."""
+    """Return a logarithmic scale: the first epochs of an untrained network would flatten all that follows."""
     is_log = all(row["value"] > 0 for row in wanted)
     return alt.Scale(type="log", nice=False) if is_log else alt.Scale(type="symlog", constant=0.01)
 

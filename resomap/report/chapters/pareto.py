@@ -1,4 +1,4 @@
-"""Quality against what it costs: latency, FLOPs, memory, parameters, each with its Pareto front."""
+"""Pareto charts: quality against latency, FLOPs, memory and parameters, each with its Pareto front."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ CROWD = 12  # points of a panel, beyond which their labels would cover each othe
 
 
 def pareto(material: Material) -> Figure:
-    """A panel a cost. Squares measured on another device than most are left out, as the fronts do."""
+    """Draw a panel a cost. Squares measured on another device than most are left out, as the fronts do."""
     looks = apart(material.models)
     panels = []
     for cost, (title, axis) in COSTS.items():
@@ -66,7 +66,10 @@ def _points(material: Material, cost: str) -> list[dict[str, Any]]:
 
 
 def _cost(measured: Any, cost: str) -> float | None:
-    """In the unit of the axis; latency and memory only of the device that most squares were measured on."""
+    """Return a cost in the unit of the axis; None where it is unknown or not comparable.
+
+    Latency and memory count only where measured on the device that most squares were measured on.
+    """
     if measured is None:
         return None
     if cost in ("latency_ms", "memory_mb") and not measured.is_comparable:
@@ -135,5 +138,5 @@ def _plane(points: list[dict[str, Any]], axis: str, material: Material, looks: d
 
 
 def _opacity(off: float, on: float = 1.0) -> Any:
-    """Of marks on the front and off it."""
+    """Return the opacity of marks on the front and off it."""
     return alt.condition("datum.is_front", alt.value(on), alt.value(off))

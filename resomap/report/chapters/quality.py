@@ -13,7 +13,7 @@ _NONE = "No training of the grid is finished yet."
 
 
 def heatmap(material: Material) -> Figure:
-    """Models x resolutions, once on validation and once on test, in one scale of colours."""
+    """Draw models x resolutions, once on validation and once on test, in one scale of colours."""
     values = [
         found.value
         for square in material.squares.values()
@@ -96,7 +96,7 @@ def _heat(squares: list[Row], low: float, high: float) -> Chart:
 
 
 def curves(material: Material) -> Figure:
-    """Quality against resolution, a panel a model, all on one scale."""
+    """Draw quality against resolution, a panel a model, all on one scale."""
     points = [row for model in material.models for row in _points(material, model)]
     domain = padded([value for row in points for value in (row["low"], row["value"], row["high"])])
     native = material.map.images.native_size
@@ -190,6 +190,6 @@ def _curve(
 
 
 def _spread(resolutions: list[int]) -> list[float]:
-    """Limits of an axis of resolutions, with some air; by their ratios, as pixels multiply."""
+    """Return the limits of an axis of resolutions, with some air; by their ratios, as pixels multiply."""
     air = max(1.02, (max(resolutions) / min(resolutions)) ** 0.06)
     return [min(resolutions) / air, max(resolutions) * air]

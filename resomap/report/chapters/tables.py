@@ -1,4 +1,4 @@
-"""The tables of the report: candidates, resolutions, costs, what is missing, where each training comes from."""
+"""Tables of the report: candidates, resolutions, costs, what is missing, the origin of each training."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ _NUMBERS: tuple[Align, ...] = ("number",) * 9
 
 
 def candidates(material: Material) -> Table | None:
-    """What the recommendation chose from, from cheap to dear; None without any."""
+    """Return the table of the cells that the recommendation chose from, from cheap to dear; None without any."""
     advice = material.map.recommendation
     if advice is None or not advice.candidates:
         return None
@@ -54,7 +54,7 @@ def _cost_heading(cost: str | None) -> str:
 
 
 def resolutions(material: Material) -> Table | None:
-    """Per model the best resolution and those that cannot be told from it."""
+    """Return the table of each model's best resolution and those that cannot be told from it."""
     rows = []
     for one in material.map.model_resolutions:
         claims = ", ".join(f"{claim.better} > {claim.worse}" for claim in one.claims)
@@ -78,7 +78,7 @@ def resolutions(material: Material) -> Table | None:
 
 
 def costs(material: Material) -> Table | None:
-    """What each square costs: measured with untrained weights, and by its own training."""
+    """Return the table of each square's costs: measured with untrained weights, and of its own training."""
     rows: list[list[str]] = []
     for position in [(model, size) for model in material.map.models for size in material.map.resolutions]:
         measured = material.evidence.costs.get(position)
@@ -121,7 +121,7 @@ def costs(material: Material) -> Table | None:
 
 
 def missing(material: Material) -> Table | None:
-    """What the whole map would have, and why it is not there."""
+    """Return the table of what the whole map would have, and why it is not there."""
     rows = [
         [
             f"{gap.model} @ {gap.resolution} px" + ("" if gap.seed is None else f", seed {gap.seed}"),
@@ -136,7 +136,7 @@ def missing(material: Material) -> Table | None:
 
 
 def deviations(material: Material) -> Table | None:
-    """Trainings that are not to the bit what an uninterrupted one would have been, and why."""
+    """Return the table of trainings that are not, to the bit, as an uninterrupted one would have been, and why."""
     rows = [
         [_training(one), "; ".join(one.exact_reasons) or "its marker gives no reason"]
         for one in material.map.trainings
@@ -153,7 +153,7 @@ def deviations(material: Material) -> Table | None:
 
 
 def origins(material: Material) -> Table | None:
-    """Where each training comes from."""
+    """Return the table of where each training comes from."""
     metric = f"test/{material.map.metric}"
     rows = [
         [

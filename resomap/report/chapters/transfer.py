@@ -1,4 +1,4 @@
-"""Train resolution x test resolution: what each trained cell is worth at resolutions it was not trained at."""
+"""Train resolution x test resolution: the quality of each trained cell at resolutions it was not trained at."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from resomap.report.palette import ACCENT, SCHEME, ink_on
 
 
 def transfer(material: Material) -> Figure:
-    """A panel a model, in one scale of colours."""
+    """Draw train resolution x test resolution, a panel a model, in one scale of colours."""
     known = [one for one in material.map.matrix if one.validation is not None]
     values = [one.validation for one in known if one.validation is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The whole benchmark as Markdown: a table a part."""
+"""Tables of the whole benchmark as Markdown: one a part."""
 
 import os
 import statistics
@@ -24,7 +24,7 @@ SAVED_EPOCHS = 4
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured, and where the files lie meanwhile."""
+    """Settings of the benchmark: what is measured, and where the files lie meanwhile."""
 
     place: Path
     models: Sequence[str]
@@ -38,12 +38,13 @@ class Bench:
 
     @cached_property
     def material(self) -> Material:
-        """Of all parts; the inputs have colour beside it."""
+        """Test images shared by all parts."""
         if self.photos:
             return write_colour(self.place / "photos", self.images, self.photos)
         return write_grey(self.place / "grey", self.images)
 
     def inputs(self) -> Iterator[str]:
+        """Yield the tables of the input pipeline: on the test images and, unless these are photos, on colour JPEG."""
         kinds = ("uint8 batches", "normalised float32 batches")
         rows: dict[str, list[str]] = {kind: [] for kind in kinds}
         materials = [self.material]
@@ -66,6 +67,7 @@ class Bench:
             yield from rows[kind]
 
     def steps(self) -> Iterator[str]:
+        """Yield the table of training's step rate."""
         yield from _head(
             f"Training on {self.material.name}, images/s, beside one batch on the device and a loop on timm's loader",
             ("model", "px", "end to end", "on the device", "ratio", "timm's loader", "ratio to it"),
@@ -78,6 +80,7 @@ class Bench:
                 yield _row(model, resolution, *synthetic.cells(), *plain.cells()[1:])
 
     def timm(self) -> Iterator[str]:
+        """Yield the table of whole trainings beside timm's train.py."""
         yield from _head(
             f"A training's process on {self.material.name}, images/s, beside timm's train.py, {self.workers} workers",
             ("model", "px", "resomap train", "train.py", "ratio"),
@@ -93,6 +96,7 @@ class Bench:
                 yield _row(model, resolution, *beside_script(*given).cells())
 
     def start(self) -> Iterator[str]:
+        """Yield the table of seconds to the first step."""
         yield from _head("From the start of the process to the first step", ("model", "px", "seconds"))
         for model in self.models:
             resolution = self.resolutions[0]
@@ -101,6 +105,7 @@ class Bench:
             yield _row(model, resolution, median_and_range(times, ".1f"))
 
     def checkpoint(self) -> Iterator[str]:
+        """Yield the table of what checkpoints cost a training."""
         yield from _head(
             "What checkpoints cost a training",
             ("model", "px", "saves", "a save makes it longer by, s", "... of the default interval"),
@@ -119,6 +124,7 @@ class Bench:
             yield _row(model, resolution, saves, median_and_range(stall.a_save, ".2f"), share)
 
     def planning(self) -> Iterator[str]:
+        """Yield the table of planning time."""
         yield from _head(
             "`snakemake -n` of the default grid, seconds, beside a Snakefile of one bare rule with as many jobs",
             ("cells", "jobs", "ResoMap", "bare rule", "ratio"),
@@ -139,7 +145,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[str]]] = {
 
 
 def bench(parts: Sequence[str], **settings: Any) -> Iterator[str]:
-    """Lines of the report, each as soon as it is measured; `settings` are those of Bench without its place.
+    """Yield the lines of the report, each as soon as it is measured; `settings` are those of Bench without its place.
 
     Raises ResomapError where the ELPV images are missing or a run fails.
     """

@@ -1,4 +1,4 @@
-"""How much longer a training takes for its checkpoints: whole trainings, in turn without and with them."""
+"""Time that checkpoints cost a training: whole trainings, in turn without and with them."""
 
 import math
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ SHORTEST = 1.0  # seconds of a training that is long enough to tell what saves c
 
 @dataclass(frozen=True)
 class Stall:
-    """What saves cost a training, pair by pair."""
+    """Time that saves cost a training, pair by pair."""
 
     a_save: list[float]  # seconds that one save makes the training longer; noise can make it negative
     saves: list[int]  # in each training
 
     def shares(self) -> list[float]:
-        """Of the training time, where it is saved as often as is the default."""
+        """Return the share of the training time, where it is saved as often as is the default."""
         interval = 60 * Config().checkpoints.every_minutes
         return [seconds / interval for seconds in self.a_save]
 

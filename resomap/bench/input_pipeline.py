@@ -1,4 +1,4 @@
-"""The input path alone: batches as a model takes them, from the prepared store and from timm's loader."""
+"""Input pipeline alone: batches as a model takes them, from the prepared store and from timm's loader."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 class Files(Dataset[tuple[Image.Image, int]]):
-    """Image files as timm's loader takes them: it sets `transform`."""
+    """Data set of image files as timm's loader takes them: it sets `transform`."""
 
     def __init__(self, files: list[Path]) -> None:
         self._files = files
@@ -42,11 +42,11 @@ class Files(Dataset[tuple[Image.Image, int]]):
 def compare_inputs(
     material: Material, directory: Path, resolution: int, workers: int, repeats: int
 ) -> tuple[Paired, Paired]:
-    """Images a second of both, in turn: as uint8 batches, and as a model takes them.
+    """Measure the images a second of the prepared store and of timm's loader, in turn.
 
-    uint8 is what a GPU gets from either and then normalises itself: here [N, H, W, 1 or 3], timm's (its inner loader,
-    below the prefetcher) [N, 3, H, W] with the flip done. A model takes float32 [N, 3, H, W], flipped and normalised,
-    all of it made on this processor.
+    Returned are two pairs: uint8 batches, and batches as a model takes them. uint8 is what a GPU gets from either and
+    then normalises itself: here [N, H, W, 1 or 3], timm's (its inner loader, below the prefetcher) [N, 3, H, W] with
+    the flip done. A model takes float32 [N, 3, H, W], flipped and normalised, all of it made on this processor.
     """
     keep_freed_memory()  # as the trainer does on a processor
     study = study_of(material, directory, "test_resnet", [resolution])
@@ -79,7 +79,7 @@ def compare_inputs(
 
 
 def _rate(epoch: Callable[[int], Iterable[Tensor]]) -> float:
-    """Images a second of whole epochs, as many as a second takes."""
+    """Return the images a second of whole epochs, as many as a second takes."""
     began, images, epochs = time.monotonic(), 0, 0
     while (taken := time.monotonic() - began) < SECONDS or not epochs:
         images += sum(len(batch) for batch in epoch(epochs))
@@ -88,7 +88,7 @@ def _rate(epoch: Callable[[int], Iterable[Tensor]]) -> float:
 
 
 def difference(material: Material, directory: Path, resolution: int) -> float:
-    """Mean absolute difference of the delivered pixels, in levels of 255: ours beside timm's evaluation transform."""
+    """Return the mean absolute difference between our pixels and timm's evaluation transform, in levels of 255."""
     store = open_store(directory, resolution)
     test = store.split("test")
     files = [material.folder / name for name in test.names]
@@ -101,9 +101,10 @@ def difference(material: Material, directory: Path, resolution: int) -> float:
 def timm_loader(
     files: list[Path], resolution: int, workers: int, is_training: bool, as_uint8: bool = False
 ) -> "torch.utils.data.DataLoader":
-    """timm's, made to do the same work: whole image to the resolution, one flip, no mean or deviation in evaluation.
+    """Return timm's loader, made to do the same work as ours.
 
-    `as_uint8`: the loader inside its prefetcher, which leaves the normalisation to the device.
+    The same work: whole image to the resolution, one flip, no mean or deviation in evaluation. `as_uint8`: the loader
+    inside its prefetcher, which leaves the normalisation to the device.
     """
     loader = timm.data.create_loader(
         Files(files),  # type: ignore[arg-type]

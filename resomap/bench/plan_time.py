@@ -1,4 +1,4 @@
-"""What the workflow's plan costs: `snakemake -n` of a grid beside a Snakefile of one bare rule and as many jobs."""
+"""Planning time: `snakemake -n` of a grid, beside a Snakefile of one bare rule and as many jobs."""
 
 import os
 import re
@@ -28,7 +28,7 @@ OPTIONS = ("--cores", "2", "--resources", "gpu=1")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of Snakemake."""
+    """Duration and memory of one call of Snakemake."""
 
     seconds: float
     memory_mb: float  # at most
@@ -49,7 +49,7 @@ class Planning:
 
 
 def grid(cells: int) -> dict[str, Any]:
-    """The configuration of the default grid with so many seeds that it has so many cells; asks no tracker."""
+    """Return the configuration of the default grid with seeds for so many cells; asks no tracker."""
     return {"seeds": list(range(cells // 40)), "device": "cpu", "skip_completed": False}
 
 
@@ -70,19 +70,19 @@ def compare_planning(directory: Path, cells: int, repeats: int) -> Planning:
 
 
 def plan_words(directory: Path, config: dict[str, Any]) -> list[str]:
-    """Snakemake's options that plan a configuration in a directory."""
+    """Return Snakemake's options that plan a configuration in a directory."""
     write_json(directory / "study.yaml", config)  # JSON is YAML
     return ["-n", *OPTIONS, "--configfile", str(directory / "study.yaml"), "--directory", str(directory)]
 
 
 def count_jobs(words: Sequence[str]) -> int:
-    """The jobs that `-n` lists."""
+    """Return the number of jobs that `-n` lists."""
     listed = subprocess.run(snakemake(*words), cwd=ROOT, capture_output=True, text=True, check=True)
     return int(re.findall(r"^total +(\d+)", listed.stdout + listed.stderr, re.MULTILINE)[-1])
 
 
 def call(words: Sequence[str]) -> Call:
-    """Run Snakemake once."""
+    """Run Snakemake once; return its duration and memory. Raises ResomapError where it fails."""
     started = time.perf_counter()
     process = subprocess.Popen(snakemake(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -93,5 +93,5 @@ def call(words: Sequence[str]) -> Call:
 
 
 def snakemake(*words: str) -> list[str]:
-    """Its command line, of this Python's environment."""
+    """Return Snakemake's command line, of this Python's environment."""
     return [str(Path(sys.executable).with_name("snakemake")), *words]

@@ -1,4 +1,4 @@
-"""Two things measured in turn, so that what disturbs the machine disturbs both."""
+"""Paired measurement of two things, in turn, so that what disturbs the machine disturbs both."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -34,11 +34,11 @@ class Paired:
 
     @property
     def ratios(self) -> list[float]:
-        """Of each pair."""
+        """Ratio ours / other of each pair."""
         return [one / two for one, two in zip(self.ours, self.other, strict=True)]
 
     def cells(self) -> list[str]:
-        """`ours`, `other`, `ratio (range)` for a table."""
+        """Return `ours`, `other`, `ratio (range)` for a table."""
         return [
             f"{statistics.median(self.ours):,.0f}",
             f"{statistics.median(self.other):,.0f}",
@@ -47,5 +47,5 @@ class Paired:
 
 
 def median_and_range(values: Sequence[float], form: str) -> str:
-    """`1.20 (1.05 to 1.24)`."""
+    """Return `1.20 (1.05 to 1.24)`."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"

@@ -1,4 +1,4 @@
-"""Seconds from the start of a training's process to its first step, with everything in the page cache."""
+"""Start time: seconds from the start of a training's process to its first step, with everything in the page cache."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,10 @@ POLL_SECONDS = 0.02
 def seconds_to_first_step(
     material: Material, directory: Path, model: str, resolution: int, repeats: int
 ) -> list[float]:
-    """The trainer says that it is about to step when its model is built and its images are mapped."""
+    """Return the seconds from the start of the process to the first step, of each repeat.
+
+    The trainer says that it is about to step when its model is built and its images are mapped.
+    """
     study = study_of(material, directory, model, [resolution], epochs=1)
     cell = study.cells()[0]
     progress = directory / cell.beside_marker("progress.json")

@@ -1,4 +1,4 @@
-"""Training end to end beside the same steps on a batch that lies on the device, and beside a loop on timm's loader."""
+"""Step rate: training end to end, beside the same steps on one batch on the device and a loop on timm's loader."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from resomap.train.stopping import BestSoFar
 
 
 class _Nobody:
-    """An observer that looks at nothing."""
+    """Null observer of the loop: it looks at nothing."""
 
     def needs_checked_state(self) -> bool:
         return False
@@ -41,7 +41,7 @@ class _Nobody:
 
 
 class _OnDevice(TrainingBatches):
-    """The first batch again and again, its pixels on the device already."""
+    """Batches that are the first one again and again, its pixels on the device already."""
 
     def __init__(self, real: TrainingBatches, device: torch.device) -> None:
         first = next(iter(real.epoch(0)))
@@ -70,7 +70,7 @@ class Steps:
         self._real = TrainingBatches(self._store.split("train"), self._recipe, 0, pinned=self._device.is_cuda)
 
     def beside_synthetic(self, repeats: int) -> Paired:
-        """End to end (gathering, copying, augmenting, stepping) / the same on one batch on the device."""
+        """Measure end to end (gathering, copying, augmenting, stepping) / the same on one batch on the device."""
         synthetic = _OnDevice(self._real, self._device.torch)
         state = self._state()
         return Paired.measure(
@@ -78,7 +78,7 @@ class Steps:
         )
 
     def beside_timm(self, workers: int, repeats: int) -> Paired:
-        """End to end / a plain loop on timm's loader: same model, batch, precision, layout and optimizer."""
+        """Measure end to end / a plain loop on timm's loader: same model, batch, precision, layout and optimizer."""
         files = [self._material.folder / name for name in self._store.split("train").names]
         loader = timm_loader(files, self._resolution, workers, is_training=True)
         state, model = self._state(), self._model()
@@ -120,7 +120,7 @@ class Steps:
         )
 
     def _epoch(self, state: TrainingState, batches: TrainingBatches) -> float:
-        """Images a second of one epoch's steps, as the trainer counts them: without validation."""
+        """Return the images a second of one epoch's steps, as the trainer counts them: without validation."""
         train = self._store.split("train")
         loop = Loop(
             state=state,

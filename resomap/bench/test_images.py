@@ -1,4 +1,4 @@
-"""What the measurements work on: the ELPV images as they are, grey PNG, and the same as colour JPEG of any size."""
+"""Test images of the measurements: the ELPV images as they are, grey PNG, and the same as colour JPEG of any size."""
 
 import contextlib
 import sys
@@ -22,7 +22,7 @@ WORKERS = 2  # processes that prepare images
 
 @dataclass(frozen=True)
 class Material:
-    """One kind of images, written as class folders. `files` are all of them."""
+    """One kind of test images, written as class folders."""
 
     name: str
     folder: Path
@@ -34,7 +34,7 @@ class Material:
 
 
 def write_grey(folder: Path, count: int = COUNT) -> Material:
-    """Links to the package's PNG files. Raises ResomapError where the package is missing."""
+    """Link the package's PNG files into class folders. Raises ResomapError where the package is missing."""
     root = elpv_root()
     for cell in _spread(count):
         place = folder / cell.label
@@ -44,7 +44,7 @@ def write_grey(folder: Path, count: int = COUNT) -> Material:
 
 
 def write_colour(folder: Path, count: int = COUNT, side: int | None = None) -> Material:
-    """JPEG files whose three channels are three different cells: real textures, real decoding.
+    """Write JPEG files whose three channels are three different cells: real textures, real decoding.
 
     With `side` they are scaled to that many pixels, as many as a camera's pictures have.
     """
@@ -67,7 +67,7 @@ def study_of(
     checkpoints: dict[str, object] | None = None,
     **training: object,
 ) -> Study:
-    """A study of one model on it in a directory, its images prepared; the caller works there."""
+    """Return a study of one model on these images in a directory, its images prepared; the caller works there."""
     config = {
         "models": [model],
         "resolutions": resolutions,
@@ -80,7 +80,7 @@ def study_of(
 
 
 def prepare_study(directory: Path, config: dict[str, Any]) -> Study:
-    """The study of a configuration in a directory, its images prepared."""
+    """Return the study of a configuration in a directory, its images prepared."""
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(directory), contextlib.redirect_stdout(sys.stderr):
         study = Study.open(config)
@@ -92,12 +92,12 @@ def prepare_study(directory: Path, config: dict[str, Any]) -> Study:
 
 
 def open_store(directory: Path, resolution: int) -> Store:
-    """The prepared images in a study's directory."""
+    """Open the prepared images in a study's directory."""
     return Store.open(directory / DATA_DIRECTORY, resolution)
 
 
 def _spread(count: int) -> list[LabelledCell]:
-    """So many cells of the package, of both classes."""
+    """Return so many cells of the package, of both classes."""
     cells = labelled_cells(elpv_root())
     step = max(1, len(cells) // count)
     return cells[::step][:count]

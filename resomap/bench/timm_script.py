@@ -1,4 +1,4 @@
-"""A training by timm's own train.py, as a process: its package has no such file, a checkout of its repository does."""
+"""Training by timm's own train.py, as a process: its package has no such file, a checkout of its repository does."""
 
 import re
 import subprocess
@@ -25,14 +25,14 @@ DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
 def is_known(model: str) -> bool:
-    """Whether timm has a model of this name: train.py takes no torchvision names."""
+    """Return True if timm has a model of this name: train.py takes no torchvision names."""
     return bool(timm.is_model(model))
 
 
 def beside_script(
     script: Path, material: Material, directory: Path, model: str, resolution: int, workers: int, repeats: int
 ) -> Paired:
-    """Images a second in the last epoch of `resomap train` and of timm's train.py, whole processes, in turn.
+    """Measure the images a second in the last epoch of `resomap train` and of timm's train.py, processes in turn.
 
     Model, images, batch, precision, memory layout, optimizer, gradient clipping and flips are the same. Raises
     ResomapError where either fails.
@@ -55,7 +55,7 @@ def beside_script(
 
 
 def _link_splits(material: Material, store: Store, folders: Path) -> None:
-    """`train/<class>/` and `val/<class>/`, the same images in each as ResoMap has."""
+    """Link the images into `train/<class>/` and `val/<class>/`, the same in each as ResoMap has."""
     for split in ("train", "val"):
         for name in store.split(split).names:
             file = folders / split / name
@@ -64,7 +64,7 @@ def _link_splits(material: Material, store: Store, folders: Path) -> None:
 
 
 def _run(script: Path, config: Config, folders: Path, workers: int) -> float:
-    """Images a second of the last epoch, as train.py prints them."""
+    """Run train.py; return the images a second of the last epoch, as it prints them."""
     recipe, device = config.training, choose_device(config.device)
     model, resolution = config.models[0], str(config.resolutions[0])
     dtype = precision(recipe.amp, device)

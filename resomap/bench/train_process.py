@@ -1,4 +1,4 @@
-"""One cell trained as the workflow does it: a process of its own."""
+"""Training process of one cell, as the workflow runs it."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ RATE = "images_per_second"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training's marker, journal and checkpoints say of it."""
+    """Figures of a training from its marker, journal and checkpoints."""
 
     seconds: float  # of steps: without start, validation and evaluation
     images_per_second: float  # of the last epoch: the first ones share the processor with what is still starting
@@ -27,7 +27,7 @@ class Trained:
 
 
 def start_training(study: Study, directory: Path, threads: int | None = None) -> "subprocess.Popen[bytes]":
-    """The training of the study's first cell; what it says is not shown."""
+    """Start the training of the study's first cell; what it says is not shown."""
     words = [
         sys.executable,
         "-m",
@@ -41,7 +41,7 @@ def start_training(study: Study, directory: Path, threads: int | None = None) ->
 
 
 def train_once(study: Study, directory: Path, threads: int | None = None) -> Trained:
-    """Train the study's first cell to its end. Raises ResomapError where it fails."""
+    """Train the study's first cell to its end; return its figures. Raises ResomapError where it fails."""
     cell = study.cells()[0]
     last, seen = directory / cell.checkpoints / "last.pt", set()
     process = start_training(study, directory, threads)

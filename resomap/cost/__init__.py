@@ -1,5 +1,12 @@
-"""What a model costs at a resolution: counted and measured with untrained weights, without images or training.
+"""Cost of a model at a resolution: counted and measured with untrained weights, without images or training.
 
-`measurement` names a measurement and what it depends on, and is light; `measure` makes one; `table` puts all of
-them into results/costs.csv. docs/cost.md says how each figure comes about.
+`resomap.cells.measurement` names a measurement and what it depends on, and is light. docs/cost.md says how each figure
+comes about.
+
+- `measure`: makes one measurement and writes it
+- `forward_pass`: the network that is measured, on its device
+- `timing`: latency and throughput, as medians with quartiles
+- `best_batch`: the search for the batch size of the highest throughput
+- `peak_memory`: the highest memory of a forward pass
+- `cost_table`: all measurements of a grid in results/costs.csv
 """

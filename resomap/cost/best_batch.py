@@ -1,4 +1,4 @@
-"""Finds the batch size of the highest throughput: doubled until it no longer pays, or memory ends."""
+"""Search for the batch size of the highest throughput: doubled until it no longer pays, or memory ends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Limit = Literal["throughput", "time", "largest_batch"] | Obstacle
 
 @dataclass(frozen=True)
 class BestBatch:
-    """Images a batch, and why it was not doubled once more."""
+    """Best batch size in images, and the reason why it was not doubled once more."""
 
     size: int
     limit: Limit

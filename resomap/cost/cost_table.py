@@ -1,4 +1,4 @@
-"""All measurements of a grid as one table, results/costs.csv: a row a model, a resolution and a device."""
+"""Table of all measurements of a grid, results/costs.csv: a row a model, a resolution and a device."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def rows(study: Study, classes: int) -> list[dict[str, Any]]:
-    """A dict a measurement that is there under the present settings, keys as in COLUMNS; undefined is None.
+    """Return a dict for each measurement under the present settings, keys as in COLUMNS; undefined is None.
 
     All kinds of device are in it: figures compare only where device, threads and precision are the same.
     """

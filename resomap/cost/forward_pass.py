@@ -1,4 +1,4 @@
-"""A network ready to be measured: untrained, on its device, computing as an evaluation does."""
+"""Forward pass of a network that is measured: untrained, on its device, computing as an evaluation does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Inference:
     channels_last: bool
 
     def on(self, batch: int) -> Callable[[], Tensor]:
-        """A forward pass of one batch of noise, to be run again and again. Copying images there is not part of it."""
+        """Return a forward pass of one batch of noise, to be run again and again. Copying images is not part of it."""
         images = torch.randn(batch, 3, self.resolution, self.resolution, device=self.device.torch)
         images = in_layout(images, self.channels_last)
 
@@ -35,12 +35,12 @@ class Inference:
         return run
 
     def held_bytes(self, batch: int) -> int:
-        """Bytes of the weights and of one batch of images in float32."""
+        """Return the bytes of the weights and of one batch of images in float32."""
         return peak_memory.size_bytes(self.model) + batch * 3 * self.resolution**2 * 4
 
 
 def ready_network(model: nn.Module, resolution: int, device: Device, channels_last: bool) -> nn.Module:
-    """The network on its device, in its memory layout, in eval mode.
+    """Return the network on its device, in its memory layout, in eval mode.
 
     Batch normalisation gets the statistics of two images of noise, in place of mean 0 and variance 1. Left at those,
     the values in a deep network of random weights grow or shrink with every layer (10^-13 behind efficientnet_b0),

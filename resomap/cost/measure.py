@@ -1,4 +1,4 @@
-"""Makes one measurement of cost and writes it. `measure` is the order; docs/cost.md explains each figure."""
+"""Make one measurement of cost and write it. `measure` is the order; docs/cost.md explains each figure."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 def measure(measurement: Measurement, study: Study, classes: int, threads: int, memory_bytes: int) -> list[str]:
-    """Measure and write all figures; the reasons why some are not available, one sentence each.
+    """Measure and write all figures; return the reasons why some are not available, one sentence each.
 
     A network that cannot be built, does not run or does not fit is no error: its figures are null with a reason,
     so that one of them does not stop the table. `memory_bytes`: what this process may take on a CPU.
@@ -84,7 +84,7 @@ def _build(measurement: Measurement, classes: int) -> nn.Module:
 
 
 class _Figures:
-    """The figures of one network, and why some are missing."""
+    """The figures of one network, and the reasons for those that are missing."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -92,14 +92,14 @@ class _Figures:
         self.reasons: dict[str, str] = {}
 
     def count(self, network: nn.Module, resolution: int) -> None:
-        """What the device has no part in."""
+        """Count the figures that do not depend on the device: parameters, bytes of the weights, FLOPs, activations."""
         self.values |= {"params": parameter_count(network), "weights_bytes": weights_bytes(network)}
         operations = self.attempt("model", lambda: count_operations(network, resolution))
         if operations is not None:
             self.values |= {"flops": operations.flops, "activations": operations.activations}
 
     def time(self, inference: Inference, cost: Cost, memory_bytes: int) -> None:
-        """Latency of one image, throughput of the best batch, and the memory of both."""
+        """Measure latency of one image, throughput of the best batch, and the memory of both."""
         first = self.attempt("latency", lambda: self._timed(inference, 1, cost.seconds, cost.least_runs))
         if first is None:
             return
@@ -120,7 +120,7 @@ class _Figures:
             self._peak(inference, best.size, "peak_memory_bytes_best_batch")
 
     def attempt(self, what: str, work: Callable[[], Answer]) -> Answer | None:
-        """The work's answer; None, with the reason kept, where the network or the memory does not allow it."""
+        """Return the work's answer; None, with the reason kept, where the network or the memory does not allow it."""
         try:
             return work()
         except (ResomapError, MemoryError, *REFUSALS) as error:
@@ -146,7 +146,7 @@ class _Figures:
         return find_best_batch(probe, first, cost)
 
     def _fits(self, inference: Inference, batch: int, memory_bytes: int) -> bool:
-        """On a CPU a batch that does not fit is killed by the system, not refused: so it is not tried."""
+        """Return True if a batch may be tried: on a CPU one that does not fit is killed by the system, not refused."""
         if inference.device.is_cuda:
             return True
         allowed = min(memory_bytes, psutil.virtual_memory().available)
@@ -173,7 +173,7 @@ class _Figures:
 
 
 def _is_short(error: Exception) -> bool:
-    """Whether memory ended. Raises ResomapError where it is the GPU that failed, not the network."""
+    """Return True if memory ended. Raises ResomapError where it is the GPU that failed, not the network."""
     if isinstance(error, MemoryError) or is_out_of_memory(error):
         return True
     if "CUDA error" in str(error):

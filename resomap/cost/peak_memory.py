@@ -1,4 +1,4 @@
-"""Highest memory of a forward pass: what the GPU's allocator gave out, or how far this process grew on a CPU."""
+"""Peak memory of a forward pass: what the GPU's allocator gave out, or how far this process grew on a CPU."""
 
 import ctypes
 import statistics
@@ -18,11 +18,11 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_memory_bytes(run: Run, device: torch.device, held: int) -> int | None:
-    """Highest memory of `run`, which has run before. `held`: bytes of weights and input, which are there already.
+    """Return the highest memory of `run`, in bytes; None where the system cannot tell.
 
-    On a GPU all that torch's allocator gave out: weights, input, activations and workspaces, without the context
-    that each process has there (some hundred MB). On a CPU `held` plus the growth of the resident memory, the
-    median of three; None where the system cannot tell.
+    `run` has run before. `held`: bytes of weights and input, which are there already. On a GPU it is all that torch's
+    allocator gave out: weights, input, activations and workspaces, without the context that each process has there
+    (some hundred MB). On a CPU it is `held` plus the growth of the resident memory, the median of three.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -37,17 +37,17 @@ def peak_memory_bytes(run: Run, device: torch.device, held: int) -> int | None:
 
 
 def method(device: torch.device) -> str:
-    """Which of the two ways: their figures are not compared."""
+    """Return which of the two methods a device has: their figures are not compared."""
     return ALLOCATED if device.type == "cuda" else RESIDENT
 
 
 def size_bytes(model: nn.Module) -> int:
-    """Bytes of a network's parameters and buffers."""
+    """Return the bytes of a network's parameters and buffers."""
     return sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *model.buffers()))
 
 
 def _growth(run: Run) -> int | None:
-    """Bytes by which the resident memory grew at most during the run (Linux: proc(5), clear_refs and VmHWM)."""
+    """Return the bytes by which resident memory grew at most during the run (Linux: proc(5), clear_refs and VmHWM)."""
     _return_freed_memory()
     before = _status("VmRSS")
     try:
@@ -60,7 +60,7 @@ def _growth(run: Run) -> int | None:
 
 
 def _status(key: str) -> int | None:
-    """A value of /proc/self/status in bytes; it is written in KiB."""
+    """Return a value of /proc/self/status in bytes; it is written in KiB."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
@@ -70,7 +70,10 @@ def _status(key: str) -> int | None:
 
 
 def _return_freed_memory() -> None:
-    """What earlier runs freed and the allocator kept would hide growth. Only glibc has the call."""
+    """Give freed memory back to the system (glibc's malloc_trim).
+
+    Memory that earlier runs freed and the allocator kept would hide growth. Only glibc has the call.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

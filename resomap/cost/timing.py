@@ -1,4 +1,4 @@
-"""How long a forward pass takes: warmed up, many times, each run waited for."""
+"""Timing of a forward pass: warmed up, many times, each run waited for."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ WARM_UP_SHARE = 0.25  # of the time that is measured
 
 @dataclass(frozen=True)
 class Quartiles:
-    """A median and what half of the runs lie between; from at least one run."""
+    """Median and quartiles of the runs, half of which lie between the quartiles; from at least one run."""
 
     median: float
     q1: float
@@ -23,23 +23,23 @@ class Quartiles:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Quartiles":
-        """Quartiles of values, interpolated between neighbours (numpy's default as well)."""
+        """Return the quartiles of values, interpolated between neighbours (numpy's default as well)."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0], 1)
         q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, q1, q3, len(values))
 
     def rate(self, amount: float) -> "Quartiles":
-        """Of times in seconds: the amounts a second, when each run handles `amount`. A long run is a low rate."""
+        """Return amounts a second from times in seconds, each run handling `amount`. A long run is a low rate."""
         return Quartiles(amount / self.median, amount / self.q3, amount / self.q1, self.runs)
 
     def scaled(self, factor: float) -> "Quartiles":
-        """In another unit."""
+        """Return the quartiles in another unit."""
         return Quartiles(self.median * factor, self.q1 * factor, self.q3 * factor, self.runs)
 
 
 def time_runs(run: Run, device: torch.device, seconds: float, least_runs: int) -> Quartiles:
-    """Seconds a run: repeated until `seconds` have passed, but at least `least_runs` times.
+    """Return the seconds of a run, repeated until `seconds` have passed, but at least `least_runs` times.
 
     It is warmed up first, for a quarter of that time and at least once: the first runs choose algorithms, compile
     kernels and raise clock rates. Times come from CUDA events on a GPU, from the monotonic clock on a CPU. Raises
@@ -64,7 +64,7 @@ def _by_clock(run: Run) -> float:
 
 
 def _by_events(run: Run) -> float:
-    """Time on the GPU between the first and the last kernel, gaps in which it waits for the CPU included."""
+    """Return the time on the GPU from the first to the last kernel, gaps in which it waits for the CPU included."""
     started, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     started.record()
     run()

@@ -1,4 +1,4 @@
-"""Whether the images are there, and what the check of them said, where it has run."""
+"""Check of the data: the images are there, and what the check of them said, where it has run."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from resomap.tracking.completed import prepared_digest
 
 
 def look_at_data(config: Config) -> Iterator[Finding]:
-    """Names and sizes only; the images themselves are read by the grid's first step."""
+    """Yield findings about the images, by names and sizes; the images themselves are read by the grid's first step."""
     try:
         identity = data_identity(config.data)
         source = read_source(config.data)
@@ -35,7 +35,7 @@ def look_at_data(config: Config) -> Iterator[Finding]:
 
 
 def _look_at_stores() -> Iterator[Finding]:
-    """Every byte of the prepared images, against the digests that were taken when they were written."""
+    """Yield findings about every byte of the prepared images, against the digests of when they were written."""
     from resomap.data.store import SPLITS, Store, array_file
 
     whole = []

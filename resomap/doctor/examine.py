@@ -1,4 +1,4 @@
-"""The whole examination, in the order in which a grid would meet its troubles."""
+"""Examination as a whole, in the order in which a grid would meet its troubles."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from resomap.doctor.tracker_check import look_at_tracker
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """Each finding as soon as it is made."""
+    """Yield each finding as soon as it is made."""
     yield from look_at_data(config)
     yield from look_at_disk(config)
     yield from look_at_tracker(config)

@@ -1,4 +1,4 @@
-"""One thing that the doctor looked at."""
+"""Finding of the doctor: one thing that it looked at."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """`bad` stops a grid or loses something; `note` is worth knowing. `remedy` is what to type or change."""
+    """A finding: `bad` stops a grid or loses something; `note` is worth knowing. `remedy` is what to type or change."""
 
     level: Literal["ok", "note", "bad"]
     subject: str  # device, disk, data, tracker, credentials, DagsHub, Slurm
@@ -14,6 +14,6 @@ class Finding:
     remedy: str = ""
 
     def lines(self) -> str:
-        """`bad   tracker      it answered 401 ...`, and the remedy below it."""
+        """Return `bad tracker it answered 401 ...`, and the remedy below it."""
         text = f"{self.level:<5} {self.subject:<12} {self.words}"
         return f"{text}\n{'':<5} {'':<12} -> {self.remedy}" if self.remedy else text

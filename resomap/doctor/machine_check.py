@@ -1,4 +1,4 @@
-"""Where a training would compute, and whether there is room for what it writes."""
+"""Check of the machine: the device that would train, and the room on the disk for what a training writes."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ OUTPUTS = ("results", "checkpoints")
 
 
 def look_at_device(config: Config) -> Iterator[Finding]:
-    """A small sum on the device that a training would take."""
+    """Yield findings from a small sum on the device that a training would take."""
     import torch
 
     from resomap.compute.device import choose_device
@@ -52,7 +52,7 @@ def look_at_device(config: Config) -> Iterator[Finding]:
 
 
 def look_at_disk(config: Config) -> Iterator[Finding]:
-    """Whether the outputs can be written, and whether the images of all resolutions and some checkpoints fit."""
+    """Yield findings on the disk: outputs can be written; the images of all resolutions and some checkpoints fit."""
     for name in OUTPUTS:
         place = Path(name).resolve()
         existing = next(parent for parent in (place, *place.parents) if parent.is_dir())
@@ -76,7 +76,7 @@ def look_at_disk(config: Config) -> Iterator[Finding]:
 
 
 def _images_bytes(config: Config) -> float:
-    """Prepared images are uint8 [N, resolution, resolution, channels], once for each resolution."""
+    """Return the bytes of the prepared images, uint8 [N, resolution, resolution, channels], of all resolutions."""
     if config.data.on_disk == "never":
         return 0.0
     try:

@@ -1,4 +1,4 @@
-"""Whether this machine can send jobs to a Slurm cluster."""
+"""Check of Slurm: can this machine send jobs to a cluster?"""
 
 import importlib.util
 import shutil
@@ -11,7 +11,7 @@ SECONDS = 10
 
 
 def look_at_slurm() -> Iterator[Finding]:
-    """No Slurm, or one that does not answer, is nothing bad: the grid runs on this machine without it."""
+    """Yield findings on Slurm; none, or one that does not answer, is nothing bad: the grid runs here without it."""
     if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
         yield Finding("note", "Slurm", "no Slurm here: the grid runs on this machine")
         return

@@ -1,4 +1,4 @@
-"""Whether the tracker answers, lets us in and lets us write, and what DagsHub's client says of token and repository.
+"""Check of the tracker: does it answer, accept the credentials and allow writing, and what does DagsHub's client say?
 
 No browser is opened, no repository made, and the stored token is left as it is (DagsHub's client deletes one that the
 server did not confirm, even if the server was only overloaded: it works on a copy here).
@@ -25,7 +25,7 @@ NO_RUN = "0" * 32
 
 
 def look_at_tracker(config: Config) -> Iterator[Finding]:
-    """Address, credentials, answer, right to write; for DagsHub its client's view too."""
+    """Yield findings on address, credentials, answer and right to write; for DagsHub its client's view too."""
     tracking = config.tracking
     try:
         remote = is_remote(tracking)
@@ -81,7 +81,7 @@ def _credentials(tracking: Tracking) -> Iterator[Finding]:
 
 
 def _server(config: Config) -> Generator[Finding, None, bool]:
-    """Findings about the server; returns whether it is worth to ask DagsHub's client too."""
+    """Yield findings about the server; return True if it is worth asking DagsHub's client too."""
     tracking, began = config.tracking, time.monotonic()
     uri = tracking_uri(tracking)
     try:
@@ -130,7 +130,7 @@ def _dagshub(repository: str) -> Iterator[Finding]:
 
 
 def _as_dagshubs_client(host: str, repository: str) -> tuple[str, bool]:
-    """(user, whether it may push). Raises PermissionError for the token, LookupError for the repository."""
+    """Return (user, True if it may push). Raises PermissionError for the token, LookupError for the repository."""
     with tempfile.TemporaryDirectory() as private:
         copy = Path(private, "tokens")
         if token_file().is_file():

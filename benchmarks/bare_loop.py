@@ -1,4 +1,6 @@
-"""A training as one writes it in an evening, to measure the trainer by: `python -m benchmarks.bare_loop IMAGES.json`.
+"""Bare training loop, as one writes it in an evening, to measure the trainer by.
+
+    python -m benchmarks.bare_loop IMAGES.json
 
 resnet18 of torchvision on images held in memory, AdamW with a cosine schedule, float32, best epoch by validation loss.
 IMAGES.json is a list of [file, label, split]. Prints the accuracy on the test images.
@@ -20,7 +22,7 @@ SPLITS = ("train", "val", "test")
 
 
 def main() -> None:
-    """Train and print."""
+    """Train; print the accuracy on the test images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images")
     parser.add_argument("--resolution", type=int, default=64)
@@ -56,7 +58,7 @@ def main() -> None:
 
 
 def _read(rows: list[tuple[str, int, str]], resolution: int) -> tuple[Tensor, Tensor]:
-    """Images [N, 3, H, W] around 0, and labels [N]."""
+    """Return images [N, 3, H, W] around 0, and labels [N]."""
     found = []
     for file, _, _ in rows:
         with Image.open(file) as image:
@@ -67,7 +69,7 @@ def _read(rows: list[tuple[str, int, str]], resolution: int) -> tuple[Tensor, Te
 
 @torch.no_grad()
 def _evaluate(model: torch.nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss and accuracy."""
+    """Return mean loss and accuracy."""
     model.eval()
     logits = torch.cat([model(part) for part in images.split(2 * BATCH)])
     return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).float().mean()

@@ -1,4 +1,4 @@
-"""What checkpoints cost: `python -m benchmarks.checkpoint [--model vgg16] [--epochs 12] [--repeats 3]`.
+"""Cost of checkpoints: `python -m benchmarks.checkpoint [--model vgg16] [--epochs 12] [--repeats 3]`.
 
 Trains one cell over and over, in turn without a checkpoint before the end and with one every 20 seconds, and prints a
 Markdown table: size, seconds a save, how long a save holds up the training (also as a share of the default interval),
@@ -68,7 +68,7 @@ def _print_table(directory: Path, model: str, stall: Stall) -> None:
 
 
 def _seconds(work: Callable[[], object], unit: str = "s", repeats: int = 5) -> str:
-    """The median of some calls, the first of which only warms the page cache."""
+    """Return the median of some calls, the first of which only warms the page cache."""
     times = []
     for _ in range(repeats + 1):
         began = time.perf_counter()

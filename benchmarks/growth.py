@@ -1,4 +1,4 @@
-"""What planning costs as the grid grows: `python -m benchmarks.growth [--cells 40 400 4000 10000] [--rounds]`.
+"""Growth of planning with the grid: `python -m benchmarks.growth [--cells 40 400 4000 10000] [--rounds]`.
 
 Prints Markdown tables for docs/growth.md. The first compares `snakemake -n` on grids of 8 models x 5 resolutions x
 seeds with a Snakefile of one bare rule and as many jobs (`-n` of both asks no tracker); the second, with --rounds, has
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def print_planning(sizes: Sequence[int], repeats: int) -> None:
-    """Time, memory and jobs of `-n`: nothing done, the bare rule, everything done."""
+    """Print time, memory and jobs of `-n`: nothing done, the bare rule, everything done."""
     print(f"| cells | jobs | `-n` | bare rule | ratio | memory | bare | `-n`, all done |\n|{'---|' * 8}")
     for cells in sizes:
         with tempfile.TemporaryDirectory() as place:
@@ -70,7 +70,7 @@ def finish_all(config: dict[str, object], directory: Path) -> None:
 
 
 def print_rounds(sizes: Sequence[int], _repeats: int) -> None:
-    """Seconds from job to job where each takes next to no time, by scheduler."""
+    """Print the seconds from job to job where each takes next to no time, by scheduler."""
     print("| ready jobs | `--scheduler ilp` (default) | `--scheduler greedy` |\n|---|---|---|")
     for jobs in sizes:
         found = [seconds_a_round(jobs, scheduler) for scheduler in ("ilp", "greedy")]

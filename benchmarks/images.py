@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def draw_images(folder: Path, count: int, size: int) -> None:
-    """`count` greyscale PNG files of size x size pixels in two class folders, a dark one and a light one."""
+    """Draw `count` greyscale PNG files of size x size pixels in two class folders, a dark one and a light one."""
     random = np.random.default_rng(0)
     for label, brightness in (("dark", 100), ("light", 150)):
         (folder / label).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""How long the default grid takes on 1, 4 and 8 GPUs in several orders; the table of docs/growth.md.
+"""Makespan of the default grid on 1, 4 and 8 GPUs in several orders; the table of docs/growth.md.
 
     python -m benchmarks.makespan              # simulated, in seconds
     python -m benchmarks.makespan --real 4     # Snakemake itself on 4 GPUs, with jobs that sleep
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def true_seconds(cells: Iterable[Cell]) -> dict[Cell, float]:
-    """Of one image in training; images and epochs are the same for all and cancel."""
+    """Return the seconds of one image in training; images and epochs are the same for all and cancel."""
     return {
         cell: MEASURED[cell.model] * size_of(cell.model, cell.resolution).flops / size_of(cell.model, 224).flops
         for cell in cells
@@ -105,13 +105,13 @@ def report_simulated(study: Study, true: dict[Cell, float]) -> None:
 
 
 def of_many(orders: Sequence[Sequence[Cell]], true: dict[Cell, float], gpus: int) -> str:
-    """Median and worst makespan of these orders, as text."""
+    """Return median and worst makespan of these orders, as text."""
     found = [relative(order, true, gpus) for order in orders]
     return f"{statistics.median(found):.3f} ({max(found):.3f})"
 
 
 def relative(order: Sequence[Cell], true: dict[Cell, float], gpus: int) -> float:
-    """Makespan of the order in units of the bound: each GPU that becomes free takes the next cell."""
+    """Return the makespan of the order in units of the bound: each GPU that becomes free takes the next cell."""
     free = [0.0] * gpus
     for cell in order:
         heapq.heappush(free, heapq.heappop(free) + true[cell])
@@ -119,7 +119,7 @@ def relative(order: Sequence[Cell], true: dict[Cell, float], gpus: int) -> float
 
 
 def bound(true: dict[Cell, float], gpus: int) -> float:
-    """What no order can beat."""
+    """Return the makespan that no order can beat."""
     return max(sum(true.values()) / gpus, max(true.values()))
 
 
@@ -137,7 +137,10 @@ def report_real(study: Study, true: dict[Cell, float], gpus: int) -> None:
 
 
 def run_snakemake(cells: dict[str, list[float]], gpus: int) -> float:
-    """Seconds from the first job's start to the last one's end: Snakemake's own start and end take no GPU."""
+    """Return the seconds from the first job's start to the last one's end, without Snakemake's own start and end.
+
+    These take no GPU.
+    """
     with tempfile.TemporaryDirectory() as place:
         Path(place, "Snakefile").write_text(SNAKEFILE)
         Path(place, "cells.json").write_text(json.dumps(cells))

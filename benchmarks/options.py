@@ -1,4 +1,4 @@
-"""What each means to a training's step: `python -m benchmarks.options [--model resnet18] [--resolution 128]`.
+"""Speed options in a training's step: `python -m benchmarks.options [--model resnet18] [--resolution 128]`.
 
 Times steps on one batch that lies on the device (a GPU where there is one), in turn as the default recipe makes them
 and with one thing changed, and prints a Markdown table. torch.compile is not part of the trainer; its first step, which
@@ -24,7 +24,7 @@ from resomap.train.objective import make_optimizer
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that is otherwise than in the default recipe."""
+    """One change from the default recipe."""
 
     amp: str = "auto"
     channels_last: bool = True
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def stepper(change: Change, given: argparse.Namespace, device: Device) -> tuple[Callable[[int], float], float]:
-    """A function that trains some steps and returns images a second; the seconds that its first step took."""
+    """Return a function that trains some steps and returns images a second, and the seconds of its first step."""
     recipe = Training(amp=change.amp, channels_last=change.channels_last)  # type: ignore[arg-type]
     layout = torch.channels_last if change.channels_last else torch.contiguous_format
     torch.manual_seed(0)

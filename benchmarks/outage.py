@@ -1,4 +1,4 @@
-"""What a tracker that hangs costs a training: `python -m benchmarks.outage [--epochs 40] [--repeats 5]`.
+"""Cost of a tracker that hangs to a training: `python -m benchmarks.outage [--epochs 40] [--repeats 5]`.
 
 Trains one small cell over and over, in turn with the local database and with a server that takes connections and
 never answers. Prints a Markdown table: seconds of training as the marker has them, and of the whole process, with
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _train(directory: Path, images: Path, uri: str | None, epochs: int) -> tuple[float, float]:
-    """Seconds of training, and of the process."""
+    """Return the seconds of training, and of the process."""
     config = {
         "models": [MODEL],
         "resolutions": [RESOLUTION],

@@ -1,4 +1,4 @@
-"""Where the time of one cell goes: `python -m benchmarks.phases [--model resnet18] [--resolution 128] [--epochs 3]`.
+"""Time of one cell by phase: `python -m benchmarks.phases [--model resnet18] [--resolution 128] [--epochs 3]`.
 
 Profiles `resomap train` on ELPV images on the CPU, where a call takes as long as its work (a GPU works on after the
 call; torch.profiler is for that), and prints a Markdown table of the process's time.
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _spent(stats: dict[Any, Any], file: str, function: str, caller: str) -> float:
-    """Seconds in a function and all that it calls, where a function named `caller` called it."""
+    """Return the seconds in a function and all that it calls, where a function named `caller` called it."""
     return sum(
         times[3]
         for (place, _, name), (*_, callers) in stats.items()

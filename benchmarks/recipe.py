@@ -1,4 +1,4 @@
-"""Whether speed costs quality: `python -m benchmarks.recipe [--epochs 12] [--seeds 0 1 2]`.
+"""Quality and time of the speed options: `python -m benchmarks.recipe [--epochs 12] [--seeds 0 1 2]`.
 
 Trains resnet18 on the ELPV images at 64 pixels, in turn by the default recipe, by the same with every speed option off,
 and by a bare loop (benchmarks/bare_loop.py) on the same split. Prints a Markdown table: accuracy on the test images and
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def train(directory: Path, changes: dict[str, Any], epochs: int, seed: int) -> tuple[float, float]:
-    """Accuracy on the test images, and seconds of the three steps."""
+    """Return the accuracy on the test images, and the seconds of the three steps."""
     config = {
         "models": [MODEL],
         "resolutions": [RESOLUTION],
@@ -72,7 +72,7 @@ def train(directory: Path, changes: dict[str, Any], epochs: int, seed: int) -> t
 
 
 def train_bare(place: Path, studied: Path, epochs: int, seed: int) -> tuple[float, float]:
-    """The same of the bare loop, on the split of a study."""
+    """Return the accuracy and seconds of the bare loop, on the split of a study."""
     entries = Manifest.load(studied / DATA_DIRECTORY).entries
     images = place / "images.json"
     write_json(images, [[str(elpv_root() / entry.name), entry.label, entry.split] for entry in entries])
@@ -83,7 +83,7 @@ def train_bare(place: Path, studied: Path, epochs: int, seed: int) -> tuple[floa
 
 
 def print_table(found: dict[str, list[tuple[float, float]]], seeds: Sequence[int]) -> None:
-    """Medians with the range over the seeds."""
+    """Print medians with the range over the seeds."""
     print(f"| {MODEL}, {RESOLUTION} px | test accuracy (range of {len(seeds)} seeds) | seconds | of the bare loop's |")
     print("|---|---|---|---|")
     bare = [seconds for _, seconds in found[BARE]]
@@ -94,7 +94,7 @@ def print_table(found: dict[str, list[tuple[float, float]]], seeds: Sequence[int
 
 
 def _run(*words: str) -> str:
-    """A module of this Python or a script; what it prints. What it says of its course goes on to the terminal."""
+    """Run a module of this Python or a script; return what it prints. Its remarks go on to the terminal."""
     call = [sys.executable, *(("-m", *words) if not words[0].endswith(".py") else words)]
     done = subprocess.run(call, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if done.returncode:

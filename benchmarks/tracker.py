@@ -1,4 +1,4 @@
-"""What asking the tracker adds to `snakemake -n`: `python -m benchmarks.tracker [--runs 40,1000,10000,50000]`.
+"""Cost of asking the tracker in `snakemake -n`: `python -m benchmarks.tracker [--runs 40,1000,10000,50000]`.
 
 A real `mlflow server` on an SQLite store of that many runs, each with the tags, params and metrics of a real one. The
 default grid of 40 cells is planned in fresh directories, in turn with and without the question. The complete runs of
@@ -39,7 +39,7 @@ class Store:
         self.runs = self.matches = 0
 
     def grow(self, runs: int, matches: int) -> None:
-        """Add until there are so many runs, of which so many are complete under the study's base."""
+        """Add runs until there are so many, of which so many are complete under the study's base."""
         new_matches = max(0, matches - self.matches)
         own = [self._match(self.matches + number) for number in range(new_matches)]
         others = [self._other(self.runs + number) for number in range(max(0, runs - self.runs - new_matches))]
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def _compare(place: Path, uri: str, repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of the plan without and with the question."""
+    """Return the seconds of the plan without and with the question."""
     # A server's processes are slow at their first question; one that others use as well has been asked before.
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: _plan(place, uri, "true"), range(8)))

@@ -1,4 +1,4 @@
-"""Looks at a page in the system's Chromium, as a person would: what it asks for, what it draws, whether it fits."""
+"""Look at a page in the system's Chromium, as a person would: what it asks for, what it draws, whether it fits."""
 
 import shutil
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Look:
         return int(self.page.evaluate("document.documentElement.scrollWidth"))
 
     def tooltip_at(self, selector: str) -> str:
-        """What shows when the pointer rests on the first such element."""
+        """Return the text that shows when the pointer rests on the first such element."""
         self.page.locator(selector).first.scroll_into_view_if_needed()
         self.page.locator(selector).first.hover(force=True)
         self.page.wait_for_selector("#vg-tooltip-element.visible", timeout=5_000)

@@ -1,4 +1,4 @@
-"""Shared by all tests: small real images, a study on them, and the commands run as a person runs them."""
+"""Fixtures and helpers of all tests: small real images, a study on them, and commands run as a person runs them."""
 
 import contextlib
 import os

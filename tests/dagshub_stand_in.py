@@ -1,4 +1,4 @@
-"""A stand-in for DagsHub in front of a real `mlflow server`: its address, its door, its troubles.
+"""A stand-in for DagsHub in front of a real `mlflow server`: its address, its check of the token, its failures.
 
 A reverse proxy on the loopback interface. `/{owner}/{repo}.mlflow/...` goes to the MLflow server behind it with the
 prefix taken off, as long as the token is right; `/api/v1/user` and `/api/v1/repos/{owner}/{repo}` answer as DagsHub's
@@ -126,7 +126,7 @@ class StandIn(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def asked(self, part: str) -> int:
-        """How many requests had this in their path."""
+        """Return how many requests had this in their path."""
         return sum(part in path for _, path in self.requests)
 
 

@@ -1,4 +1,4 @@
-"""How a training ended, and whether two ended alike."""
+"""Ends of trainings, compared: all of a finished training that must not depend on how it got there."""
 
 import time
 from collections.abc import Callable

@@ -120,7 +120,7 @@ class Cluster:
         )
 
     def kill_node(self, name: str) -> None:
-        """As if the machine had lost its power: the daemon and all that it started, at once."""
+        """Kill a node as if the machine had lost its power: the daemon and all that it started, at once."""
         pid = int((self.directory / f"slurmd.{name}.pid").read_text())
         jobs = self._processes_of_jobs(name)
         # The step daemons before what they watch: a dead machine tells the controller nothing.
@@ -145,7 +145,7 @@ class Cluster:
 
 
 def why_not() -> str | None:
-    """Why there can be no cluster here; None where there can."""
+    """Return the reason why there can be no cluster here; None where there can."""
     missing = [name for name in NEEDED if shutil.which(name, path=_path()) is None]
     if missing:
         return f"{', '.join(missing)} are missing; {INSTALL}"

@@ -1,4 +1,4 @@
-"""What augmentation does to pixels: each image is changed by its own draws, and by nothing else."""
+"""Augmentation: each image is changed by its own draws, and by nothing else."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ def refusal(values: dict[Any, Any]) -> str:
 
 
 def from_command_line(*entries: str) -> Config:
-    """What `snakemake --config ENTRIES` comes to, through Snakemake's own parser and merge."""
+    """Return the configuration that `snakemake --config ENTRIES` gives, through Snakemake's own parser and merge."""
     values = yaml.safe_load(config_yaml())
     update_config(values, snakemake_values(entries))
     return parse_config(values)
@@ -93,7 +93,7 @@ def test_readme_has_a_row_for_every_key() -> None:
 
 
 def test_readme_examples_are_valid() -> None:
-    """What the page tells people to type is accepted, and comes to what the page says."""
+    """The examples that the page tells people to type are accepted, and come to what the page says."""
     readme = config_readme()
     study = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", readme, re.S)[0])
     recipe = training_for(parse_config(study), "vgg11@512")

@@ -1,4 +1,4 @@
-"""What a model costs: counts against published figures, times and memory against runs whose cost is known."""
+"""Cost of a model: counts against published figures, times and memory against runs whose cost is known."""
 
 import csv
 import json
@@ -391,7 +391,7 @@ def rows(directory: Path) -> list[dict[str, str]]:
 
 
 def planned(directory: Path, config: dict[str, Any], *words: str) -> int:
-    """How many measurements Snakemake would make."""
+    """Return how many measurements Snakemake would make."""
     listed = snakemake("-n", *(words or ("results/costs.csv",)), directory=directory, config=config)
     assert listed.returncode == 0, listed.stderr
     return len(re.findall(r"^rule cost:", listed.stdout + listed.stderr, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The bundled source: its classes, its split, and that groups work on it too."""
+"""Bundled data source (ELPV): its classes, its split, and that groups work on it too."""
 
 import csv
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the doctor finds on this machine, and on ones that lack something; each trouble comes with its remedy."""
+"""Findings of the doctor on this machine, and on ones that lack something; each trouble comes with its remedy."""
 
 import os
 from collections.abc import Callable, Iterator

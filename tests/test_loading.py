@@ -1,4 +1,4 @@
-"""What is imported under `loading` is looked at by no collector; what comes afterwards is collected as ever."""
+"""Garbage collection during heavy imports: objects of the imports are never looked at, later ones are as ever."""
 
 import subprocess
 import sys

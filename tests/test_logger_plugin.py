@@ -1,4 +1,4 @@
-"""The lines of a running sweep and its end, from real runs of Snakemake whose jobs write the trainer's files."""
+"""Logger plugin: the lines of a running sweep and its end, from real runs of Snakemake with the trainer's files."""
 
 import contextlib
 import fcntl

@@ -62,7 +62,7 @@ def run(directory: Path, most_images: str, *words: str) -> "subprocess.Completed
 
 
 def find(directory: Path, most_images: str) -> dict[str, Any]:
-    """What the step finds where no more than so many images fit."""
+    """Return what the step finds where no more than so many images fit."""
     found = run(directory, most_images, "microbatch", MODEL, "--classes", "2")
     assert found.returncode == 0, found.stderr
     return read_json(directory / microbatch_choice.path_of(MODEL))

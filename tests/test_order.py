@@ -201,7 +201,7 @@ def test_snakemake_trains_in_that_order(images: Path, tmp_path: Path) -> None:
 
 
 def test_what_starts_together_starts_in_the_order_of_its_priorities(tmp_path: Path) -> None:
-    """As a cluster's queue gets it; Snakemake's own schedulers hand over in no order."""
+    """The jobs are handed over as to a cluster's queue; Snakemake's own schedulers hand over in no order."""
     rules = "rule all:\n    input: expand('{rank}', rank=[5, 2, 8, 1, 7, 3, 6, 4])\n"
     rules += "rule each:\n    output: '{rank}'\n    priority: lambda wildcards: int(wildcards.rank)\n"
     (tmp_path / "Snakefile").write_text(rules + "    shell: 'touch {output}'\n")

@@ -38,7 +38,7 @@ TRAINING = {"epochs": 3}
 
 @pytest.fixture(scope="module")
 def away(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """Where a server keeps what it knows, and the port that it listens on when it is there."""
+    """Directory of a server, with what it knows, and the port that it listens on when it is there."""
     return tmp_path_factory.mktemp("away"), free_port()
 
 

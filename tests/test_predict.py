@@ -55,7 +55,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Said:
-    """What the command left: its exit code and its words."""
+    """Output of the command: its exit code and its words."""
 
     returncode: int
     stdout: str

@@ -33,7 +33,7 @@ def log(directory: Path) -> str:
 
 @pytest.fixture(scope="module")
 def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> End:
-    """How TRAINING ends undisturbed."""
+    """The end of an undisturbed TRAINING."""
     directory = tmp_path_factory.mktemp("whole")
     make_study(directory, small_config(images, training=TRAINING))
     assert trainer(CELL, directory).wait(timeout=120) == 0

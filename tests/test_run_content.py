@@ -1,4 +1,4 @@
-"""What a run in the tracker holds: everything that a person looks for, and nothing that some servers lack."""
+"""Content of a run in the tracker: everything that a person looks for, and nothing that some servers lack."""
 
 import json
 import subprocess

@@ -62,7 +62,7 @@ def echo(visit: troubles.Visit) -> bool:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """What a person has set: the token, and nothing of the person who runs the tests."""
+    """Environment of a person: the token, and nothing of the person who runs the tests."""
 
     def make(host: str) -> dict[str, str]:
         return {"DAGSHUB_CLIENT_HOST": host, "DAGSHUB_USER_TOKEN": TOKEN, "NETRC": str(tmp_path / "none")}

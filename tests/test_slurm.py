@@ -83,7 +83,7 @@ def log_of(directory: Path, cell: str) -> str:
 
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """What the condition gives once it is true."""
+    """Return what the condition gives once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline

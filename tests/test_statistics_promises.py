@@ -1,4 +1,4 @@
-"""What the map promises, held against simulated maps whose truth is known.
+"""Promises of the map, held against simulated maps whose truth is known.
 
 Seconds by default; RESOMAP_SIMULATED_MAPS=2000 draws so many maps in place of each test's own number, and
 `python -m resomap.statistics 2000` prints all figures. A share may miss its target by what chance allows.
@@ -25,12 +25,12 @@ THRESHOLD = dict(zip(RESOLUTIONS, (0.70, 0.80, 0.90, 0.90, 0.90), strict=True))
 
 
 def maps(ordinary: int) -> int:
-    """How many maps are drawn."""
+    """Return how many maps are drawn."""
     return int(os.environ.get("RESOMAP_SIMULATED_MAPS", ordinary))
 
 
 def chance(share: float, count: int) -> float:
-    """How far a true share can stray in so many draws, once in 2000 times."""
+    """Return how far a true share can stray in so many draws, once in 2000 times."""
     return float(stats.norm.ppf(0.9995) * (share * (1 - share) / count) ** 0.5)
 
 

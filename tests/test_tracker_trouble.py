@@ -53,7 +53,7 @@ def _without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal(tracking: Tracking) -> str:
-    """What `ask` says; it must be one line, and in time."""
+    """Return what `ask` says; it must be one line, and in time."""
     began = time.monotonic()
     with pytest.raises(TrackerUnavailable) as caught:
         ask(tracking, "experiments/search", {"max_results": 1})

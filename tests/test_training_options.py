@@ -75,7 +75,7 @@ def test_every_key_has_a_test() -> None:
 
 @dataclass
 class Outcome:
-    """What one training left."""
+    """Outcome of one training."""
 
     marker: dict[str, Any]
     weights: dict[str, torch.Tensor]

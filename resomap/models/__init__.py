@@ -10,8 +10,8 @@ Light, without importing the libraries:
 
 With the libraries:
 
-- `survey` and `probe`: the child processes that ask for the names, and try models at resolutions
-- `build`: makes the network; `size_options` has its keyword for the input size
-- `weights` and `hub`: fill the network with pretrained weights, from a file or from the library
+- `survey`, `probe`: the child processes that ask for the names, and try models at resolutions
+- `build`, `size_options`: make the network, with its library's keyword for the input size
+- `weights`, `hub`: fill the network with pretrained weights, from a file or from the library
 - `operations`: counts FLOPs, activations and parameters
 """

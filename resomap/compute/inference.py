@@ -16,7 +16,7 @@ from resomap.models.build import logits
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model with its input side: stored pixels in, class probabilities out."""
+    """A model with its input side: stored pixels in, class probabilities (softmax) out."""
 
     model: nn.Module
     normalisation: Normalisation

@@ -81,7 +81,10 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
 def _without_straddling(
     items: list[Item], key_of: Callable[[Item], str | None], kind: str, problems: list[Problem]
 ) -> list[Item]:
-    """Return, of items with one key in several given splits, only those in the split that counts most."""
+    """Return the items without leakage between given splits: those with one key stay in one split only.
+
+    The test split counts most, then val, then train; the items left out become problems of this kind.
+    """
     keeper: dict[str, Item] = {}
     for item in items:
         key = key_of(item)

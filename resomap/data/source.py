@@ -12,7 +12,7 @@ from resomap.data.folder import SUFFIXES, scan, source_root
 
 @dataclass(frozen=True)
 class Item:
-    """One image file."""
+    """One image file with its label."""
 
     path: Path  # absolute
     name: str  # relative to the source's root, with forward slashes: its name everywhere
@@ -44,7 +44,7 @@ def root_of(source: str) -> Path:
 
 
 def read_source(data: Data) -> Source:
-    """Walk the source. Raises ResomapError: no package, folder or images, a groups file that does not fit."""
+    """Walk the source; return its images. Raises ResomapError: no package, folder, images or fitting groups file."""
     source = _read_elpv() if data.source == "elpv" else _read_folder(data.source)
     return _with_groups(source, Path(data.groups).expanduser().absolute()) if data.groups else source
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Member:
-    """An image as the split sees it."""
+    """An image as the split sees it: its name, label, stratum and block."""
 
     name: str
     label: str

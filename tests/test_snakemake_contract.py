@@ -1,4 +1,4 @@
-"""Each thing of Snakemake that is used beyond its documented interface does what the adapter takes it for.
+"""Snakemake does what the adapter takes it for, in each thing that is used beyond its documented interface.
 
 CI runs this file on the lowest and the newest version that pyproject.toml allows.
 """
@@ -87,7 +87,7 @@ def probe(tmp_path: Path) -> Path:
 
 
 def call(directory: Path, *words: str, probe: str = "") -> subprocess.CompletedProcess[str]:
-    """A real run of Snakemake; the rule `a` runs `probe` first."""
+    """Run Snakemake for real; the rule `a` runs `probe` first."""
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *words],
         cwd=directory,
@@ -100,7 +100,7 @@ def call(directory: Path, *words: str, probe: str = "") -> subprocess.CompletedP
 
 
 def run(directory: Path, *words: str, config: str = "") -> dict[str, Any]:
-    """A run that goes well: what the adapter saw."""
+    """Run the probe to a good end; return what the adapter saw."""
     seen = directory / "seen.json"
     seen.unlink(missing_ok=True)
     done = call(directory, *words, *(["--config", *config.split()] if config else []))
@@ -109,7 +109,7 @@ def run(directory: Path, *words: str, config: str = "") -> dict[str, Any]:
 
 
 def made(directory: Path) -> int:
-    """How often the rule `a` has run."""
+    """Count the runs of the rule `a`."""
     log = directory / "made.log"
     return len(log.read_text().splitlines()) if log.exists() else 0
 

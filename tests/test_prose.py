@@ -54,10 +54,10 @@ MOVED = {
     "resomap/models": "identity sizes",
     "resomap/planning": "duration engine forecast images ledger memory microbatches neighbours order",
     "resomap/report": "circumstances classes disagreements images learning pareto quality step tables transfer",
-    "resomap/statistics": "draws",
+    "resomap/statistics": "draws estimates",
     "resomap/tracking": "access companion consult fetched figures place reasons record system tracker",
     "resomap/train": "cell checkpoint device environment lock memory microbatch run",
-    "snakemake_logger_plugin_resomap": "arguments options",
+    "snakemake_logger_plugin_resomap": "arguments options summary",
 }
 OLD = {f"{package}/{name}" for package, names in MOVED.items() for name in names.split()}
 OLD_PATH = re.compile(rf"(?<![\w.-])(?:{'|'.join(sorted(OLD))})(?!\w)")

@@ -2,7 +2,7 @@
 
 Single figures of a machine say little; a ratio of two things done in turn on the same machine says what one gains.
 
-- `tables`: the parts of the benchmark as Markdown tables
+- `benchmark`: the parts of the benchmark as Markdown tables
 - `input_pipeline`: batches from the prepared store, beside timm's loader
 - `step_rate`: training end to end, beside steps alone and beside a loop on timm's loader
 - `timm_script`: a training's process, beside timm's train.py

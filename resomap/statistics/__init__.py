@@ -7,7 +7,7 @@ training's epoch was chosen on the same validation images, which favours all cel
 - `samples`: the input, predictions of trainings on shared images
 - `quality`: a metric's value and its influence function
 - `scatter`: training variance, pooled over the cells
-- `estimates`: values, covariances and confidence intervals
+- `interval_estimates`: values, covariances and confidence intervals
 - `differences`, `comparisons`, `resolutions`: paired comparisons with simultaneous critical values
 - `best`: multiple comparisons with the best
 - `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences

@@ -12,9 +12,9 @@ from resomap.cells.cell import Cell
 from resomap.cells.progress import Failure, Progress, duration
 from resomap.core.errors import Interrupted
 from resomap.core.files import read_json
+from resomap.planning.training_rule import is_training
 from resomap.tracking.elsewhere import Elsewhere
 
-TRAIN_RULE = "train"
 # A training whose epochs are longer than this tells of its steps in between.
 STILL_THERE_SECONDS = 60.0
 
@@ -65,7 +65,7 @@ class Sweep:
     @property
     def trainings(self) -> int:
         """Cells that this run is to train."""
-        return self.planned.get(TRAIN_RULE, 0)
+        return sum(count for rule, count in self.planned.items() if is_training(rule))
 
     def start(self, info: Mapping[str, Any], at: float) -> Job:
         """Book a job's start (again, where it is tried once more) from the fields of Snakemake's JOB_INFO."""
@@ -197,6 +197,6 @@ def describe(progress: Progress, with_step: bool = False) -> str:
 def _cell(job: Job) -> Cell | None:
     """The cell that a training's wildcards name; its paths do not need seed and family."""
     model, resolution = job.wildcards.get("model"), job.wildcards.get("resolution", "")
-    if job.rule != TRAIN_RULE or not model or not resolution.isdigit():
+    if not is_training(job.rule) or not model or not resolution.isdigit():
         return None
     return Cell(model, int(resolution), 0, "", job.wildcards.get("suffix", ""))

@@ -90,7 +90,7 @@ def imported(*words: str | Path, cwd: Path) -> set[str]:
 
 @pytest.mark.parametrize("command", ["plan", "status"])
 def test_light_commands_import_nothing_heavy(command: str, images: Path, tmp_path: Path) -> None:
-    """Of the main process; what the libraries tell is asked for in processes of their own, once an installation."""
+    """The main process stays light; processes of their own ask the libraries, once an installation."""
     (tmp_path / "study.yaml").write_text(json.dumps(small_config(images)))
     plan = ("-m", "snakemake", "-n", "--snakefile", ROOT / "Snakefile", "--configfile", "study.yaml")
     names = imported(*plan, cwd=tmp_path)

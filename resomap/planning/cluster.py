@@ -1,6 +1,7 @@
 """Resources that each rule asks of a Slurm cluster, and jobs that an earlier, killed Snakemake left in its queue."""
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -12,10 +13,12 @@ from resomap.config.schema import Slurm
 from resomap.machine.slurm import ask, signal_lead
 from resomap.planning.grid import Grid
 from resomap.planning.snakemake_api import asked_often
+from resomap.planning.training_rule import is_training
 
 START_MINUTES = 15  # loading, first validation, last evaluation
 DOUBT = 1.5  # times the prediction: too little costs a requeue, too much a longer wait in the queue
-PREFIX = "rule_train_wildcards_"  # of the comment that Snakemake's plugin gives each job
+# The comment that Snakemake's plugin gives each job: the rule, and the wildcards in their order in the output's name.
+COMMENT = re.compile(r"rule_(\w+?)_wildcards_(.+)")
 
 
 class Cluster:
@@ -81,9 +84,10 @@ class Cluster:
         nothing trains twice, and no GPU is taken only to wait for a lock.
         """
         found: dict[Cell, str] = {}
-        comments = {_comment(cell): cell for cell in self._grid.planned}
+        wildcards = {_wildcards(cell): cell for cell in self._grid.planned}
         for job, comment, directory in _queue():
-            cell = comments.get(comment)
+            told = COMMENT.fullmatch(comment)
+            cell = wildcards.get(told[2]) if told and is_training(told[1]) else None
             if cell is not None and Path(directory) == Path.cwd():
                 found[cell] = job
         if found:
@@ -95,9 +99,9 @@ class Cluster:
         return found
 
 
-def _comment(cell: Cell) -> str:
-    """The comment that Snakemake's plugin gives a training's job: the wildcards in their order in the output's name."""
-    return PREFIX + "_".join((cell.model, str(cell.resolution), cell.suffix)).replace("/", "_")
+def _wildcards(cell: Cell) -> str:
+    """Write a training's wildcards as they stand in the comment of its job."""
+    return "_".join((cell.model, str(cell.resolution), cell.suffix)).replace("/", "_")
 
 
 def _queue() -> list[tuple[str, str, str]]:

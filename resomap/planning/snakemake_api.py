@@ -96,7 +96,7 @@ class SnakemakeApi:
     @property
     def jobs(self) -> int | None:
         """How many jobs a cluster run has at once (`--jobs`); None: no limit."""
-        return self._workflow.nodes
+        return command_line.jobs
 
     def keep_rerun_triggers(self, *names: str) -> None:
         """Keep only these of Snakemake's reasons to run a job again whose output is there.

@@ -31,7 +31,9 @@ class CommandLine:
     def __init__(self) -> None:
         self.typed: list[str] = []  # without the program's name
         self.options: argv.Options | None = None
-        self.arguments: argparse.Namespace | None = None  # as Snakemake acts on them, profiles merged
+        # Of the arguments that Snakemake acts on, profiles merged; as it stands where a program calls Snakemake.
+        self.is_local = True  # the chosen executor runs jobs on this machine, under -n too
+        self.jobs: int | None = None  # at once on a cluster
         self.is_ours = False  # a main process that is to read a Snakefile of ResoMap
 
     def resume_command(self, target: str) -> str:
@@ -39,11 +41,6 @@ class CommandLine:
         if self.options is None:
             return f"snakemake --rerun-incomplete {target}"
         return argv.resume_command(self.typed, self.options, target)
-
-    @property
-    def is_local(self) -> bool:
-        """True where the chosen executor runs jobs on this machine; where Snakemake was called by a program, too."""
-        return self.arguments is None or _runs_here(self.arguments)
 
     def read(self, words: list[str], parser: argparse.ArgumentParser) -> list[str]:
         """Keep what was typed; return the line that Snakemake should read: without swallowed targets, if it is ours.
@@ -59,16 +56,17 @@ class CommandLine:
         return _with_profile(argv.move_targets(words, self.options), snakefile, self.options)
 
     def complete(self, arguments: argparse.Namespace) -> None:
-        """Keep the arguments that Snakemake acts on, and add what a profile cannot say, if the workflow is ours.
+        """Keep what is needed of Snakemake's arguments, and add what a profile cannot say, if the workflow is ours.
 
-        That is the number of cores of a local run (in a profile it would cap a cluster too), and no logger plugin for
-        a dry run, whose output is Snakemake's own: through a plugin's queue it would take a tenth longer.
+        To be called before Snakemake acts on them: in 9.23 a dry run then takes the executor's place. Added is the
+        number of cores of a local run (in a profile it would cap a cluster too). A dry run does without our logger:
+        its output is Snakemake's own, and through a plugin's queue it would take a tenth longer.
         """
-        self.arguments = arguments
+        self.is_local, self.jobs = _runs_here(arguments), arguments.jobs
         snakefile = _snakefile([str(arguments.snakefile)] if arguments.snakefile else [])
         if snakefile is None or not is_ours(snakefile) or arguments.mode.name != "DEFAULT":
             return
-        if arguments.cores is None and arguments.jobs is None and _runs_here(arguments):
+        if arguments.cores is None and arguments.jobs is None and self.is_local:
             arguments.cores = available_cores()
         if arguments.dryrun and self.options and "--logger" not in argv.names_in(self.typed, self.options):
             arguments.logger = [name for name in arguments.logger if name != LOGGER]

@@ -9,21 +9,11 @@ from conftest import MODEL, ROOT, command, small_config
 
 from resomap.core.files import read_json
 
-SNAKEFILE = f"""
-configfile: "study.json"
-
-module resomap:
-    snakefile: "{ROOT}/Snakefile"
-    config: config
-
-use rule * from resomap as resomap_*
-
-rule paper:
-    default_target: True
-    input: "results/summary.json"
-    output: "paper.txt"
-    shell: "cp {{input}} {{output}}"
-"""
+# The Snakefile of the documentation.
+PAGE = (ROOT / "docs" / "quick-reference.md").read_text()
+SNAKEFILE = re.findall(r"^```python\n(configfile:.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0].replace(
+    "path/to/resomap", str(ROOT)
+)
 
 
 def trainings(output: str) -> list[str]:
@@ -33,7 +23,7 @@ def trainings(output: str) -> list[str]:
 @pytest.mark.slow
 def test_another_workflow_trains_the_grid_once(images: Path, tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    (tmp_path / "study.json").write_text(json.dumps(small_config(images, training={"epochs": 1})))
+    (tmp_path / "study.yaml").write_text(json.dumps(small_config(images, training={"epochs": 1})))
     planned = command("snakemake", "-n", cwd=tmp_path)
     assert trainings(planned.stdout) == ["resomap_train"], planned.stderr
     done = command("snakemake", "--cores", "1", "--logger", "resomap", cwd=tmp_path)
@@ -41,11 +31,11 @@ def test_another_workflow_trains_the_grid_once(images: Path, tmp_path: Path) -> 
     assert f"[1/1] {MODEL}@32 done in" in done.stderr, "the lines count cells, although the rule has a longer name"
     marker = tmp_path / "results" / MODEL / "32.done"
     first = read_json(marker)
-    assert read_json(tmp_path / "paper.txt")["trainings"][0]["uid"] == first["uid"]
+    assert (tmp_path / "table.csv").read_text().splitlines()[1].startswith(f"{MODEL},32,")
     # What is done is not done again, whatever is new or lost around it.
     assert "Nothing to be done" in command("snakemake", "-n", cwd=tmp_path).stdout
     marker.unlink()
-    (tmp_path / "paper.txt").unlink()
+    (tmp_path / "table.csv").unlink()
     again = command("snakemake", "--cores", "1", "--logger", "resomap", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "its marker is back" in again.stderr
@@ -55,7 +45,7 @@ def test_another_workflow_trains_the_grid_once(images: Path, tmp_path: Path) -> 
 def test_a_mistake_is_one_sentence_there_too(images: Path, tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     config = small_config(images, training={"epochs": 1}, data={"source": str(images / "missing")})
-    (tmp_path / "study.json").write_text(json.dumps(config))
+    (tmp_path / "study.yaml").write_text(json.dumps(config))
     failed = command("snakemake", "--cores", "1", cwd=tmp_path)
     assert failed.returncode != 0
     assert "Traceback" not in failed.stderr

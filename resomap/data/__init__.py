@@ -16,3 +16,5 @@ from pathlib import Path
 
 # Manifest, check report and prepared images of a study, relative to its working directory.
 DATA_DIRECTORY = Path("results", "data")
+# In this order everywhere: what a training learns from, what it chooses by, what is only reported.
+SPLITS = ("train", "val", "test")

@@ -7,7 +7,8 @@ from typing import Any
 
 from resomap.core.errors import PermanentFailure
 from resomap.core.files import write_json, write_text
-from resomap.data.selection import SPLITS, Chosen, Problem, Selection
+from resomap.data import SPLITS
+from resomap.data.selection import Chosen, Problem, Selection
 
 _NAMED_IN_SENTENCE = 3
 

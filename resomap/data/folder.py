@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resomap.core.errors import ResomapError
+from resomap.data import SPLITS
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 SPLIT_OF_FOLDER = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -75,7 +76,7 @@ def _scan(root: Path) -> Scan:
         raise ResomapError(
             f"{root} has {kind}; `data.source` takes train/ val/ test/ of class folders, or class folders"
         )
-    here = ("train", "val", "test") if not splits else ("train", "val") if "val" not in splits else ()
+    here = SPLITS if not splits else ("train", "val") if "val" not in splits else ()
     files.sort(key=lambda file: file.name)
     return Scan(root, files, sorted(class_folders, key=str), here, sorted(ignored))
 

@@ -14,10 +14,9 @@ from typing import Any
 
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
+from resomap.data import SPLITS
 from resomap.data.elpv import elpv_identity, elpv_root, labelled_cells
 from resomap.data.folder import Scan, scan, source_root
-
-SPLITS = ("train", "val", "test")
 
 
 def data_identity(data: Data) -> str:

@@ -18,10 +18,11 @@ import numpy as np
 
 from resomap.core.errors import ResomapError
 from resomap.core.files import sync_directory, write_json
+from resomap.data import SPLITS
 from resomap.data.manifest import Manifest
 from resomap.data.picture import Picture
 from resomap.data.pool import in_order
-from resomap.data.store import FILE, SCHEMA, SPLITS, array_file, pictures_of, store_directory
+from resomap.data.store import FILE, SCHEMA, array_file, pictures_of, store_directory
 
 _SMALLEST_STD = 1 / 255  # images that are all of one colour must not be divided by zero
 ROOM = 1.25  # of the arrays: with `auto` the rest of the disk is for checkpoints

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from resomap.config.schema import Data
+from resomap.data import SPLITS
 from resomap.data.inspection import Seen
 from resomap.data.source import Item, Source
 from resomap.data.split import Member, assign, blocks
-
-SPLITS = ("train", "val", "test")
 
 WRONG_TYPE = "files of another type"
 ACROSS_SPLITS = "images whose content is in another split too"

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
+from resomap.data import SPLITS
 from resomap.data.elpv import CLASSES, LICENCE, elpv_root, labelled_cells
 from resomap.data.folder import SUFFIXES, scan, source_root
 
@@ -55,7 +56,7 @@ def _read_elpv() -> Source:
         Item(root / cell.name, cell.name, cell.label, None, f"{cell.label}/{cell.material}")
         for cell in labelled_cells(root)
     ]
-    return Source(root, list(CLASSES), items, ("train", "val", "test"), [], [], [], licence=LICENCE)
+    return Source(root, list(CLASSES), items, SPLITS, [], [], [], licence=LICENCE)
 
 
 def _read_folder(folder: str) -> Source:

@@ -13,6 +13,7 @@ import numpy as np
 
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
+from resomap.data import SPLITS
 from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
@@ -20,7 +21,6 @@ from resomap.data.source import root_of
 
 FILE = "store.json"
 SCHEMA = 1
-SPLITS = ("train", "val", "test")
 
 
 def store_directory(directory: Path, resolution: int) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from resomap.config import Config
 from resomap.core.errors import ResomapError
-from resomap.data import DATA_DIRECTORY
+from resomap.data import DATA_DIRECTORY, SPLITS
 from resomap.data.identity import data_identity
 from resomap.data.source import read_source
 from resomap.doctor.finding import Finding
@@ -36,7 +36,7 @@ def look_at_data(config: Config) -> Iterator[Finding]:
 
 def _look_at_stores() -> Iterator[Finding]:
     """Yield findings about every byte of the prepared images, against the digests of when they were written."""
-    from resomap.data.store import SPLITS, Store, array_file
+    from resomap.data.store import Store, array_file
 
     whole = []
     for place in sorted(path.parent for path in DATA_DIRECTORY.glob("*/store.json") if path.parent.name.isdigit()):

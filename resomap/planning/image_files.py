@@ -7,7 +7,6 @@ from pathlib import Path
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
 
-SPLITS = ("train", "val", "test")
 PREAMBLE = 10  # bytes of a .npy file before its header: magic, version, the header's length
 
 

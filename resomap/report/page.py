@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from resomap import __version__
+from resomap.data import SPLITS
 from resomap.report.blocks import Chapter, Part, Words
 from resomap.report.chapters import circumstances, classes, dataset, learning, pareto, quality, tables, transfer
 from resomap.report.chapters.disagreements import disagreements
@@ -108,7 +109,7 @@ def _facts(material: Material) -> list[Fact]:
     found.append(Fact(f"{len(material.map.trainings)} of {wanted}", "trainings are in this map"))
     counts = material.map.images.counts
     if counts:
-        sums = " / ".join(f"{sum(counts[split].values()):,}" for split in ("train", "val", "test"))
+        sums = " / ".join(f"{sum(counts[split].values()):,}" for split in SPLITS)
         found.append(Fact(sums, "images to train / choose / report"))
     return found
 

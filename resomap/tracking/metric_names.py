@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from resomap.core.errors import ResomapError
 
-SPLITS = {"test": "test", "val": "val", "valid": "val", "validation": "val"}
+SPLIT_OF_WORD = {"test": "test", "val": "val", "valid": "val", "validation": "val"}
 # Names of metrics as scripts write them, without split and `best`; what is not here is told by --metric.
 QUALITIES = {
     "accuracy": ("accuracy", "acc", "acc1", "top1", "top1_accuracy"),
@@ -26,7 +26,7 @@ def meanings(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         theirs, _, ours = pair.partition("=")
         split, _, quality = ours.partition("/")
-        if split not in SPLITS.values() or quality not in QUALITIES or not theirs:
+        if split not in SPLIT_OF_WORD.values() or quality not in QUALITIES or not theirs:
             valid = ", ".join(QUALITIES)
             raise ResomapError(f"--metric {pair} must be THEIRS=test/NAME or THEIRS=val/NAME, with NAME one of {valid}")
         meaning[theirs] = ours
@@ -56,8 +56,8 @@ def our_metrics(metrics: Mapping[str, float], meaning: Mapping[str, str]) -> tup
 
 
 def _meant(words: Sequence[str]) -> str | None:
-    splits = [SPLITS[word] for word in words if word in SPLITS]
-    quality = "_".join(word for word in words if word not in SPLITS and word not in ("best", "final"))
+    splits = [SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD]
+    quality = "_".join(word for word in words if word not in SPLIT_OF_WORD and word not in ("best", "final"))
     known = [ours for ours, names in QUALITIES.items() if quality in names]
     return f"{splits[0]}/{known[0]}" if len(splits) == 1 and known else None
 

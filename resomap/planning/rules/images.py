@@ -5,8 +5,9 @@ from collections.abc import Collection
 from typing import Any
 
 from resomap.cells.cell import Cell
+from resomap.data import SPLITS
 from resomap.planning.grid import Grid
-from resomap.planning.image_files import SPLITS, broken_file, ready_file, store_file
+from resomap.planning.image_files import broken_file, ready_file, store_file
 from resomap.planning.snakemake_api import deleted_after_use
 
 

@@ -8,9 +8,8 @@ import altair as alt
 import numpy as np
 
 from resomap.core.files import read_json
-from resomap.data import DATA_DIRECTORY
+from resomap.data import DATA_DIRECTORY, SPLITS
 from resomap.data.manifest import Entry, Manifest
-from resomap.data.store import SPLITS
 from resomap.report.figure import Figure, Key, Panel, rows
 from resomap.report.material import Material
 from resomap.report.palette import ACCENT, OKABE_ITO

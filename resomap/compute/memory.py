@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
+
+from resomap.machine.cgroups import memory_limit
 
 GIB = 2**30
 LOW = 0.05  # of the whole memory: with less than that left the next larger tensor may not fit
@@ -34,9 +35,9 @@ def memory_of(device: torch.device) -> Memory:
         free, whole = torch.cuda.mem_get_info(device)
         return Memory(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device), whole)
     memory = psutil.virtual_memory()
-    limit = _container_limit()
-    if limit is not None and limit.whole < memory.total:
-        return Memory(min(limit.free, memory.available), limit.whole)
+    limit = memory_limit()
+    if limit is not None and limit[1] < memory.total:
+        return Memory(min(limit[0], memory.available), limit[1])
     return Memory(memory.available, memory.total)
 
 
@@ -74,19 +75,3 @@ class MemoryWatch:
             )
         elif share > MORE_THAN_LOW:
             self._is_low = False
-
-
-def _container_limit(root: Path = Path("/sys/fs/cgroup")) -> Memory | None:
-    """Return the memory limit of this process's container or batch job (cgroup v2); None where there is none.
-
-    Page cache is counted as free.
-    """
-    try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
-        place = root / group if (root / group / "memory.max").exists() else root
-        most = int((place / "memory.max").read_text())
-        used = int((place / "memory.current").read_text())
-        stat = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
-        return Memory(max(0, most - used + int(stat.get("file", 0))), most)
-    except (OSError, ValueError):
-        return None  # no limit ("max"), another layout, or another system

@@ -1,5 +1,6 @@
 """The machine that a process runs on, told without torch: CPU cores, GPUs and the Slurm job.
 
+- `cgroups`: the CPU and memory limits of the container or batch job around this process
 - `cpus`: the cores that this process may use
 - `gpus`: the GPUs that this process may see
 - `gpu_lock`: a lock per GPU, so that each job has one to itself

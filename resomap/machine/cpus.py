@@ -1,7 +1,8 @@
 """CPU cores that this process may use: CPU affinity and the container's quota (cgroup)."""
 
 import os
-from pathlib import Path
+
+from resomap.machine.cgroups import cpu_limit
 
 
 def available_cores() -> int:
@@ -10,8 +11,5 @@ def available_cores() -> int:
     It is the size of the process's CPU affinity, or the container's quota (cgroup v2) where that is less.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
+    limit = cpu_limit()
+    return cores if limit is None else max(1, min(cores, int(limit)))

@@ -2,10 +2,10 @@
 
 import importlib.util
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 from resomap.doctor.finding import Finding
+from resomap.machine.slurm import ask
 
 SECONDS = 10
 
@@ -19,12 +19,9 @@ def look_at_slurm() -> Iterator[Finding]:
         yield Finding(
             "bad", "Slurm", "Snakemake's plugin for it is missing", "pip install snakemake-executor-plugin-slurm"
         )
-    try:
-        asked = subprocess.run(
-            ["sinfo", "-h", "-o", "%P %a %G"], capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        yield _unusable(f"sinfo does not answer ({type(error).__name__})")
+    asked = ask("sinfo", "-h", "-o", "%P %a %G", seconds=SECONDS)
+    if asked is None:
+        yield _unusable(f"sinfo does not answer within {SECONDS} s")
         return
     if asked.returncode != 0:
         said = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]

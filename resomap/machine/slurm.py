@@ -80,9 +80,9 @@ def parse_duration(text: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def ask(*words: str) -> "subprocess.CompletedProcess[str] | None":
+def ask(*words: str, seconds: float = SECONDS) -> "subprocess.CompletedProcess[str] | None":
     """Run one of Slurm's commands and return the finished process; None where it is missing or does not answer."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+        return subprocess.run(words, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 
 from resomap.cells.cell import Cell
@@ -162,6 +163,15 @@ def test_alive_means_this_very_process() -> None:
         child.wait()
     assert not is_alive(Progress("a@64", pid=child.pid))
     assert not is_alive(Progress("a@64", pid=0))
+    assert not is_alive(Progress("a@64", pid=2**70))
+
+
+def test_a_process_that_the_system_hides_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's is hidden where /proc is mounted with hidepid=2: kill(2) knows it, /proc has nothing of it."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    with pytest.raises(psutil.NoSuchProcess):
+        psutil.Process(os.getpid())
+    assert is_alive(Progress("a@64"))
 
 
 def test_another_host_is_judged_by_its_heartbeat() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resomap.core.files import read_json, write_json
+from resomap.machine.processes import process_lives
 from resomap.machine.slurm import job_id
 
 HEARTBEAT_SECONDS = 120.0
@@ -86,7 +87,7 @@ def is_alive(progress: Progress) -> bool:
     """
     if progress.host != socket.gethostname():
         return time.time() - progress.heartbeat < HEARTBEAT_SECONDS
-    return _process_exists(progress.pid) and not _is_another(progress.pid, progress.started_at)
+    return process_lives(progress.pid, progress.started_at + START_SLACK_SECONDS)
 
 
 def figures(progress: Progress) -> list[str]:
@@ -107,30 +108,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _process_exists(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True  # it lives, under another user
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
-
-
-def _is_another(pid: int, started_at: float) -> bool:
-    """True for a zombie and for a process younger than the training, which only has its number (Linux only)."""
-    try:
-        # proc_pid_stat(5): the name in parentheses may hold spaces; behind it come state and, 19 on, starttime.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-        began = int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, StopIteration, ValueError, IndexError):
-        return False
-    return fields[0] == "Z" or began > started_at + START_SLACK_SECONDS
 
 
 def _read(kind: type[T], path: Path) -> T | None:

@@ -5,8 +5,7 @@ import json
 
 import timm
 import torchvision
-from timm.models import get_pretrained_cfg
-from timm.models._registry import _model_to_module, split_model_name_tag
+from timm.models import get_arch_name, get_pretrained_cfg, model_entrypoint
 
 from resomap.models.index import ModelEntry, ModelIndex
 
@@ -42,10 +41,9 @@ def survey() -> dict[str, tuple[str, str, bool]]:
     for name in (*timm.list_models(), *timm.list_models(pretrained=True)):
         if name in rows:
             continue
-        architecture = split_model_name_tag(name)[0]
-        module = _model_to_module[architecture]
+        module = model_entrypoint(name).__module__.rpartition(".")[2]
         cfg = get_pretrained_cfg(name)
-        rows[name] = ("timm", family_of(architecture, module), bool(cfg and cfg.fixed_input_size))
+        rows[name] = ("timm", family_of(get_arch_name(name), module), bool(cfg and cfg.fixed_input_size))
     return rows
 
 

@@ -1,14 +1,14 @@
 """Theoretical cost of a network, the same on every device: parameters, FLOPs, activations, size of its weights."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 Answer = TypeVar("Answer")
@@ -44,9 +44,10 @@ def counted(run: Callable[[], Answer]) -> tuple[Operations, Answer]:
 
     Counts are of all that `run` computes, however many images. Raises what `run` raises.
     """
-    with _in_plain_operations(), _Written() as written, FlopCounterMode(display=False) as counter:
+    elements = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(flop_registry, _written))
+    with _in_plain_operations(), elements, FlopCounterMode(display=False) as counter:
         answer = run()
-    return Operations(int(counter.get_total_flops()), written.elements), answer
+    return Operations(int(counter.get_total_flops()), int(elements.get_total_flops())), answer
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -75,20 +76,9 @@ class _Sink:
         """Do nothing: no byte waits."""
 
 
-class _Written(TorchDispatchMode):
-    """Counter of the elements that the counted operations write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.elements = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if func._overloadpacket in flop_registry:
-            self.elements += (output if isinstance(output, Tensor) else output[0]).numel()
-        return output
+def _written(*_: Any, out_shape: Sequence[Any], **__: Any) -> int:
+    """Return the number of elements that an operation writes, into its output or the first of several."""
+    return math.prod(out_shape if isinstance(out_shape[0], int) else out_shape[0])
 
 
 @contextmanager

@@ -163,6 +163,31 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture(scope="session")
+def simulated_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a libnvidia-ml.so.1 of our own, which `nvidia-ml-py` loads as it loads the driver's."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    folder = tmp_path_factory.mktemp("nvml")
+    words = [compiler, "-shared", "-fPIC", "-o", str(folder / "libnvidia-ml.so.1")]
+    subprocess.run([*words, str(Path(__file__).with_name("simulated_gpus") / "nvml.c")], check=True)
+    return folder
+
+
+@pytest.fixture
+def nvidia_driver(simulated_nvml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has processes that are started from now on find an NVIDIA driver, which says what the lines tell it to.
+
+    Until it has been told there is none. The lines are those of simulated_gpus/nvml.c.
+    """
+    told = tmp_path / "nvml.txt"
+    others = os.environ.get("LD_LIBRARY_PATH")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{simulated_nvml}:{others}" if others else str(simulated_nvml))
+    monkeypatch.setenv("SIMULATED_NVML", str(told))
+    return lambda *lines: told.write_text("".join(f"{line}\n" for line in lines))
+
+
 @contextmanager
 def mlflow_server(directory: Path, port: int | None = None) -> Iterator[str]:
     """A real `mlflow server` process on the loopback interface: `mlflow.db`, artifacts and `log` in `directory`.

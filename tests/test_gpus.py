@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import MODEL, environment_with, small_config, snakemake
 
-from resomap.machine.gpus import may_have_gpu, visible_gpus
+from resomap.machine.gpus import may_have_gpu
 
 SIMULATED = Path(__file__).with_name("simulated_gpus")
 UUIDS = [f"GPU-{digit * 8}-0000-0000-0000-000000000000" for digit in "abcd"]
@@ -29,21 +29,14 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the driver's tool list so many GPUs, the last one divided in two parts where that is wanted."""
+def gpus(nvidia_driver: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the driver list so many GPUs, the last one divided in two parts where that is wanted."""
 
     def make(count: int, divided: bool = False) -> None:
-        lines = [f"GPU {place}: NVIDIA H100 80GB HBM3 (UUID: {UUIDS[place]})" for place in range(count)]
-        if divided:
-            lines += [f"  MIG 3g.40gb     Device  {place}: (UUID: {part})" for place, part in enumerate(PARTS)]
-        tool = tmp_path / "bin" / "nvidia-smi"
-        tool.parent.mkdir(exist_ok=True)
-        tool.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n")
-        tool.chmod(0o755)
+        nvidia_driver(*(f"GPU {uuid} 0 0 0" for uuid in UUIDS[:count]), *(f"MIG {part} 0" for part in PARTS if divided))
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return make
 
@@ -75,10 +68,20 @@ def answer(process: "subprocess.Popen[str]") -> str:
     return next(line.strip() for line in process.stdout if not line.startswith("#"))
 
 
-def handles(monkeypatch: pytest.MonkeyPatch, visible: str | None) -> list[str]:
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    return [gpu.handle for gpu in visible_gpus()]
+def visible_gpus(given: str | None, **environment: str) -> list[list[str]]:
+    """[handle, identity] of each device that a process finds which has been given these."""
+    if given is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = given
+    code = "import json; from resomap.machine.gpus import visible_gpus;"
+    code += "print(json.dumps([[gpu.handle, gpu.identity] for gpu in visible_gpus()]))"
+    words = [sys.executable, "-c", code]
+    told = subprocess.run(words, env=environment_with(**environment), stdout=subprocess.PIPE, timeout=60, check=True)
+    found: list[list[str]] = json.loads(told.stdout)
+    return found
+
+
+def handles(given: str | None) -> list[str]:
+    return [handle for handle, _ in visible_gpus(given)]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +103,10 @@ def handles(monkeypatch: pytest.MonkeyPatch, visible: str | None) -> list[str]:
     ],
 )
 def test_the_devices_that_cuda_would_use_are_found_under_the_names_they_are_given(
-    visible: str | None, expected: list[str], gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    visible: str | None, expected: list[str], gpus: Callable[..., None]
 ) -> None:
     gpus(2)
-    assert handles(monkeypatch, visible) == expected
+    assert handles(visible) == expected
 
 
 @pytest.mark.parametrize(
@@ -111,23 +114,18 @@ def test_the_devices_that_cuda_would_use_are_found_under_the_names_they_are_give
     [(None, [UUIDS[0], *PARTS]), ("1", PARTS), ("1,0", [*PARTS, "0"]), (PARTS[1], [PARTS[1]]), (UUIDS[1], PARTS)],
 )
 def test_a_divided_gpu_stands_for_its_parts(
-    visible: str | None, expected: list[str], gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    visible: str | None, expected: list[str], gpus: Callable[..., None]
 ) -> None:
     gpus(2, divided=True)
-    assert handles(monkeypatch, visible) == expected
+    assert handles(visible) == expected
 
 
-def test_without_the_drivers_tool_the_environment_counts_and_in_a_scheduler_an_index_is_of_its_job(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible_gpus() == []
-    assert handles(monkeypatch, "0,1") == ["0", "1"]
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert [gpu.identity for gpu in visible_gpus()] == ["job7-0", "job7-1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", UUIDS[0])
-    assert [gpu.identity for gpu in visible_gpus()] == [UUIDS[0]]
+@pytest.mark.usefixtures("gpus")
+def test_without_a_driver_the_environment_counts_and_in_a_scheduler_an_index_is_of_its_job() -> None:
+    assert visible_gpus(None) == []
+    assert visible_gpus("0,1") == [["0", "0"], ["1", "1"]]
+    assert visible_gpus("0,1", SLURM_JOB_ID="7") == [["0", "job7-0"], ["1", "job7-1"]]
+    assert visible_gpus(UUIDS[0], SLURM_JOB_ID="7") == [[UUIDS[0], UUIDS[0]]]
 
 
 def test_one_device_has_one_user_whatever_it_is_called(

@@ -1,5 +1,6 @@
 """Helpers that every other package may use and that import no other package of ResoMap.
 
+- `deadline`: a call with a deadline
 - `errors`: the exceptions with their exit codes
 - `files`: atomic writing of JSON, CSV and text
 - `gc_control`: garbage collection disabled during heavy imports

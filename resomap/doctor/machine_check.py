@@ -43,7 +43,7 @@ def look_at_device(config: Config) -> Iterator[Finding]:
             Finding(
                 "bad",
                 "device",
-                "nvidia-smi is here, and yet torch finds no GPU: trainings would run on the CPU",
+                "the NVIDIA driver is here, and yet torch finds no GPU: trainings would run on the CPU",
                 "check nvidia-smi, and install a CUDA build of torch",
             )
             if may_have_gpu()

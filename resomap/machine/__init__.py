@@ -4,5 +4,7 @@
 - `cpus`: the cores that this process may use
 - `gpus`: the GPUs that this process may see
 - `gpu_lock`: a lock per GPU, so that each job has one to itself
+- `nvidia`: the GPUs, their load and the version, as the NVIDIA driver tells them
+- `processes`: a test whether a process that was noted down earlier still lives
 - `slurm`: the id, time limit and requeue of the job around this process
 """

@@ -1,14 +1,12 @@
-"""GPUs that this process may see, told by its environment and the driver's tool: planning imports no torch."""
+"""GPUs that this process may see, told by its environment and the driver: planning imports no torch."""
 
 import os
-import re
-import shutil
-import subprocess
 from dataclasses import dataclass
+
+from resomap.machine.nvidia import LISTING_SECONDS, ListedGpu, is_installed, list_gpus
 
 # Values of CUDA_VISIBLE_DEVICES by which a scheduler or a person says "no GPU".
 NO_GPU = ("", "-1", "NoDevFiles", "void")
-LISTING_SECONDS = 30.0  # a driver without its persistence daemon takes its time
 
 
 @dataclass(frozen=True)
@@ -17,14 +15,6 @@ class Gpu:
 
     handle: str  # for CUDA_VISIBLE_DEVICES: an index, GPU-<uuid> or MIG-<uuid>
     identity: str  # the same for all who speak of this device, by whichever name
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """A GPU as the driver lists it, with its MIG parts where it is divided."""
-
-    uuid: str
-    parts: tuple[str, ...] = ()
 
 
 def given_gpu() -> str | None:
@@ -37,18 +27,18 @@ def given_gpu() -> str | None:
 
 
 def may_have_gpu() -> bool:
-    """Return True if a training here is likely to find a GPU: the driver's tool exists, and nothing hides the GPUs."""
+    """Return True if a training here is likely to find a GPU: the driver is installed, and nothing hides the GPUs."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in NO_GPU
-    return not hidden and shutil.which("nvidia-smi") is not None
+    return not hidden and is_installed()
 
 
-def visible_gpus() -> list[Gpu]:
+def visible_gpus(seconds: float = LISTING_SECONDS) -> list[Gpu]:
     """Return the devices that CUDA would let this process use, in its order; empty where nobody knows of any.
 
     CUDA_VISIBLE_DEVICES may hold indices, UUIDs (their first digits do) and MIG names; without it, all that the
-    driver lists. A GPU that is divided stands for its parts: CUDA uses one part a process.
+    driver lists within `seconds`. A GPU that is divided stands for its parts: CUDA uses one part a process.
     """
-    listed = _listed()
+    listed = list_gpus(seconds)
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         names = [name for gpu in listed for name in gpu.parts or (gpu.uuid,)]
@@ -61,7 +51,7 @@ def visible_gpus() -> list[Gpu]:
     return list({gpu.identity: gpu for gpu in reversed(found)}.values())[::-1]
 
 
-def _named(name: str, listed: list[_Listed]) -> list[Gpu]:
+def _named(name: str, listed: list[ListedGpu]) -> list[Gpu]:
     if name.isdigit() and listed:
         # The driver counts in the order of the bus, CUDA by speed unless CUDA_DEVICE_ORDER says otherwise. On unlike
         # GPUs an identity may thus be another one's; it is nobody's twice, which is what a lock needs.
@@ -75,25 +65,3 @@ def _named(name: str, listed: list[_Listed]) -> list[Gpu]:
     # An index means another device in each job of a scheduler that hides the others.
     job = os.environ.get("SLURM_JOB_ID", "")
     return [Gpu(name, f"job{job}-{name}" if job and name.isdigit() else name)]
-
-
-def _listed() -> list[_Listed]:
-    """Return the GPUs that `nvidia-smi -L` lists; empty where there is no such tool, or where it fails."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    try:
-        told = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=LISTING_SECONDS, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    gpus: list[_Listed] = []
-    for line in told.stdout.splitlines() if told.returncode == 0 else ():
-        kind, uuid = re.match(r"\s*(\w+)", line), re.search(r"\(UUID: ([^)]+)\)", line)
-        if kind is None or uuid is None:
-            continue
-        if kind[1] == "GPU":
-            gpus.append(_Listed(uuid[1]))
-        elif kind[1] == "MIG" and gpus:
-            gpus[-1] = _Listed(gpus[-1].uuid, (*gpus[-1].parts, uuid[1]))
-    return gpus

@@ -14,6 +14,7 @@ from resomap import RECIPE_VERSION, __version__
 from resomap.cells.cell import Cell
 from resomap.cells.study import Study
 from resomap.core.files import write_json, write_text
+from resomap.machine.nvidia import driver_version
 
 GIT_SECONDS = 5.0
 # Set by schedulers, and worth knowing of a run.
@@ -60,7 +61,7 @@ def write_environment(cell: Cell, found: Mapping[str, Any]) -> Path:
         "system": platform.platform(),
         "host": platform.node(),
         "cpus": os.cpu_count(),
-        "nvidia_driver": nvidia_driver(),
+        "nvidia_driver": driver_version(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "packages": packages(),
     }
@@ -72,15 +73,6 @@ def packages() -> dict[str, str]:
     """Every installed distribution and its version, by name."""
     found = ((item.metadata["Name"], item.version) for item in importlib.metadata.distributions())
     return dict(sorted((name, version) for name, version in found if name))
-
-
-def nvidia_driver() -> str | None:
-    """The version of the loaded NVIDIA driver (Linux), or None."""
-    try:
-        line = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
-    except (OSError, IndexError):
-        return None
-    return next((word for word in line.split() if word[0].isdigit() and "." in word), None)
 
 
 def git_commit() -> str | None:

@@ -7,25 +7,22 @@ does, a call ends within its time, and what it did is one clause with the way ou
 import http.client
 import json
 import os
-import queue
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from resomap.config.schema import Tracking
 from resomap.config.values import is_open_http
+from resomap.core.deadline import within
 from resomap.core.errors import ResomapError
 from resomap.tracking.credentials import access, credentials, dagshub_host, without_secrets
 
-__all__ = ["TrackerUnavailable", "ask", "credentials", "is_remote", "tracking_uri", "why_unreachable", "within"]
-
-T = TypeVar("T")
+__all__ = ["TrackerUnavailable", "ask", "credentials", "is_remote", "tracking_uri", "why_unreachable"]
 
 LOCAL_DATABASE = Path("results", "mlflow.db")
 LOCAL_ARTIFACTS = Path("results", "mlartifacts")
@@ -144,30 +141,6 @@ def _fetch(request: urllib.request.Request, end: float) -> bytes:
             return body
     except urllib.error.HTTPError as error:
         raise _Refusal(error) from None
-
-
-def within(seconds: float, call: Callable[[float], T]) -> T:
-    """The result of `call(end)`, or TimeoutError at that time.
-
-    In a thread of its own: a socket's time-out starts anew with each byte, and a name that does not resolve has none.
-    """
-    outcome: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
-    end = time.monotonic() + seconds
-
-    def work() -> None:
-        try:
-            outcome.put(call(end))
-        except BaseException as error:  # raised again below, in the thread that asked
-            outcome.put(error)
-
-    threading.Thread(target=work, name="resomap-tracker", daemon=True).start()
-    try:
-        result = outcome.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(result, BaseException):
-        raise result
-    return result
 
 
 def _tls() -> ssl.SSLContext:

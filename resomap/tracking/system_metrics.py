@@ -1,18 +1,15 @@
 """What the machine is doing: CPU, memory and GPU, under the names of MLflow's own system metrics."""
 
 import contextlib
-import os
-import shutil
-import subprocess
 import time
 
 import psutil
 
-from resomap.machine.gpus import NO_GPU
+from resomap.machine.gpus import may_have_gpu, visible_gpus
+from resomap.machine.nvidia import FIGURES_SECONDS, figures
 
 MEGABYTE = 1024 * 1024
 LEAST_SECONDS = 0.5  # over which the CPU's share means something
-SECONDS = 5.0  # that the driver's tool may take
 
 
 class Machine:
@@ -39,23 +36,16 @@ class Machine:
 
 
 def _gpus() -> dict[str, float]:
-    """Of the GPUs that the trainer was given, numbered as it sees them; none where the driver's tool is silent."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    tool = shutil.which("nvidia-smi")
-    if tool is None or (given is not None and given.strip() in NO_GPU):
+    """Figures of the GPUs that the trainer was given, numbered as it sees them; none where the driver is silent."""
+    if not may_have_gpu():
         return {}
-    words = [tool, "--query-gpu=utilization.gpu,memory.used,power.draw", "--format=csv,noheader,nounits"]
-    words += [f"--id={given}"] if given else []
-    try:
-        said = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    names = ("utilization_percentage", "memory_usage_megabytes", "power_usage_watts")
-    values: dict[str, float] = {}
-    for number, line in enumerate(said.splitlines()):
-        for name, text in zip(names, line.split(","), strict=False):
-            try:
-                values[f"system/gpu_{number}_{name}"] = float(text)
-            except ValueError:
-                continue  # "[N/A]", as on a GPU that is split
-    return values
+    visible = visible_gpus(FIGURES_SECONDS)
+    known = figures(gpu.identity for gpu in visible)
+    values: dict[str, float | None] = {}
+    for number, gpu in enumerate(visible):
+        if gpu.identity in known:
+            found, name = known[gpu.identity], f"system/gpu_{number}"
+            values[f"{name}_utilization_percentage"] = found.utilization_percent
+            values[f"{name}_memory_usage_megabytes"] = found.memory_bytes and found.memory_bytes / MEGABYTE
+            values[f"{name}_power_usage_watts"] = found.power_watts
+    return {name: value for name, value in values.items() if value is not None}

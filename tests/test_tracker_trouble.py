@@ -122,6 +122,9 @@ def test_a_certificate_is_checked_and_can_be_named(tmp_path: Path, monkeypatch: 
         server.socket = context.wrap_socket(server.socket, server_side=True)
         tracking = Tracking(uri=f"https://localhost:{server.server_port}")
         assert "its certificate is not trusted (self" in refusal(tracking)
+        with monkeypatch.context() as careless:
+            careless.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+            assert ask(tracking, "experiments/search", {}) == {"experiments": []}
         monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
         assert ask(tracking, "experiments/search", {}) == {"experiments": []}
 

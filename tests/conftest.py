@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from snakemake import __version__ as snakemake_version
 
 from resomap.cells.study import CURRENT, Study
 from resomap.data import DATA_DIRECTORY
@@ -32,6 +33,10 @@ def pytest_configure() -> None:
     # Threads that wait for each other give the processor away: spinning, as on a machine of one's own, two trainings
     # at a time with two threads each took three times as long. Read when torch is loaded; children inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_report_header() -> str:
+    return f"snakemake {snakemake_version}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

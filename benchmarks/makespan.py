@@ -154,21 +154,22 @@ def measure() -> None:
     """Print the fastest of three training steps of four images, in seconds an image."""
     import torch
 
-    from resomap.compute.device import choose_device, precision, prepare_backend
-    from resomap.compute.inference import autocast
+    from resomap.compute.device import choose_device, prepare_backend
+    from resomap.compute.execution import Execution
     from resomap.models.build import build_model, logits
 
     device = choose_device("cpu")
     prepare_backend(device, False, 2)
     images, labels = torch.randn(4, 3, 224, 224), torch.tensor([0, 1, 0, 1])
     images = images.to(memory_format=torch.channels_last)
-    print(device.name, precision("auto", device))
+    execution = Execution.of(device, "auto", True)
+    print(device.name, execution.precision)
     for name in DEFAULT_MODELS:
-        model = build_model(name, 224, 2).model.train().to(memory_format=torch.channels_last)
+        model = execution.place(build_model(name, 224, 2).model.train())
         times = []
         for _ in range(3):
             started = time.perf_counter()
-            with autocast(device.torch, precision("auto", device)):
+            with execution.autocast():
                 scores = logits(model(images))
             torch.nn.functional.cross_entropy(scores.float(), labels).backward()
             times.append(time.perf_counter() - started)

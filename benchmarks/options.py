@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from resomap.bench.ratios import Paired, median_and_range
-from resomap.compute.device import Device, choose_device, precision, prepare_backend
-from resomap.compute.inference import autocast
+from resomap.compute.device import Device, choose_device, prepare_backend
+from resomap.compute.execution import Execution
 from resomap.compute.normalisation import in_layout
 from resomap.config import Training
 from resomap.models.build import build_model, logits
@@ -63,21 +63,19 @@ def main() -> None:
 def stepper(change: Change, given: argparse.Namespace, device: Device) -> tuple[Callable[[int], float], float]:
     """Return a function that trains some steps and returns images a second, and the seconds of its first step."""
     recipe = Training(amp=change.amp, channels_last=change.channels_last)  # type: ignore[arg-type]
-    layout = torch.channels_last if change.channels_last else torch.contiguous_format
+    execution = Execution.of(device, change.amp, change.channels_last)
     torch.manual_seed(0)
-    model = build_model(given.model, given.resolution, 2).model
-    model = model.to(device.torch, memory_format=layout).train()  # type: ignore[call-overload]
+    model = execution.place(build_model(given.model, given.resolution, 2).model).train()
     optimizer = make_optimizer(model, recipe)
     for group in optimizer.param_groups:
         group["fused"] = change.fused or None
-    dtype = precision(change.amp, device)
     images = torch.randn(recipe.batch_size, 3, given.resolution, given.resolution, device=device.torch)
     images = in_layout(images, change.channels_last)
     labels = torch.arange(recipe.batch_size, device=device.torch) % 2
     network = torch.compile(model) if change.compiled else model
 
     def step() -> None:
-        with autocast(device.torch, dtype):
+        with execution.autocast():
             output = logits(network(images))
         F.cross_entropy(output.float(), labels).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -15,9 +15,10 @@ from typing import Any
 
 from resomap.bench.test_images import study_of, write_grey
 
+TRAINING = "train/training.py"
 # The phases of the loop: functions whose time it is with all that they call, as (end of the file's name, function),
 # and whose calls of them count.
-LOOP = ("train/loop.py", "run")
+LOOP = ("train/loop.py", "run", "run")  # the one of the loop, called by the one of TRAINING
 PHASES = {
     "wait for the next batch": [("train/batches.py", "epoch", "_train_epoch")],
     "augment and normalise": [("train/loop.py", "_inputs", "_accumulate")],
@@ -30,9 +31,10 @@ PHASES = {
     "progress, checkpoints": [
         ("train/observer.py", "after_step", "_train_epoch"),
         ("train/observer.py", "after_epoch", "run"),
+        ("train/observer.py", "after_training", "run"),
     ],
 }
-END = [("train/cell.py", "_outcome", "run"), ("train/cell.py", "_complete", "run"), ("observer.py", "at_end", "_train")]
+END = [(TRAINING, name, "run") for name in ("_evaluate_best", "_add_results", "_mark_done")]
 
 
 def main() -> None:
@@ -52,7 +54,7 @@ def main() -> None:
         subprocess.run([sys.executable, *words], cwd=directory, stdin=subprocess.DEVNULL, check=True)
         whole = time.monotonic() - began
         stats = pstats.Stats(str(directory / "profile")).stats  # type: ignore[attr-defined]
-    loop, end = _spent(stats, *LOOP, "_train"), sum(_spent(stats, *place) for place in END)
+    loop, end = _spent(stats, *LOOP), sum(_spent(stats, *place) for place in END)
     found = {name: sum(_spent(stats, *place) for place in places) for name, places in PHASES.items()}
     rows = {
         "start: libraries, model, images mapped": whole - loop - end,

@@ -24,13 +24,15 @@ from torch import nn
 from resomap.cells.measurement import Measurement, class_count
 from resomap.cells.study import Study
 from resomap.compute.device import Device
+from resomap.compute.execution import Execution
+from resomap.compute.inference import Inference
 from resomap.config import parse_config
 from resomap.config.schema import DEFAULT_MODELS, Cost, Data
 from resomap.core.files import read_json
 from resomap.cost import peak_memory
 from resomap.cost.best_batch import find_best_batch
 from resomap.cost.cost_table import COLUMNS, write_table
-from resomap.cost.forward_pass import Inference, ready_network
+from resomap.cost.forward_pass import Workload, ready_network
 from resomap.cost.measure import measure
 from resomap.cost.timing import Quartiles, time_runs
 from resomap.models.build import construct
@@ -38,6 +40,7 @@ from resomap.models.operations import Operations, count_operations, parameter_co
 from resomap.models.survey import entry_of
 
 CPU = torch.device("cpu")
+PLAIN = Execution(device=Device(CPU, "CPU"), precision=None, channels_last=True)
 PAGE = ROOT / "docs" / "cost.md"
 # timm's results/benchmark-infer-amp-nhwc-pt240-cu124-rtx3090.csv (pt110 of the same for mobilenetv2_100):
 # millions of activations at 224 px and 1000 classes.
@@ -249,12 +252,11 @@ def test_cost_grows_with_the_pixels(quick_study: Callable[..., Study]) -> None:
 def test_latency_of_a_real_network_grows_with_the_pixels() -> None:
     """Four times the pixels. The lowest of the lower quartiles, as a busy machine only ever adds time."""
     torch.set_num_threads(1)
-    device = Device(CPU, "CPU")
-    network = ready_network(construct(entry_of("resnet18"), 256, 2), 64, device, True)
+    network = ready_network(construct(entry_of("resnet18"), 256, 2), 64, PLAIN)
     lowest = {128: math.inf, 256: math.inf}
     for _ in range(3):
         for resolution, before in lowest.items():
-            run = Inference(network, resolution, device, None, True).on(1)
+            run = Workload(Inference(network, PLAIN), resolution).on(1)
             lowest[resolution] = min(before, time_runs(run, CPU, 0.3, 5).q1)
     assert 1.5 < lowest[256] / lowest[128] < 10
 
@@ -262,8 +264,7 @@ def test_latency_of_a_real_network_grows_with_the_pixels() -> None:
 def test_statistics_of_random_weights_keep_values_in_range() -> None:
     """Without them 10^-13 comes out of efficientnet_b0, and less out of a deeper one."""
     torch.manual_seed(0)
-    device = Device(CPU, "CPU")
-    network = ready_network(construct(entry_of("efficientnet_b0"), 64, 10), 64, device, True)
+    network = ready_network(construct(entry_of("efficientnet_b0"), 64, 10), 64, PLAIN)
     assert not network.training
     with torch.no_grad():
         scores = network(torch.randn(1, 3, 64, 64))

@@ -12,32 +12,18 @@ from timm.optim import create_optimizer_v2
 from resomap.bench.input_pipeline import BATCH, timm_loader
 from resomap.bench.ratios import Paired
 from resomap.bench.test_images import Material, open_store, study_of
-from resomap.compute.device import Device, choose_device, keep_freed_memory, precision, prepare_backend
-from resomap.compute.inference import autocast
+from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
+from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation, in_layout
 from resomap.config import Training
 from resomap.data.store import Store
 from resomap.models.build import build_model, logits
 from resomap.train.batches import Batch, TrainingBatches
-from resomap.train.loop import Loop
+from resomap.train.events import NullObserver
+from resomap.train.loop import Loop, TrainingData
 from resomap.train.objective import Objective, make_optimizer
 from resomap.train.state import RunningSums, TrainingState
 from resomap.train.stopping import BestSoFar
-
-
-class _Nobody:
-    """Null observer of the loop: it looks at nothing."""
-
-    def needs_checked_state(self) -> bool:
-        return False
-
-    def after_step(self, state: TrainingState) -> None: ...
-
-    def during_validation(self, state: TrainingState) -> None: ...
-
-    def after_epoch(self, state: TrainingState) -> None: ...
-
-    def after_deviation(self, state: TrainingState) -> None: ...
 
 
 class _OnDevice(TrainingBatches):
@@ -62,19 +48,24 @@ class Steps:
         self._recipe: Training = self._study.config.training
         self._store: Store = open_store(directory, resolution)
         self._material, self._resolution, self._name = material, resolution, model
-        self._device: Device = choose_device("auto")
+        self._device = choose_device("auto")
         prepare_backend(self._device, False, threads)
         if not self._device.is_cuda:
             keep_freed_memory()  # as the trainer does, and good for the other sides too
-        self._amp = precision(self._recipe.amp, self._device)
-        self._real = TrainingBatches(self._store.split("train"), self._recipe, 0, pinned=self._device.is_cuda)
+        self._execution = Execution.of(self._device, self._recipe.amp, self._recipe.channels_last)
+        self._data = TrainingData(
+            batches=TrainingBatches(self._store.split("train"), self._recipe, 0, pinned=self._device.is_cuda),
+            validation=self._store.split("val"),
+            classes=len(self._store.classes),
+            normalisation=Normalisation(tuple(self._store.mean), tuple(self._store.std)),
+        )
 
     def beside_synthetic(self, repeats: int) -> Paired:
         """Measure end to end (gathering, copying, augmenting, stepping) / the same on one batch on the device."""
-        synthetic = _OnDevice(self._real, self._device.torch)
+        synthetic = replace(self._data, batches=_OnDevice(self._data.batches, self._device.torch))
         state = self._state()
         return Paired.measure(
-            lambda _round: self._epoch(state, self._real), lambda _round: self._epoch(state, synthetic), repeats
+            lambda _round: self._epoch(state, self._data), lambda _round: self._epoch(state, synthetic), repeats
         )
 
     def beside_timm(self, workers: int, repeats: int) -> Paired:
@@ -90,7 +81,7 @@ class Steps:
             began, count = time.monotonic(), 0
             for images, labels in loader:
                 images = in_layout(images.to(place), self._recipe.channels_last)
-                with autocast(place, self._amp):
+                with self._execution.autocast():
                     output = logits(model(images))
                 loss = F.cross_entropy(output.float(), labels.to(place))
                 optimizer.zero_grad(set_to_none=True)
@@ -100,40 +91,33 @@ class Steps:
                 count += len(images)
             return count / (time.monotonic() - began)
 
-        return Paired.measure(lambda _round: self._epoch(state, self._real), plain, repeats)
+        return Paired.measure(lambda _round: self._epoch(state, self._data), plain, repeats)
 
     def _model(self) -> torch.nn.Module:
         torch.manual_seed(0)
-        layout = torch.channels_last if self._recipe.channels_last else torch.contiguous_format
-        built = build_model(self._name, self._resolution, len(self._store.classes))
-        return built.model.to(self._device.torch, memory_format=layout)  # type: ignore[call-overload]
+        return self._execution.place(build_model(self._name, self._resolution, self._data.classes).model)
 
     def _state(self) -> TrainingState:
         model = self._model()
         return TrainingState(
             model=model,
             optimizer=make_optimizer(model, self._recipe),
-            scaler=torch.amp.GradScaler(self._device.torch.type, enabled=self._amp is torch.float16),
+            scaler=torch.amp.GradScaler(self._device.torch.type, enabled=self._execution.precision is torch.float16),
             ema=None,
             best=BestSoFar(self._recipe.monitor),
             sums=RunningSums.zero(self._device.torch),
         )
 
-    def _epoch(self, state: TrainingState, batches: TrainingBatches) -> float:
+    def _epoch(self, state: TrainingState, data: TrainingData) -> float:
         """Return the images a second of one epoch's steps, as the trainer counts them: without validation."""
-        train = self._store.split("train")
         loop = Loop(
             state=state,
             recipe=self._recipe,
             seed=0,
-            classes=len(self._store.classes),
-            batches=batches,
-            validation=self._store.split("val"),
-            normalisation=Normalisation(tuple(self._store.mean), tuple(self._store.std)),
-            objective=Objective(self._recipe, train.labels, len(self._store.classes), self._device.torch),
-            device=self._device,
-            precision=self._amp,
-            observer=_Nobody(),
+            data=data,
+            objective=Objective(self._recipe, self._data.batches.labels, data.classes, self._device.torch),
+            execution=self._execution,
+            observer=NullObserver(),
         )
         state.epoch = state.step = 0
         before = state.images_seen

@@ -1,12 +1,14 @@
-"""Inference: run a model over a split and return the class probabilities of each image."""
+"""Inference: forward passes without gradients, of images on the device, of stored pixels, of a whole split."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
 from resomap.data.ondemand import OnDemand
@@ -15,25 +17,32 @@ from resomap.models.build import logits
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """A model with its input side: stored pixels in, class probabilities (softmax) out."""
+class Inference:
+    """A network's forward pass without gradients; the network is in eval mode, where its execution placed it."""
 
     model: nn.Module
+    execution: Execution
+
+    def __call__(self, images: Tensor) -> Any:
+        """Return what the network makes of images float32 [N, 3, H, W] on its device and in its memory layout."""
+        with torch.inference_mode(), self.execution.autocast():
+            return self.model(images)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Class probabilities of stored pixels: normalisation, forward pass, softmax."""
+
+    inference: Inference
     normalisation: Normalisation
-    device: torch.device
-    precision: torch.dtype | None
-    channels_last: bool
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]; the model must be in eval mode."""
-        images = in_layout(self.normalisation(to_unit_range(on_device(pixels, self.device))), self.channels_last)
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            return logits(self.model(images)).float().softmax(dim=1)
-
-
-def autocast(device: torch.device, precision: torch.dtype | None) -> torch.autocast:
-    """Return the context of mixed precision for one forward pass; off where precision is None."""
-    return torch.autocast(device.type, dtype=precision or torch.bfloat16, enabled=precision is not None)
+        """Return probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]."""
+        execution = self.inference.execution
+        images = self.normalisation(to_unit_range(on_device(pixels, execution.device.torch)))
+        output = self.inference(in_layout(images, execution.channels_last))
+        with torch.inference_mode():
+            return logits(output).float().softmax(dim=1)
 
 
 def predict(
@@ -43,15 +52,16 @@ def predict(
 
     `between` runs after each batch: the place where a training looks for signals and shows that it lives.
     """
-    was_training = predictor.model.training
-    predictor.model.eval()
+    model = predictor.inference.model
+    was_training = model.training
+    model.eval()
     try:
         parts = []
         for batch in _in_batches(images.pixels, batch_size):
             parts.append(predictor(batch).cpu())
             between()
     finally:
-        predictor.model.train(was_training)
+        model.train(was_training)
     return torch.cat(parts).numpy()
 
 

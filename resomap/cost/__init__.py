@@ -4,7 +4,7 @@
 comes about.
 
 - `measure`: makes one measurement and writes it
-- `forward_pass`: the network that is measured, on its device
+- `forward_pass`: the workload that is timed, of an untrained network on noise
 - `timing`: latency and throughput, as medians with quartiles
 - `best_batch`: the search for the batch size of the highest throughput
 - `peak_memory`: the highest memory of a forward pass

@@ -10,15 +10,17 @@ from torch import nn
 
 from resomap.cells.measurement import SCHEMA, Measurement
 from resomap.cells.study import Study
-from resomap.compute.device import Device, choose_device, is_out_of_memory, memory_left, precision, prepare_backend
+from resomap.compute.device import Device, choose_device, is_out_of_memory, memory_left, prepare_backend
 from resomap.compute.environment import environment
+from resomap.compute.execution import Execution
+from resomap.compute.inference import Inference
 from resomap.config.schema import Cost
 from resomap.core.errors import ResomapError
 from resomap.core.files import write_json
 from resomap.cost import peak_memory
 from resomap.cost.best_batch import PROBE_RUNS, PROBE_SHARE, BestBatch, Obstacle, find_best_batch
 from resomap.cost.cost_table import COLUMNS
-from resomap.cost.forward_pass import Inference, ready_network
+from resomap.cost.forward_pass import Workload, ready_network
 from resomap.cost.timing import Quartiles, time_runs
 from resomap.models.build import build_model, first_line
 from resomap.models.operations import count_operations, parameter_count, weights_bytes
@@ -43,7 +45,7 @@ def measure(measurement: Measurement, study: Study, classes: int, threads: int, 
     recipe = study.recipe(study.cell(measurement.model, measurement.resolution))
     device = choose_device(measurement.kind)
     prepare_backend(device, study.config.deterministic, threads)
-    dtype = precision(recipe.amp, device)
+    execution = Execution.of(device, recipe.amp, recipe.channels_last)
     content: dict[str, Any] = {
         **dict.fromkeys(COLUMNS),
         "schema": SCHEMA,
@@ -52,8 +54,8 @@ def measure(measurement: Measurement, study: Study, classes: int, threads: int, 
         "device_kind": measurement.kind,
         "device": device.name,
         "threads": threads,
-        "precision": str(dtype or torch.float32).removeprefix("torch."),
-        "channels_last": recipe.channels_last,
+        "precision": str(execution.precision or torch.float32).removeprefix("torch."),
+        "channels_last": execution.channels_last,
         "classes": classes,
     }
     figures = _Figures(device)
@@ -61,12 +63,10 @@ def measure(measurement: Measurement, study: Study, classes: int, threads: int, 
     if network is not None:
         figures.count(network, measurement.resolution)
     if network is not None and "activations" in figures.values:
-        ready = figures.attempt(
-            "model", lambda: ready_network(network, measurement.resolution, device, recipe.channels_last)
-        )
+        ready = figures.attempt("model", lambda: ready_network(network, measurement.resolution, execution))
         if ready is not None:
-            inference = Inference(ready, measurement.resolution, device, dtype, recipe.channels_last)
-            figures.time(inference, study.config.cost, memory_bytes)
+            workload = Workload(Inference(ready, execution), measurement.resolution)
+            figures.time(workload, study.config.cost, memory_bytes)
     content |= figures.values
     content |= {
         "measured_at": time.time(),
@@ -98,18 +98,18 @@ class _Figures:
         if operations is not None:
             self.values |= {"flops": operations.flops, "activations": operations.activations}
 
-    def time(self, inference: Inference, cost: Cost, memory_bytes: int) -> None:
+    def time(self, workload: Workload, cost: Cost, memory_bytes: int) -> None:
         """Measure latency of one image, throughput of the best batch, and the memory of both."""
-        first = self.attempt("latency", lambda: self._timed(inference, 1, cost.seconds, cost.least_runs))
+        first = self.attempt("latency", lambda: self._timed(workload, 1, cost.seconds, cost.least_runs))
         if first is None:
             return
         self._add("latency_ms", first.scaled(1000), "latency_runs")
-        self._peak(inference, 1, "peak_memory_bytes_batch_1")
+        self._peak(workload, 1, "peak_memory_bytes_batch_1")
 
-        best = self._best_batch(inference, first, cost, memory_bytes)
+        best = self._best_batch(workload, first, cost, memory_bytes)
         times: Quartiles | None = first
         if best.size > 1:
-            times = self.attempt("throughput", lambda: self._timed(inference, best.size, cost.seconds, cost.least_runs))
+            times = self.attempt("throughput", lambda: self._timed(workload, best.size, cost.seconds, cost.least_runs))
         if times is None:
             return
         self.values |= {"best_batch": best.size, "best_batch_limit": best.limit}
@@ -117,7 +117,7 @@ class _Figures:
         if best.size == 1:
             self.values["peak_memory_bytes_best_batch"] = self.values.get("peak_memory_bytes_batch_1")
         else:
-            self._peak(inference, best.size, "peak_memory_bytes_best_batch")
+            self._peak(workload, best.size, "peak_memory_bytes_best_batch")
 
     def attempt(self, what: str, work: Callable[[], Answer]) -> Answer | None:
         """Return the work's answer; None, with the reason kept, where the network or the memory does not allow it."""
@@ -130,30 +130,30 @@ class _Figures:
             self.reasons[what] = f"out of memory ({memory_left(self._device.torch)})"
         return None
 
-    def _best_batch(self, inference: Inference, first: Quartiles, cost: Cost, memory_bytes: int) -> BestBatch:
+    def _best_batch(self, workload: Workload, first: Quartiles, cost: Cost, memory_bytes: int) -> BestBatch:
         def probe(batch: int) -> Quartiles | Obstacle:
-            if not self._fits(inference, batch, memory_bytes):
+            if not self._fits(batch, memory_bytes):
                 return "memory"
             try:
-                return self._timed(inference, batch, cost.seconds * PROBE_SHARE, PROBE_RUNS)
+                return self._timed(workload, batch, cost.seconds * PROBE_SHARE, PROBE_RUNS)
             except (MemoryError, *REFUSALS) as error:
                 is_short = _is_short(error)
             # Outside the handler: the error's traceback holds on to the tensors that have to go.
-            if inference.device.is_cuda:
+            if self._device.is_cuda:
                 torch.cuda.empty_cache()
             return "memory" if is_short else "refused"  # some kernels count elements in 32 bits
 
         return find_best_batch(probe, first, cost)
 
-    def _fits(self, inference: Inference, batch: int, memory_bytes: int) -> bool:
+    def _fits(self, batch: int, memory_bytes: int) -> bool:
         """Return True if a batch may be tried: on a CPU one that does not fit is killed by the system, not refused."""
-        if inference.device.is_cuda:
+        if self._device.is_cuda:
             return True
         allowed = min(memory_bytes, psutil.virtual_memory().available)
         return batch * self.values["activations"] * BYTES_AN_ACTIVATION <= allowed
 
-    def _timed(self, inference: Inference, batch: int, seconds: float, least_runs: int) -> Quartiles:
-        return time_runs(inference.on(batch), inference.device.torch, seconds, least_runs)
+    def _timed(self, workload: Workload, batch: int, seconds: float, least_runs: int) -> Quartiles:
+        return time_runs(workload.on(batch), self._device.torch, seconds, least_runs)
 
     def _add(self, name: str, quartiles: Quartiles, runs: str) -> None:
         self.values |= {
@@ -163,9 +163,9 @@ class _Figures:
             runs: quartiles.runs,
         }
 
-    def _peak(self, inference: Inference, batch: int, name: str) -> None:
-        device, held = inference.device.torch, inference.held_bytes(batch)
-        peak = self.attempt("memory", lambda: peak_memory.peak_memory_bytes(inference.on(batch), device, held))
+    def _peak(self, workload: Workload, batch: int, name: str) -> None:
+        device, held = self._device.torch, workload.held_bytes(batch)
+        peak = self.attempt("memory", lambda: peak_memory.peak_memory_bytes(workload.on(batch), device, held))
         if peak is not None:
             self.values |= {name: peak, "memory_method": peak_memory.method(device)}
         else:

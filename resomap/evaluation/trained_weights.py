@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from resomap.compute.checkpoint import FORMAT, DamagedCheckpoint, load_sealed, structure_difference
-from resomap.compute.device import Device, is_out_of_memory, precision
-from resomap.compute.inference import Predictor
+from resomap.compute.device import Device, is_out_of_memory
+from resomap.compute.execution import Execution
+from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import ResomapError
 from resomap.models.build import construct, first_line
@@ -78,10 +79,9 @@ class Weights:
         if difference is not None:
             raise self._unusable(difference)
         model.load_state_dict(dict(self.state))
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        model = model.to(device.torch, memory_format=layout).eval()  # type: ignore[call-overload]
-        dtype = precision(self.amp, device)
-        return Classifier(self, Predictor(model, self.normalisation, device.torch, dtype, self.channels_last))
+        execution = Execution.of(device, self.amp, self.channels_last)
+        inference = Inference(execution.place(model).eval(), execution)
+        return Classifier(self, Predictor(inference, self.normalisation))
 
     def _unusable(self, why: str) -> ResomapError:
         return ResomapError(

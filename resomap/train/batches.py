@@ -37,6 +37,11 @@ class TrainingBatches:
         self.batch_size = min(recipe.batch_size, len(images.labels))
         self.steps = draws.steps_per_epoch(len(images.labels), recipe.batch_size)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Classes of all training images, int64 [N]."""
+        return self._images.labels
+
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch (counted from 0), without those before `first_step`."""
         count = len(self._images.labels)

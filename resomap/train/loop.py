@@ -1,17 +1,19 @@
 """The epochs of one training: steps, validation, choice of the best epoch, stopping.
 
-The loop knows nothing of files, trackers or signals; what happens around a step is an observer's business.
+The loop knows nothing of files, trackers or signals; what happens around a step is an observer's business. Its order,
+with every event, stands in `events.Observer`.
 """
 
 import math
 import time
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from resomap.compute.device import Device, is_out_of_memory, memory_left
-from resomap.compute.inference import Predictor, autocast, evaluation_batch, predict
+from resomap.compute.device import is_out_of_memory, memory_left
+from resomap.compute.execution import Execution
+from resomap.compute.inference import Inference, Predictor, evaluation_batch, predict
 from resomap.compute.memory import memory_of, wanted
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
@@ -22,23 +24,20 @@ from resomap.models.build import logits
 from resomap.train import draws
 from resomap.train.augment import augment, flip, mix
 from resomap.train.batches import Batch, TrainingBatches
+from resomap.train.events import Observer
 from resomap.train.objective import Objective
 from resomap.train.schedule import learning_rate
 from resomap.train.state import RunningSums, TrainingState
 
 
-class Observer(Protocol):
-    """What wants to know of the loop's progress; each may end the training by raising."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Images of one training: batches to learn from, a split to choose the best epoch by."""
 
-    def needs_checked_state(self) -> bool: ...
-
-    def after_step(self, state: TrainingState) -> None: ...
-
-    def during_validation(self, state: TrainingState) -> None: ...
-
-    def after_epoch(self, state: TrainingState) -> None: ...
-
-    def after_deviation(self, state: TrainingState) -> None: ...
+    batches: TrainingBatches
+    validation: Images
+    classes: int
+    normalisation: Normalisation
 
 
 class Loop:
@@ -50,25 +49,18 @@ class Loop:
         state: TrainingState,
         recipe: Training,
         seed: int,
-        classes: int,
-        batches: TrainingBatches,
-        validation: Images,
-        normalisation: Normalisation,
+        data: TrainingData,
         objective: Objective,
-        device: Device,
-        precision: torch.dtype | None,
+        execution: Execution,
         observer: Observer,
     ) -> None:
         self._state = state
         self._recipe = recipe
         self._seed = seed
-        self._classes = classes
-        self._batches = batches
-        self._validation = validation
-        self._normalisation = normalisation
+        self._data = data
         self._objective = objective
-        self._device = device.torch
-        self._precision = precision
+        self._execution = execution
+        self._device = execution.device.torch
         self._observer = observer
         # The loss of the step before, still on its way from the device: looked at one step later, so that the
         # device never waits for the host.
@@ -84,11 +76,12 @@ class Loop:
             self._train_epoch()
             metrics = self._validate()
             state.epoch, state.step = state.epoch + 1, 0
-            state.history.append(self._row(metrics))
+            state.history.append(self._history_row(metrics))
             state.sums = RunningSums.zero(self._device)
             if state.best.offer(state.epoch, metrics[self._recipe.monitor], self._recipe.early_stopping.min_delta):
                 state.keep_best(metrics)
             self._observer.after_epoch(state)
+        self._observer.after_training(state)
 
     def _is_over(self) -> bool:
         state, recipe = self._state, self._recipe
@@ -98,7 +91,7 @@ class Loop:
         state = self._state
         state.model.train()
         before = time.monotonic()
-        for batch in self._batches.epoch(state.epoch, state.step):
+        for batch in self._data.batches.epoch(state.epoch, state.step):
             loss = self._step(batch)
             self._check_finite()
             self._unchecked = (state.epoch + 1, state.step + 1, loss)
@@ -119,9 +112,9 @@ class Loop:
         attempt, and the next one goes on from the checkpoint.
         """
         state, recipe = self._state, self._recipe
-        number = state.epoch * self._batches.steps + state.step
+        number = state.epoch * self._data.batches.steps + state.step
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(number, self._batches.steps, recipe) * group.get("lr_scale", 1.0)
+            group["lr"] = learning_rate(number, self._data.batches.steps, recipe) * group.get("lr_scale", 1.0)
         loss, hits = self._gradients(batch, draws.step_seed(self._seed, number))
         if recipe.gradient_clip is not None:
             state.scaler.unscale_(state.optimizer)
@@ -157,9 +150,9 @@ class Loop:
                 shortage = wanted(error, memory_of(self._device))
             # Outside the handler: the error's traceback holds on to the tensors that have to go.
             self._state.optimizer.zero_grad(set_to_none=True)
-            self._shrink(len(batch.labels), shortage)
+            self._halve_microbatch(len(batch.labels), shortage)
 
-    def _shrink(self, images: int, shortage: str) -> None:
+    def _halve_microbatch(self, images: int, shortage: str) -> None:
         """Half as many images a forward pass from now on: the batch stays what it was, the bits do not."""
         state = self._state
         tried = state.microbatch or images
@@ -186,8 +179,8 @@ class Loop:
         total = torch.zeros((), device=self._device)
         hits = torch.zeros((), dtype=torch.int64, device=self._device)
         for part, target in zip(images.split(size), targets.split(size), strict=True):
-            with autocast(self._device, self._precision):
-                output = logits(state.model(in_layout(part, self._recipe.channels_last)))
+            with self._execution.autocast():
+                output = logits(state.model(in_layout(part, self._execution.channels_last)))
             loss = self._objective(output, target) * (len(part) / len(images))
             state.scaler.scale(loss).backward()
             total += loss.detach()
@@ -200,8 +193,8 @@ class Loop:
         labels = batch.labels.to(self._device, non_blocking=True)
         pixels = flip(on_device(batch.pixels, self._device), table, self._recipe.augment)
         images = augment(to_unit_range(pixels), table, self._recipe.augment)
-        images, targets = mix(images, labels, self._classes, self._recipe.augment.mixup, batch.share)
-        return self._normalisation(images), targets
+        images, targets = mix(images, labels, self._data.classes, self._recipe.augment.mixup, batch.share)
+        return self._data.normalisation(images), targets
 
     def _check_finite(self) -> None:
         if self._unchecked is None:
@@ -215,29 +208,23 @@ class Loop:
             )
 
     def _validate(self) -> dict[str, float | None]:
-        predictor = Predictor(
-            self._state.evaluated_model(),
-            self._normalisation,
-            self._device,
-            self._precision,
-            self._recipe.channels_last,
-        )
+        inference = Inference(self._state.evaluated_model(), self._execution)
         probabilities = predict(
-            predictor,
-            self._validation,
+            Predictor(inference, self._data.normalisation),
+            self._data.validation,
             evaluation_batch(self._recipe, self._state.microbatch),
             lambda: self._observer.during_validation(self._state),
         )
-        return measure(probabilities, self._validation.labels)
+        return measure(probabilities, self._data.validation.labels)
 
-    def _row(self, metrics: dict[str, float | None]) -> dict[str, float | int | None]:
+    def _history_row(self, metrics: dict[str, float | None]) -> dict[str, float | int | None]:
         """An epoch of the history: only figures that a resumed training reproduces, so no times."""
         state = self._state
         images = max(1, state.sums.images)
-        last = state.epoch * self._batches.steps - 1
+        last = state.epoch * self._data.batches.steps - 1
         return {
             "epoch": state.epoch,
-            "learning_rate": learning_rate(last, self._batches.steps, self._recipe),
+            "learning_rate": learning_rate(last, self._data.batches.steps, self._recipe),
             "train/loss": state.sums.loss.item() / images,
             "train/accuracy": state.sums.hits.item() / images,
             **{f"val/{name}": value for name, value in metrics.items()},

@@ -18,8 +18,8 @@ from timm.utils import ModelEmaV3
 from resomap.cells import microbatch_choice
 from resomap.cells.cell import Cell
 from resomap.cells.study import Study
-from resomap.compute.device import Device, choose_device, is_out_of_memory, precision, prepare_backend
-from resomap.compute.inference import autocast
+from resomap.compute.device import Device, choose_device, is_out_of_memory, prepare_backend
+from resomap.compute.execution import Execution
 from resomap.compute.memory import Memory, resident_bytes, wanted
 from resomap.compute.normalisation import in_layout
 from resomap.core.files import write_json
@@ -98,10 +98,8 @@ class _Trial:
     def __init__(self, study: Study, cell: Cell, classes: int, device: Device) -> None:
         self._recipe, self._device = study.recipe(cell), device
         self.batch, self.resolution = self._recipe.batch_size, cell.resolution
-        self._precision = precision(self._recipe.amp, device)
-        layout = torch.channels_last if self._recipe.channels_last else torch.contiguous_format
-        model = build_model(cell.model, cell.resolution, classes).model
-        self._model = model.train().to(device.torch, memory_format=layout)  # type: ignore[call-overload]
+        self._execution = Execution.of(device, self._recipe.amp, self._recipe.channels_last)
+        self._model = self._execution.place(build_model(cell.model, cell.resolution, classes).model.train())
         self._optimizer = make_optimizer(self._model, self._recipe)
         self._average = ModelEmaV3(self._model) if self._recipe.ema_decay is not None else None
         self._classes = classes
@@ -118,8 +116,8 @@ class _Trial:
         images = torch.rand(shape, device=self._device.torch)
         targets = torch.rand((self.batch, self._classes), device=self._device.torch).softmax(1)
         for count in (min(2, size), size):
-            with autocast(self._device.torch, self._precision):
-                output = logits(self._model(in_layout(images[:count], self._recipe.channels_last)))
+            with self._execution.autocast():
+                output = logits(self._model(in_layout(images[:count], self._execution.channels_last)))
             F.cross_entropy(output.float(), targets[:count]).backward()
             self._optimizer.step()
 

@@ -67,7 +67,7 @@ def evaluate_best(
 
     `between` runs after each batch and may end the evaluation by raising.
     """
-    predictor.model.load_state_dict(state.best_weights)
+    predictor.inference.model.load_state_dict(state.best_weights)
     metrics: Metrics = {}
     splits: dict[str, SplitPredictions] = {}
     for split in EVALUATED:

@@ -1,4 +1,4 @@
-"""An attempt as the tracker will see it: journal, companion process, and the wait at the end."""
+"""An attempt as the tracker will see it: its journal, the process that sends it, and the wait at the end."""
 
 import os
 import subprocess
@@ -29,8 +29,8 @@ def host() -> str:
     return os.uname().nodename
 
 
-class Run:
-    """Writes the journal of one attempt and keeps a companion beside it."""
+class TrackedRun:
+    """Writes the journal of one attempt, while a process beside the training sends it to the tracker."""
 
     def __init__(self, request: Request, uid: str, device: Device, content_digest: str) -> None:
         self._request = request
@@ -48,14 +48,14 @@ class Run:
         self.journal.artifact(
             provenance.write_environment(request.cell, _machine(device, content_digest)), "environment.json"
         )
-        self._companion = self._start_companion()
+        self._sender = self._start_sender()
 
     def elsewhere(self) -> Elsewhere | None:
-        """The run that counts in place of this one, once the companion has found one. Costs a look at a file."""
+        """The run that counts in place of this one, once the sender has found one. Costs a look at a file."""
         return Elsewhere.read(self._note) if self._note.exists() else None
 
     def keep(self, history: Path, predictions: Path, weights: Path) -> None:
-        """What a finished training leaves to its run: files, and figures drawn from them by the companion."""
+        """Add the files of a finished training to its run, and figures, which the sender draws from them."""
         self.journal.artifact(history, "history.csv")
         self.journal.artifact(predictions, "predictions.npz")
         self.journal.figures(history, predictions)
@@ -63,7 +63,7 @@ class Run:
             self.journal.artifact(weights, "best.pt")
 
     def close(self, status: str, tags: Mapping[str, str]) -> None:
-        """Write the attempt's end; the companion tells the tracker when it can."""
+        """Write the attempt's end; the sender tells the tracker when it can."""
         self.journal.end(status, tags)
         if not self.journal.is_complete:
             self._request.say(f"the disk is full: the tracker will lack the last events of {self.journal.path}")
@@ -79,9 +79,9 @@ class Run:
     def wait_for_id(self) -> str | None:
         """The run's id in the tracker, waiting at most `tracking.drain_seconds` for what is unsent; None without."""
         try:
-            arrived = self._companion.wait(self._request.study.config.tracking.drain_seconds) == 0
+            arrived = self._sender.wait(self._request.study.config.tracking.drain_seconds) == 0
         except subprocess.TimeoutExpired:
-            self._companion.terminate()
+            self._sender.terminate()
             arrived = False
         if not arrived:
             self._request.say("the tracker does not have everything yet; `resomap sync` sends the rest")
@@ -110,7 +110,7 @@ class Run:
             "mlflow.source.git.commit": provenance.git_commit() or "unknown",
         }
 
-    def _start_companion(self) -> "subprocess.Popen[bytes]":
+    def _start_sender(self) -> "subprocess.Popen[bytes]":
         config = self._request.study.config
         command = [sys.executable, "-m", "resomap.tracking.sender_process", str(self.journal.path)]
         command += ["--uri", tracking_uri(config.tracking), "--experiment", config.experiment]
@@ -139,7 +139,7 @@ def take_over(request: Request, error: RunsElsewhere) -> bool:
 
 
 def _machine(device: Device, content_digest: str) -> dict[str, Any]:
-    """What torch knows of the machine, and which images it sees."""
+    """Versions and devices as torch knows them, and the digest of the images."""
     found: dict[str, Any] = {**environment(device), "content_digest": content_digest, "cuda": torch.version.cuda}
     if device.is_cuda:
         properties = torch.cuda.get_device_properties(device.torch)

@@ -1,7 +1,5 @@
 """Trains one cell from whatever stands on disk to its done marker; `_Training.run` is the order of things."""
 
-import os
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +9,11 @@ from timm.utils import ModelEmaV3
 
 from resomap.cells import archive, microbatch_choice
 from resomap.cells.marker import write_marker
-from resomap.cells.progress import Progress
 from resomap.compute import checkpoint
-from resomap.compute.device import choose_device, keep_freed_memory, precision, prepare_backend
+from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
 from resomap.compute.environment import deviations, environment
-from resomap.compute.inference import Predictor
-from resomap.compute.memory import MemoryWatch
+from resomap.compute.execution import Execution
+from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import RunsElsewhere
 from resomap.core.files import read_json, strict_json
@@ -26,14 +23,16 @@ from resomap.models.build import BuiltModel, build_model
 from resomap.tracking.completed import MARKER_TAG
 from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
-from resomap.train.loop import Loop
+from resomap.train.checkpoint_saver import CheckpointSaver
+from resomap.train.live_progress import LiveProgress
+from resomap.train.loop import Loop, TrainingData
 from resomap.train.objective import Objective, make_optimizer
 from resomap.train.observer import CellObserver
 from resomap.train.request import Request
 from resomap.train.signals import SignalWatch
 from resomap.train.state import RunningSums, TrainingState
 from resomap.train.stopping import BestSoFar
-from resomap.train.tracked_run import Run, host, take_over
+from resomap.train.tracked_run import TrackedRun, take_over
 
 
 def run_training(request: Request, signals: SignalWatch) -> None:
@@ -61,33 +60,41 @@ class _Training:
         self._store = Store.open(DATA_DIRECTORY, self._cell.resolution)
 
     def run(self) -> None:
-        """From disk to marker."""
+        """Claim, load, build, restore, train, evaluate, mark as done."""
         uid = self._claim_directory()
         saved = checkpoint.load_last(self._cell.checkpoints, lambda content: self._is_ours(content, uid), self._say)
         # What changes sums comes from the checkpoint, not from the machine: threads, precision, microbatch.
         threads = saved["threads"] if saved else self._request.threads
-        amp = _dtype(saved["precision"]) if saved else precision(self._recipe.amp, self._device)
+        execution = self._execution(saved)
         prepare_backend(self._device, self._config.deterministic, threads)
         if not self._device.is_cuda:
             keep_freed_memory()
 
-        built = self._build()
-        state = self._fresh_state(built, amp)
+        built = self._build_model()
+        state = self._initial_state(built, execution)
         if saved:
             self._restore(state, saved)
         else:
             state.microbatch = microbatch_choice.require(self._request.study, self._cell)
         del saved  # its tensors are views of last.pt
-        fixed = self._fixed(uid, threads, amp)
-        normalisation = Normalisation(tuple(built.mean or self._store.mean), tuple(built.std or self._store.std))
-        run = Run(self._request, uid, self._device, self._store.content_digest)
+
+        fixed = self._fixed_content(uid, threads, execution)
+        run = TrackedRun(self._request, uid, self._device, self._store.content_digest)
         try:
-            observer = self._train(state, normalisation, amp, fixed, run)
-            marker = self._outcome(state, normalisation, amp, fixed, run, observer)
+            data = self._training_data(built)
+            saver = CheckpointSaver(self._cell, self._config.checkpoints, fixed, self._say)
+            progress = LiveProgress(self._request, state, self._device, data.batches.steps)
+            observer = CellObserver(self._request, self._signals, saver, progress, run)
+            self._loop(state, data, execution, observer).run()
+
+            metrics = self._evaluate_best(state, data.normalisation, execution, observer)
+            saver.wait()
+            self._add_results(run, state.epoch, metrics)
+            marker = outcome.marker_content(self._request, state, self._store, self._device, fixed, metrics)
         except BaseException as error:
             run.close_after(error, is_signalled=self._signals.received is not None)
             raise
-        self._complete(marker, run)
+        self._mark_done(marker, run)
 
     @property
     def _say(self) -> Any:
@@ -108,7 +115,15 @@ class _Training:
     def _is_ours(self, content: Mapping[str, Any], uid: str) -> bool:
         return content["fingerprint"] == self._request.fingerprint and content["uid"] == uid
 
-    def _build(self) -> BuiltModel:
+    def _execution(self, saved: Mapping[str, Any] | None) -> Execution:
+        """Device, precision and memory layout; a checkpoint's precision counts in place of the machine's."""
+        if saved is None:
+            return Execution.of(self._device, self._recipe.amp, self._recipe.channels_last)
+        name = saved["precision"]
+        dtype = getattr(torch, name) if name else None
+        return Execution(device=self._device, precision=dtype, channels_last=self._recipe.channels_last)
+
+    def _build_model(self) -> BuiltModel:
         torch.manual_seed(self._cell.seed)
         built = build_model(
             self._cell.model,
@@ -121,17 +136,16 @@ class _Training:
             self._say(note)
         return built
 
-    def _fresh_state(self, built: BuiltModel, amp: torch.dtype | None) -> TrainingState:
-        recipe, place = self._recipe, self._device.torch
-        layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        model = built.model.to(place, memory_format=layout)  # type: ignore[call-overload]
+    def _initial_state(self, built: BuiltModel, execution: Execution) -> TrainingState:
+        recipe, device = self._recipe, self._device.torch
+        model = execution.place(built.model)
         return TrainingState(
             model=model,
             optimizer=make_optimizer(model, recipe),
-            scaler=torch.amp.GradScaler(place.type, enabled=amp is torch.float16),
+            scaler=torch.amp.GradScaler(device.type, enabled=execution.precision is torch.float16),
             ema=ModelEmaV3(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None,
             best=BestSoFar(recipe.monitor),
-            sums=RunningSums.zero(place),
+            sums=RunningSums.zero(device),
         )
 
     def _restore(self, state: TrainingState, saved: Mapping[str, Any]) -> None:
@@ -142,107 +156,60 @@ class _Training:
             self._say(f"{reason}: the result will be marked as not exact")
         self._say(f"going on at epoch {state.epoch + 1}, step {state.step}")
 
-    def _fixed(self, uid: str, threads: int, amp: torch.dtype | None) -> dict[str, Any]:
+    def _fixed_content(self, uid: str, threads: int, execution: Execution) -> dict[str, Any]:
         """The part of a checkpoint that does not change while the training goes on."""
+        dtype = execution.precision
         return {
             "fingerprint": self._request.fingerprint,
             "uid": uid,
             "cell": self._cell.name,
             "threads": threads,
-            "precision": str(amp).removeprefix("torch.") if amp else None,
+            "precision": str(dtype).removeprefix("torch.") if dtype else None,
             "environment": environment(self._device),
         }
 
-    def _train(
-        self,
-        state: TrainingState,
-        normalisation: Normalisation,
-        amp: torch.dtype | None,
-        fixed: dict[str, Any],
-        run: Run,
-    ) -> CellObserver:
-        train, classes = self._store.split("train"), len(self._store.classes)
-        batches = TrainingBatches(train, self._recipe, self._cell.seed, pinned=self._device.is_cuda)
-        progress = self._progress(state, batches.steps)
-        saver = checkpoint.BackgroundSaver(
-            self._cell.checkpoints / "last.pt", self._say, self._config.checkpoints.compress
+    def _training_data(self, built: BuiltModel) -> TrainingData:
+        """The prepared images, normalised as the model's pretrained weights want it, else by their own statistics."""
+        store = self._store
+        return TrainingData(
+            batches=TrainingBatches(store.split("train"), self._recipe, self._cell.seed, pinned=self._device.is_cuda),
+            validation=store.split("val"),
+            classes=len(store.classes),
+            normalisation=Normalisation(tuple(built.mean or store.mean), tuple(built.std or store.std)),
         )
-        observer = CellObserver(
-            config=self._config,
-            progress=progress,
-            write_progress=lambda shown: shown.write(self._request.progress_path),
-            journal=run.journal,
-            saver=saver,
-            fixed=fixed,
-            signals=self._signals,
-            elsewhere=run.elsewhere,
-            steps_per_epoch=batches.steps,
-            memory=MemoryWatch(self._device.memory, self._say),
-            say=self._say,
-        )
-        Loop(
+
+    def _loop(self, state: TrainingState, data: TrainingData, execution: Execution, observer: CellObserver) -> Loop:
+        return Loop(
             state=state,
             recipe=self._recipe,
             seed=self._cell.seed,
-            classes=classes,
-            batches=batches,
-            validation=self._store.split("val"),
-            normalisation=normalisation,
-            objective=Objective(self._recipe, train.labels, classes, self._device.torch),
-            device=self._device,
-            precision=amp,
+            data=data,
+            objective=Objective(self._recipe, data.batches.labels, data.classes, self._device.torch),
+            execution=execution,
             observer=observer,
-        ).run()
-        observer.at_end(state)
-        return observer
-
-    def _progress(self, state: TrainingState, steps_per_epoch: int) -> Progress:
-        progress = Progress(
-            cell=self._cell.name,
-            state="starting",
-            epoch=state.epoch,
-            epochs=self._recipe.epochs,
-            step=state.step,
-            steps_per_epoch=steps_per_epoch,
-            images_per_second=None,
-            metric=self._config.report.metric,
-            value=None,
-            eta_seconds=None,
-            host=host(),
-            pid=os.getpid(),
-            started_at=time.time(),
-            heartbeat=time.time(),
-            attempt=self._request.attempt,
-            device=self._device.name,
         )
-        progress.write(self._request.progress_path)
-        return progress
 
-    def _outcome(
-        self,
-        state: TrainingState,
-        normalisation: Normalisation,
-        amp: torch.dtype | None,
-        fixed: dict[str, Any],
-        run: Run,
-        observer: CellObserver,
-    ) -> dict[str, Any]:
-        """Write weights, history and predictions; the marker's content."""
-        request, store, cell = self._request, self._store, self._cell
+    def _evaluate_best(
+        self, state: TrainingState, normalisation: Normalisation, execution: Execution, observer: CellObserver
+    ) -> outcome.Metrics:
+        """Write weights, history and the predictions of the best epoch; their metrics, by `split/name`."""
+        request, store = self._request, self._store
         model = state.evaluated_model()
         outcome.write_weights(request, "final.pt", model.state_dict(), state.epoch, store, normalisation)
         outcome.write_weights(request, "best.pt", state.best_weights, state.best.epoch or 0, store, normalisation)
-        outcome.write_history(cell, state.history)
-        predictor = Predictor(model, normalisation, self._device.torch, amp, self._recipe.channels_last)
-        metrics = outcome.evaluate_best(request, state, store, predictor, observer.during_evaluation)
-        observer.wait_for_save()
-        tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
-        run.journal.metrics(state.epoch, tested)
-        run.keep(outcome.history_path(cell), outcome.predictions_path(cell), cell.checkpoints / "best.pt")
-        return outcome.marker_content(request, state, store, self._device, fixed, metrics)
+        outcome.write_history(self._cell, state.history)
+        predictor = Predictor(Inference(model, execution), normalisation)
+        return outcome.evaluate_best(request, state, store, predictor, observer.during_evaluation)
 
-    def _complete(self, marker: dict[str, Any], run: Run) -> None:
-        """The marker's twin first: from then on the cell is complete, and a kill costs no training."""
+    def _add_results(self, run: TrackedRun, epoch: int, metrics: outcome.Metrics) -> None:
+        """Add the test metrics and the files of the result to the run."""
+        tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+        run.journal.metrics(epoch, tested)
+        cell = self._cell
+        run.keep(outcome.history_path(cell), outcome.predictions_path(cell), cell.checkpoints / "best.pt")
+
+    def _mark_done(self, marker: dict[str, Any], run: TrackedRun) -> None:
+        """Write the marker's twin first: from then on the cell is complete, and a kill costs no training."""
         twin, marker_path = archive.twin_path(self._cell), self._cell.marker
         write_marker(twin, marker)
         outcome.drop_unwanted(self._cell, self._config.checkpoints.keep)
@@ -257,7 +224,3 @@ class _Training:
             f"done after {marker['epochs']} epochs (best {marker['best_epoch']}): test accuracy {accuracy:.4f}, "
             f"{marker['cost']['train_seconds']:.0f} s of training"
         )
-
-
-def _dtype(name: str | None) -> torch.dtype | None:
-    return getattr(torch, name) if name else None

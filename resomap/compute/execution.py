@@ -1,0 +1,33 @@
+"""The way a network computes: device, mixed precision and memory layout, the same in training and evaluation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from resomap.compute.device import Device, precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Device, precision and memory layout of one network's forward passes."""
+
+    device: Device
+    precision: torch.dtype | None  # of mixed precision; None: plain float32
+    channels_last: bool  # memory layout of weights and images
+
+    @classmethod
+    def of(cls, device: Device, amp: str, channels_last: bool) -> "Execution":
+        """Choose the precision by `training.amp` (`auto`, `bf16`, `fp16`, `off`) and what the device supports."""
+        return cls(device=device, precision=precision(amp, device), channels_last=channels_last)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move a network to the device and into the memory layout; returns it."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return model.to(self.device.torch, memory_format=layout)  # type: ignore[call-overload]
+
+    def autocast(self) -> torch.autocast:
+        """A context of mixed precision for one forward pass; it changes nothing where `precision` is None."""
+        return torch.autocast(
+            self.device.torch.type, dtype=self.precision or torch.bfloat16, enabled=self.precision is not None
+        )

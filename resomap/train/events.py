@@ -1,0 +1,79 @@
+"""Events of a training: where each fires, and what an observer has to answer."""
+
+from typing import Protocol
+
+from resomap.train.state import TrainingState
+
+
+class Observer(Protocol):
+    """Listener to a training. Each event may end the training by raising; what it raises passes through.
+
+    A training, with every place where an event fires; a test runs one and holds this against what fired. The first
+    part is `Loop.run`, the last `evaluate_best`, of the weights of the best epoch:
+
+        while state.epoch < recipe.epochs and not stops_early(state):
+            for batch in batches.epoch(state.epoch, first_step=state.step):
+                while out_of_memory(forward_and_backward(batch, state.microbatch)):
+                    state.microbatch = half(state.microbatch)
+                    observer.after_deviation(state)
+                update_weights(state)
+                require_finite(loss_of_the_step_before)
+                state.step += 1
+                if observer.needs_checked_state():
+                    require_finite(loss_of_this_step)
+                observer.after_step(state)
+            for images in validation:
+                predict(state, images)
+                observer.during_validation(state)
+            state.epoch, state.step = state.epoch + 1, 0
+            state.history.append(metrics)
+            if is_best(metrics):
+                state.keep_best(metrics)
+            observer.after_epoch(state)
+        observer.after_training(state)
+        for images in validation + test:
+            predict(state, images)
+            observer.during_evaluation()
+    """
+
+    def needs_checked_state(self) -> bool:
+        """True where `after_step` is going to save: the loop then waits for the step's loss and checks it."""
+        ...
+
+    def after_step(self, state: TrainingState) -> None:
+        """Weights are updated and the step is counted; `state` may be saved."""
+
+    def after_deviation(self, state: TrainingState) -> None:
+        """The last of `state.deviations` is new: the result cannot have the bits of an undisturbed training."""
+
+    def during_validation(self, state: TrainingState) -> None:
+        """A batch of validation images is through; all steps of the epoch are done, and `state` may be saved."""
+
+    def after_epoch(self, state: TrainingState) -> None:
+        """The epoch is counted, its metrics are the last row of `state.history`, and the best weights are chosen."""
+
+    def after_training(self, state: TrainingState) -> None:
+        """No epoch is left; `state` is the one that the evaluation and the weights files are made from."""
+
+    def during_evaluation(self) -> None:
+        """A batch of the last evaluation is through."""
+
+
+class NullObserver(Observer):
+    """Observer that does nothing, for a loop that nobody looks at."""
+
+    def needs_checked_state(self) -> bool:
+        """No step is saved."""
+        return False
+
+    def after_step(self, state: TrainingState) -> None: ...
+
+    def after_deviation(self, state: TrainingState) -> None: ...
+
+    def during_validation(self, state: TrainingState) -> None: ...
+
+    def after_epoch(self, state: TrainingState) -> None: ...
+
+    def after_training(self, state: TrainingState) -> None: ...
+
+    def during_evaluation(self) -> None: ...

@@ -1,4 +1,4 @@
-"""How long cells will train, as far as that can be told before: from what others took, else from their operations.
+"""Predicted training time of cells: from the times of finished cells, else from the number of operations.
 
 Light: it reads done markers, measured costs (`results/costs.csv` makes them) and the sizes that were counted when the
 grid was checked. No torch, so FLOPs come from there and the device is only known by its kind.
@@ -28,40 +28,40 @@ Pair = tuple[str, int]  # model, resolution
 
 
 class Durations:
-    """Predictions for the cells of one study. What is measured is read once, when the first is asked for."""
+    """Predicted times of one study's cells. Measurements are read once, when the first prediction is asked for."""
 
     def __init__(self, study: Study, kind: str, cores: int = 1) -> None:
-        """`kind`: `cpu` or `cuda`, where the cells will train; `cores` that a training on a CPU has."""
+        """Take the device that the cells will train on, `cpu` or `cuda`, and the cores of a training on a CPU."""
         self._study, self._kind = study, kind
         self._scale = 1 if kind == "cuda" else max(1, cores)
         self._sizes: dict[Pair, Size] = {}
 
     def seconds(self, cell: Cell) -> float:
-        """Time of the cell's training with all its epochs, validation included; start and end are not."""
+        """Predicted seconds of the cell's training: all epochs with their validation, without start and end."""
         return self._pass_seconds((cell.model, cell.resolution)) * self._passes(cell, self._study.recipe(cell).epochs)
 
     def _passes(self, cell: Cell, epochs: int) -> float:
-        """Forward passes of one image that a training of so many epochs amounts to."""
+        """Number of forward passes of one image that take as long as a training of so many epochs."""
         split, images = self._study.config.data.split, self._study.data.images
         return epochs * images * (TRAINING_PASSES * split.train + split.val)
 
     def _pass_seconds(self, pair: Pair) -> float:
-        """Of one image: on paper, times what the nearest finished cell took in place of that."""
-        expected = self._measured_cost(pair)
-        ratio = _nearest(self._ratios, pair)
-        return expected * (_mean(self._ratios.values()) if ratio is None else ratio)
+        """Predicted seconds per image: expected time x measured correction of the nearest finished cell."""
+        expected = self._expected(pair)
+        ratio = _nearest(self._corrections, pair)
+        return expected * (_mean(self._corrections.values()) if ratio is None else ratio)
 
     @cached_property
-    def _ratios(self) -> dict[Pair, float]:
-        """What finished cells took in units of what was expected of them."""
+    def _corrections(self) -> dict[Pair, float]:
+        """Correction of each model and resolution with finished cells: measured time / expected time."""
         observed: dict[Pair, list[float]] = {}
         for pair, seconds in self._observed():
             observed.setdefault(pair, []).append(seconds)
         self._learn(observed)
-        return {pair: _mean(times) / self._measured_cost(pair) for pair, times in observed.items()}
+        return {pair: _mean(times) / self._expected(pair) for pair, times in observed.items()}
 
     def _observed(self) -> list[tuple[Pair, float]]:
-        """Seconds of a forward pass that finished cells come to, all on the device that most of them ran on."""
+        """Measured seconds per image of finished cells, those on the device that most of them ran on."""
         found: list[tuple[str, Pair, float]] = []
         for cell in self._study.cells():
             marker = read_marker(cell.marker)
@@ -76,14 +76,14 @@ class Durations:
         usual = Counter(device for device, _, _ in found).most_common(1)[0][0]
         return [(pair, seconds) for device, pair, seconds in found if device == usual]
 
-    def _measured_cost(self, pair: Pair) -> float:
-        """Seconds of a forward pass of one image: on paper, times what its measured cost is in place of that."""
-        ratio = _nearest(self._cost_ratios, pair)
-        return self._on_paper(pair) * (_mean(self._cost_ratios.values()) if ratio is None else ratio)
+    def _expected(self, pair: Pair) -> float:
+        """Expected seconds per image: theoretical time x correction of the nearest measured cost."""
+        ratio = _nearest(self._cost_corrections, pair)
+        return self._theoretical(pair) * (_mean(self._cost_corrections.values()) if ratio is None else ratio)
 
     @cached_property
-    def _cost_ratios(self) -> dict[Pair, float]:
-        """Measured times of a forward pass in units of what they are on paper."""
+    def _cost_corrections(self) -> dict[Pair, float]:
+        """Correction of each model and resolution with a measured cost: measured time / theoretical time."""
         found: dict[Pair, float] = {}
         grid = {(cell.model, cell.resolution) for cell in self._study.cells()}
         for model, resolution in sorted(grid):
@@ -92,10 +92,10 @@ class Durations:
             if rate:
                 found[model, resolution] = 1 / rate
         self._learn(found)
-        return {pair: seconds / self._on_paper(pair) for pair, seconds in found.items()}
+        return {pair: seconds / self._theoretical(pair) for pair, seconds in found.items()}
 
-    def _on_paper(self, pair: Pair) -> float:
-        """Seconds of a forward pass of one image by its operations; by its pixels where these are not known."""
+    def _theoretical(self, pair: Pair) -> float:
+        """Theoretical seconds per image: by the network's operations, by the pixels where these are not known."""
         if pair not in self._sizes:
             self._learn([pair])
         flops, activations = NOMINAL[self._kind]
@@ -104,20 +104,20 @@ class Durations:
         return max(unknown, (size.flops / flops + size.activations / activations)) / self._scale
 
     def _learn(self, pairs: Iterable[Pair]) -> None:
-        """The sizes of all pairs of the grid at once, as each look reads a file."""
+        """Look up the sizes of all pairs of the grid at once, as each look reads a file."""
         if not self._sizes:
             pairs = [*pairs, *((cell.model, cell.resolution) for cell in self._study.cells())]
         self._sizes |= sizes(pair for pair in pairs if pair not in self._sizes)
 
 
 def _nearest(values: Mapping[Pair, float], pair: Pair) -> float | None:
-    """The value of the same model at the nearest resolution; None where the model has none."""
+    """Value of the same model at the nearest resolution; None where the model has none."""
     model, wanted = pair
     of_model = {resolution: value for (name, resolution), value in values.items() if name == model}
     return of_model[min(of_model, key=lambda resolution: abs(resolution - wanted))] if of_model else None
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Geometric: ratios of 2 and 1/2 cancel. 1 where there is none."""
+    """Geometric mean, in which ratios of 2 and 1/2 cancel; 1 where there is no value."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs)) if logs else 1.0

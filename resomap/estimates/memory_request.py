@@ -1,4 +1,4 @@
-"""Main memory that a training is going to need, so that a cluster gives it enough and its neighbours the rest."""
+"""Main memory to request for a training, so that a cluster gives it enough and leaves the rest to others."""
 
 import functools
 
@@ -20,7 +20,7 @@ GROWTH, MOST = 1.5, 4.0
 
 
 def memory_mb(study: Study, cell: Cell, kind: str, attempt: int = 1) -> int:
-    """MB of main memory that an attempt at a cell asks for, where it trains on `cpu` or `cuda`."""
+    """Main memory in MB to request for an attempt at a cell that trains on `cpu` or `cuda`."""
     size, recipe = _size_of(cell.model, cell.resolution), study.recipe(cell)
     needed = PROCESS[kind] + WEIGHTS[kind] * size.weights
     if kind == "cpu":
@@ -31,5 +31,5 @@ def memory_mb(study: Study, cell: Cell, kind: str, attempt: int = 1) -> int:
 
 @functools.cache
 def _size_of(model: str, resolution: int) -> Size:
-    """Read once: seeds share it, and Snakemake asks several times for each job."""
+    """Size of a network, read once: seeds share it, and Snakemake asks several times for each job."""
     return size_of(model, resolution)

@@ -1,4 +1,4 @@
-"""Which cell trains first: those that the configuration names, then the longest, so that none is left for the end.
+"""Order of training: cells that the configuration names first, then the longest, so that none is left for the end.
 
 However wrong the predictions, a GPU is idle only while no cell waits; longest first also keeps the last one short
 (Graham 1969: at most 4/3 of the shortest possible time). docs/growth.md has what it brings.
@@ -11,16 +11,16 @@ from resomap.estimates.duration import Durations
 
 
 class Order:
-    """Priorities for Snakemake: a higher one starts earlier."""
+    """Priorities of jobs for Snakemake; a higher one starts earlier."""
 
     def __init__(self, durations: Durations, named: Iterable[str]) -> None:
-        """`named`: models, resolutions and cells that come before all others, in this order."""
+        """Take the models, resolutions and cells that come before all others, in the order of `named`."""
         self._durations = durations
         self._places = {name: place for place, name in enumerate(named)}
         self._ranks: dict[Cell, int] = {}
 
     def priority(self, cell: Cell, cells: Collection[Cell]) -> int:
-        """The cell's rank among all `cells`, from 1 for the last one to start.
+        """Rank of the cell among all `cells`, from 1 for the last one to start.
 
         A rank in place of seconds: the solver that Snakemake schedules with adds priorities up and compares the
         sums within a tolerance.
@@ -30,7 +30,7 @@ class Order:
         return self._ranks[cell]
 
     def of(self, cells: Iterable[Cell]) -> list[Cell]:
-        """The cells, the first to start first."""
+        """Sort cells, the first to start first."""
         return sorted(cells, key=lambda cell: (self._place(cell), -self._durations.seconds(cell), cell.name))
 
     def _place(self, cell: Cell) -> int:

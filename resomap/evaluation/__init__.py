@@ -1,6 +1,5 @@
-"""The best weights of a trained cell, at every test resolution.
+"""Evaluation of a trained cell's best weights at every test resolution.
 
-`step` is the way through: `weights` makes best.pt a classifier again, `predictions` keeps what it said of each image,
-`record` is what the step leaves: `results/<model>/<resolution>.evaluation.json`. `record` imports nothing heavy, for
-the process that plans.
+`evaluation_writer` is the step, which writes `results/<model>/<resolution>.evaluation.json`; `trained_weights` makes
+best.pt a classifier again, `evaluator` predicts at one resolution, `uncertainty` gives the figures their intervals.
 """

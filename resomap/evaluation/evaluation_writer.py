@@ -1,4 +1,4 @@
-"""The step `evaluate`: one cell's best weights at every test resolution, each computed once.
+"""Step `evaluate`: one cell's best weights at every test resolution, each computed once.
 
 One job per cell and not per pair: a process takes seconds to start, and a grid has hundreds of pairs. A pair is kept
 as soon as it is computed, so that a kill costs the pair under way and another resolution in the configuration costs
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], None]) -> None:
-    """Write the cell's record, at every resolution of the configuration and those that were kept before.
+    """Write the cell's evaluation record, for every resolution of the configuration and those kept before.
 
     Raises ResomapError: the cell is not done, its weights are damaged or do not fit the installed libraries, the
     prepared images are missing or not those of the training.
@@ -40,7 +40,7 @@ def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], N
 
 
 class _Evaluation:
-    """One call of the step. The network is built when the first missing predictions are computed, if at all."""
+    """Evaluation of one cell. The network is built when the first missing predictions are computed, if at all."""
 
     def __init__(
         self, study: Study, cell: Cell, marker: Mapping[str, Any], threads: int, say: Callable[[str], None]
@@ -49,7 +49,7 @@ class _Evaluation:
         self._evaluator: Evaluator | None = None
 
     def run(self) -> None:
-        """From what is kept to the record."""
+        """Collect kept predictions, compute missing ones, write the record."""
         entries: dict[str, Any] = {}
         unavailable: dict[str, str] = {}
         classes: list[str] | None = None
@@ -77,12 +77,13 @@ class _Evaluation:
         return sorted(wanted | {other for other in evaluation_record.kept_elsewhere(self._cell) if self._kept(other)})
 
     def _kept(self, resolution: int) -> Predictions | None:
+        """Predictions that an earlier call of the step, or the training, kept of the same training; else None."""
         found = Predictions.load(evaluation_record.predictions_path(self._cell, resolution))
         same = found is not None and all(getattr(found, name) == self._marker[name] for name in ("fingerprint", "uid"))
         return found if same else None
 
     def _computed(self, resolution: int) -> Predictions | str:
-        """Predictions, which are now kept, or why there are none."""
+        """Compute predictions and keep them; a sentence with the reason where that cannot be."""
         if self._evaluator is None:
             self._evaluator = self._start()
         if self._evaluator is None:

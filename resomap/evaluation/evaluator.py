@@ -1,4 +1,4 @@
-"""Computes a done cell's predictions at any resolution whose images are prepared."""
+"""Predictions of a done cell's best weights at any resolution whose images are prepared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from resomap.evaluation.trained_weights import Classifier, Weights
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A classifier on its device, with the images of the study."""
+    """Classifier on its device, with the images of the study."""
 
     classifier: Classifier
     device: Device
@@ -58,11 +58,11 @@ class Evaluator:
         )
 
     def why_not(self, resolution: int) -> str | None:
-        """Why the network cannot take images of this many pixels; None where it can."""
+        """Reason why the network cannot take images of this many pixels; None where it can."""
         return self.classifier.why_not(resolution)
 
     def predictions(self, resolution: int) -> Predictions:
-        """What the best weights say of each validation and test image.
+        """Predict each validation and test image with the best weights.
 
         Raises ResomapError where the images are not prepared at this resolution, or are others than the training's.
         """
@@ -84,7 +84,7 @@ class Evaluator:
             )
 
     def batch_at(self, resolution: int) -> int:
-        """As many pixels a pass as at the training's resolution, where this much memory was enough."""
+        """Images a forward pass at a resolution: as many pixels as in training, where this much memory was enough."""
         trained = self.classifier.weights.resolution
         return max(1, min(self.batch, self.batch * trained**2 // resolution**2))
 
@@ -107,7 +107,7 @@ class Evaluator:
 
 
 def find_weights(cell: Cell, marker: Mapping[str, Any] | None) -> Weights | None:
-    """The best weights of the training that a marker speaks of, or of any where there is no marker; None without.
+    """Load the best weights of a marker's training, or whichever best.pt is there without a marker; None without.
 
     Raises ResomapError for a damaged file.
     """

@@ -1,4 +1,4 @@
-"""A classifier from best.pt alone: the network by its name and library, its weights, its input side."""
+"""Classifier from best.pt alone: the network by its name and library, its weights, its preprocessing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from resomap.models.survey import entry_of
 
 @dataclass(frozen=True)
 class Weights:
-    """What best.pt (or final.pt) holds. `write_weights` of a training writes it."""
+    """Content of best.pt or final.pt, which `resomap.train.outcome.write_weights` writes."""
 
     path: Path
     name: str  # of the model, in its library
@@ -64,7 +64,7 @@ class Weights:
             ) from None
 
     def classifier(self, device: Device) -> "Classifier":
-        """The network on the device, ready to classify.
+        """Build the network on the device, ready to classify.
 
         Raises ResomapError where the libraries that are installed now build another network under that name.
         """
@@ -92,13 +92,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Weights with their network: the predictor takes pixels uint8 [N, R, R, channels] of any resolution it can."""
+    """Network with its trained weights; `predictor` takes pixels uint8 [N, R, R, channels] of many a resolution."""
 
     weights: Weights
     predictor: Predictor
 
     def why_not(self, resolution: int) -> str | None:
-        """The library's reason against images of this many pixels, in a sentence; None where one goes through.
+        """Reason of the library against images of this many pixels, in a sentence; None where one goes through.
 
         Raises what the network raises at its own resolution too: then the resolution is not the reason.
         """

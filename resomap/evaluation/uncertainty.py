@@ -1,4 +1,4 @@
-"""How far a training's figures would move with other images: 95 % intervals, training noise not included.
+"""95 % intervals of a training's figures over other images from the same source; training noise is not included.
 
 Accuracy, balanced accuracy, macro F1 and AUROC get the intervals of `resomap.statistics`, which tend to those of a
 bootstrap over images and cover better near 1. The other metrics have no such form here: they get the estimate
@@ -21,8 +21,10 @@ NORMAL = 1.959964
 def image_intervals(
     probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, float | None]
 ) -> dict[str, list[float] | None]:
-    """[low, high] of each metric that `resomap.compute.metrics.measure` gave for these probabilities [N, classes] and
-    labels int [N]; None where the metric is undefined. The same predictions give the same intervals.
+    """Intervals [low, high] of each metric; None where it is undefined.
+
+    `metrics` are those that `resomap.compute.metrics.measure` gave for these probabilities [N, classes] and labels
+    int [N]. The same predictions give the same intervals.
     """
     found: dict[str, list[float] | None] = dict.fromkeys(metrics)
     sample = Sample(labels, probabilities)

@@ -1,5 +1,6 @@
-"""Trains one cell.
+"""Training of one cell, from whatever stands on disk to its done marker.
 
-`cell` is the way through: lock, checkpoint, data, model, `loop`, evaluation, marker. Order, augmentation draws and
-learning rate are pure functions of (seed, epoch, index) and of the step, so a resumed training recomputes them.
+`attempt` takes the lock and a GPU, `training` puts the parts together, `loop` trains, `events` shows the loop's order.
+Order of images, augmentation draws and learning rate are pure functions of (seed, epoch, index) and of the step, so a
+resumed training recomputes them.
 """

@@ -1,4 +1,4 @@
-"""An attempt at a cell up to where torch is needed: its lock, what is done already, a GPU of its own.
+"""First part of an attempt at a cell, before torch is needed: lock, check of what is done, choice of a GPU.
 
 Light, so that an attempt with nothing to do ends at once, and so that the GPU is chosen before torch is imported.
 """
@@ -14,7 +14,7 @@ from resomap.train.signals import SignalWatch
 
 
 def train_cell(request: Request) -> None:
-    """Train, or go on with, a cell until its done marker is written.
+    """Train a cell, or go on with it, until its done marker is written.
 
     Raises Interrupted after a signal, RunsElsewhere where another place trains it, PermanentFailure where trying
     again is pointless, ResomapError for a mistake in settings or environment.

@@ -35,9 +35,9 @@ COLUMNS = 15
 
 
 def flip(pixels: Tensor, draws: Tensor, settings: Augment) -> Tensor:
-    """Flips and quarter turns of pixels uint8 [N, C, H, W] by draws [N, COLUMNS].
+    """Flip and turn (by quarters) pixels uint8 [N, C, H, W] by draws [N, COLUMNS].
 
-    They interpolate nothing, so that they come first, while a pixel is a byte.
+    Nothing is interpolated, so that this comes first, while a pixel is a byte.
     """
     if settings.hflip > 0:
         pixels = _where(draws[:, HFLIP] < settings.hflip, lambda chosen: chosen.flip(3), pixels)
@@ -69,7 +69,7 @@ def augment(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
 
 
 def mix(images: Tensor, labels: Tensor, classes: int, alpha: float, share: float) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018): each image with its mirror partner in the batch.
+    """Mix each image with its mirror partner in the batch (mixup, Zhang et al. 2018).
 
     `share` is the batch's draw from Beta(alpha, alpha), in 0..1. Returns images [N, C, H, W] and targets [N, classes].
     """
@@ -80,7 +80,7 @@ def mix(images: Tensor, labels: Tensor, classes: int, alpha: float, share: float
 
 
 def _crop_and_rotate(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
-    """A random crop scaled back to full size (Szegedy et al. 2015), and a rotation, in one resampling."""
+    """Crop at random and scale back to full size (Szegedy et al. 2015), and rotate, in one resampling."""
     area = 1 - (1 - settings.scale) * draws[:, AREA]
     # Aspect ratio up to 4:3 either way, as is usual; less where the crop would leave the image.
     limit = torch.minimum(-area.log(), torch.full_like(area, math.log(4 / 3)))
@@ -97,7 +97,7 @@ def _crop_and_rotate(images: Tensor, draws: Tensor, settings: Augment) -> Tensor
 
 
 def _erase(images: Tensor, draws: Tensor, probability: float) -> Tensor:
-    """Random erasing (Zhong et al. 2020): a rectangle of 2 to 20 % of the area becomes the image's mean."""
+    """Set a random rectangle of 2 to 20 % of the area to the image's mean (random erasing, Zhong et al. 2020)."""
     _, _, rows, columns = images.shape
     area = 0.02 + 0.18 * draws[:, ERASE_AREA]
     stretch = ((2 * draws[:, ERASE_ASPECT] - 1) * math.log(2) / 2).exp()
@@ -113,7 +113,7 @@ def _erase(images: Tensor, draws: Tensor, probability: float) -> Tensor:
 
 
 def _where(which: Tensor, change: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Images with those changed that `which`, bool [N], names."""
+    """Change the images [N, ...] that the mask `which`, bool [N], selects; returns all of them."""
     if images.device.type != "cpu":
         return torch.where(which.view(-1, 1, 1, 1), change(images), images)  # does not wait for the device
     changed = images.clone()  # a processor does not make what is thrown away

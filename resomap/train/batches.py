@@ -18,7 +18,7 @@ AHEAD = 2  # batches in preparation: one being gathered, one waiting
 
 @dataclass(frozen=True)
 class Batch:
-    """What one optimizer step learns from."""
+    """Images of one optimizer step, with their labels and random draws."""
 
     pixels: Tensor  # uint8 [N, H, W, C]
     labels: Tensor  # int64 [N]
@@ -27,7 +27,7 @@ class Batch:
 
 
 class TrainingBatches:
-    """The batches of any epoch from any step on: a pure function of (seed, epoch, step)."""
+    """Batches of any epoch, from any step on: a pure function of (seed, epoch, step)."""
 
     def __init__(self, images: Images, recipe: Training, seed: int, pinned: bool) -> None:
         self._images = images
@@ -43,7 +43,7 @@ class TrainingBatches:
         return self._images.labels
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch (counted from 0), without those before `first_step`."""
+        """Yield the batches of an epoch (counted from 0), without those before `first_step`."""
         count = len(self._images.labels)
         order = draws.order(count, self._seed, epoch)
         table = draws.uniforms(count, augment.COLUMNS, self._seed, epoch).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Randomness as a pure function of (seed, epoch, purpose): nothing to save, nothing to restore.
+"""Random draws as a pure function of (seed, epoch, purpose): nothing to save, nothing to restore.
 
 Philox is counter-based (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a key gives the same
 stream on every machine. Row i of a table of draws belongs to image i, whatever the order in which images are used.
@@ -10,13 +10,13 @@ import numpy as np
 
 
 def generator(seed: int, epoch: int, purpose: str) -> np.random.Generator:
-    """A generator of its own for one purpose in one epoch of one seed."""
+    """Random generator of one purpose in one epoch of one seed."""
     digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
 def order(images: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which an epoch visits the training images: a permutation [images] of int64."""
+    """Order in which an epoch visits the training images: a permutation [images] of int64."""
     return generator(seed, epoch, "order").permutation(images)
 
 

@@ -6,7 +6,7 @@ from resomap.train.state import TrainingState
 
 
 class Observer(Protocol):
-    """Listener to a training. Each event may end the training by raising; what it raises passes through.
+    """Listener to the events of a training. Each may end the training by raising; what it raises passes through.
 
     A training, with every place where an event fires; a test runs one and holds this against what fired. The first
     part is `Loop.run`, the last `evaluate_best`, of the weights of the best epoch:
@@ -41,22 +41,22 @@ class Observer(Protocol):
         ...
 
     def after_step(self, state: TrainingState) -> None:
-        """Weights are updated and the step is counted; `state` may be saved."""
+        """Called after each optimizer step, once it is counted; `state` may be saved."""
 
     def after_deviation(self, state: TrainingState) -> None:
-        """The last of `state.deviations` is new: the result cannot have the bits of an undisturbed training."""
+        """Called where the microbatch had to be halved; the reason is the last of `state.deviations`."""
 
     def during_validation(self, state: TrainingState) -> None:
-        """A batch of validation images is through; all steps of the epoch are done, and `state` may be saved."""
+        """Called after each batch of validation; all steps of the epoch are done, and `state` may be saved."""
 
     def after_epoch(self, state: TrainingState) -> None:
-        """The epoch is counted, its metrics are the last row of `state.history`, and the best weights are chosen."""
+        """Called when an epoch is counted; its metrics are the last row of `state.history`."""
 
     def after_training(self, state: TrainingState) -> None:
-        """No epoch is left; `state` is the one that the evaluation and the weights files are made from."""
+        """Called when no epoch is left; weights files and evaluation are made from this `state`."""
 
     def during_evaluation(self) -> None:
-        """A batch of the last evaluation is through."""
+        """Called after each batch of the last evaluation."""
 
 
 class NullObserver(Observer):

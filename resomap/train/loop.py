@@ -1,4 +1,4 @@
-"""The epochs of one training: steps, validation, choice of the best epoch, stopping.
+"""Training loop: steps, validation, choice of the best epoch, early stopping.
 
 The loop knows nothing of files, trackers or signals; what happens around a step is an observer's business. Its order,
 with every event, stands in `events.Observer`.
@@ -41,7 +41,7 @@ class TrainingData:
 
 
 class Loop:
-    """Trains a state to its end, from wherever it stands."""
+    """Training of a state to its end, from wherever it stands."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Loop:
         self._check_finite()
 
     def _step(self, batch: Batch) -> Tensor:
-        """One optimizer step; the batch's mean loss, on the device.
+        """Make one optimizer step; returns the batch's mean loss, on the device.
 
         Where memory is short, the gradients are computed again with a smaller microbatch. The update itself is never
         repeated: it may have changed a part of the weights already, so that running out of memory there ends the
@@ -139,7 +139,7 @@ class Loop:
         return loss
 
     def _gradients(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
-        """The gradients of a batch, left in the parameters; its mean loss and its hits, on the device."""
+        """Compute the gradients of a batch, in the parameters; returns its mean loss and its hits, on the device."""
         while True:
             try:
                 torch.manual_seed(seed)
@@ -153,7 +153,7 @@ class Loop:
             self._halve_microbatch(len(batch.labels), shortage)
 
     def _halve_microbatch(self, images: int, shortage: str) -> None:
-        """Half as many images a forward pass from now on: the batch stays what it was, the bits do not."""
+        """Put half as many images into a forward pass from now on: the batch stays the same, the bits do not."""
         state = self._state
         tried = state.microbatch or images
         if tried == 1:
@@ -172,7 +172,7 @@ class Loop:
         self._observer.after_deviation(state)
 
     def _accumulate(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One forward and backward pass for each microbatch of the batch."""
+        """Run a forward and a backward pass for each microbatch; returns the batch's mean loss and its hits."""
         state = self._state
         images, targets = self._inputs(batch)
         size = state.microbatch or len(images)
@@ -197,6 +197,7 @@ class Loop:
         return self._data.normalisation(images), targets
 
     def _check_finite(self) -> None:
+        """Raise PermanentFailure where the loss that was not looked at yet is not finite."""
         if self._unchecked is None:
             return
         epoch, step, loss = self._unchecked
@@ -208,6 +209,7 @@ class Loop:
             )
 
     def _validate(self) -> dict[str, float | None]:
+        """Metrics of the present weights (their moving average, if there is one) on the validation images."""
         inference = Inference(self._state.evaluated_model(), self._execution)
         probabilities = predict(
             Predictor(inference, self._data.normalisation),
@@ -218,7 +220,7 @@ class Loop:
         return measure(probabilities, self._data.validation.labels)
 
     def _history_row(self, metrics: dict[str, float | None]) -> dict[str, float | int | None]:
-        """An epoch of the history: only figures that a resumed training reproduces, so no times."""
+        """Row of the history for the epoch: only figures that a resumed training reproduces, so no times."""
         state = self._state
         images = max(1, state.sums.images)
         last = state.epoch * self._data.batches.steps - 1

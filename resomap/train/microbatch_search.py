@@ -1,4 +1,4 @@
-"""Finds how many images a forward pass fit: the batch halved until one with its backward pass goes through.
+"""Search for the microbatch: the batch is halved until a forward and backward pass fits into memory.
 
 Tried at the model's largest resolution, with everything that a training holds beside it: gradients, the optimizer's
 moments, the moving average, the whole batch of images.
@@ -43,7 +43,7 @@ def find_microbatch(
     cells = microbatch_choice.cells_of(study, model)
     content: dict[str, Any] = {"microbatch": 1, "largest": cells[0].resolution, "fits_at": None, "tried": []}
     for cell in cells:
-        found = _largest_that_fits(_Trial(study, cell, classes, device), device, memory_bytes, content["tried"])
+        found = _largest_fitting(_Trial(study, cell, classes, device), device, memory_bytes, content["tried"])
         if found is not None:
             content |= {"microbatch": found, "fits_at": cell.resolution}
             break
@@ -58,8 +58,8 @@ def find_microbatch(
     say(f"{model}: {content['microbatch']} of {study.recipe(cells[0]).batch_size} images a forward pass")
 
 
-def _largest_that_fits(trial: "_Trial", device: Device, memory_bytes: int, tried: list[dict[str, Any]]) -> int | None:
-    """The batch, its half, and so on: the first that goes through with head-room; None where 1 does not."""
+def _largest_fitting(trial: "_Trial", device: Device, memory_bytes: int, tried: list[dict[str, Any]]) -> int | None:
+    """Try the batch, its half, and so on; returns the first size that fits with head-room, None where 1 does not."""
     size = trial.batch
     while True:
         reason = _try(trial, size, device, memory_bytes)
@@ -72,13 +72,13 @@ def _largest_that_fits(trial: "_Trial", device: Device, memory_bytes: int, tried
 
 
 def _try(trial: "_Trial", size: int, device: Device, memory_bytes: int) -> str | None:
-    """None where it fits, else what was short."""
+    """Run a trial with so many images; returns None where it fits, else the shortage."""
     before = device.memory()
     if not device.is_cuda:
         before = Memory(max(0, min(memory_bytes - resident_bytes(), before.free)), memory_bytes)
     reason: str | None
     try:
-        with _limited(device, before.free):
+        with _limit_memory(device, before.free):
             trial.run(size)
     except (RuntimeError, MemoryError) as error:
         # oneDNN, which computes convolutions on a CPU, does not say that its memory ended: here a limit ends it.
@@ -93,7 +93,7 @@ def _try(trial: "_Trial", size: int, device: Device, memory_bytes: int) -> str |
 
 
 class _Trial:
-    """A network as its training holds it, on noise."""
+    """Network with all that a training holds beside it, run on noise."""
 
     def __init__(self, study: Study, cell: Cell, classes: int, device: Device) -> None:
         self._recipe, self._device = study.recipe(cell), device
@@ -105,7 +105,7 @@ class _Trial:
         self._classes = classes
 
     def run(self, size: int) -> None:
-        """One forward and backward pass of so many images, of a batch that is there as a whole.
+        """Run a forward and backward pass of so many images, of a batch that is there as a whole.
 
         A small pass before it leaves gradients and the optimizer's moments, as in the midst of a training.
         Raises what torch raises where memory ends.
@@ -122,7 +122,7 @@ class _Trial:
             self._optimizer.step()
 
     def shortage(self, before: Memory) -> str | None:
-        """Of a pass that went through on a GPU: whether it left too little; None where there is head-room."""
+        """Lack of head-room after a pass that fitted into a GPU, for a person; None where there is enough."""
         if not self._device.is_cuda:
             return None  # there the limit of the process left it out
         peak = torch.cuda.max_memory_reserved(self._device.torch)
@@ -131,15 +131,15 @@ class _Trial:
         return f"{peak / 2**30:.1f} GiB leave less than {HEAD_ROOM:.0%} of {before}"
 
     def clear(self) -> None:
-        """Let go of what a pass left."""
+        """Free the memory of a pass."""
         self._optimizer.zero_grad(set_to_none=True)
         if self._device.is_cuda:
             torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager
-def _limited(device: Device, more: int) -> Iterator[None]:
-    """On a CPU: allocations fail where the process has taken so many bytes more, in place of the system killing it."""
+def _limit_memory(device: Device, more: int) -> Iterator[None]:
+    """Limit the process on a CPU to so many bytes more, so that allocations fail in place of the system killing it."""
     if device.is_cuda:
         yield
         return
@@ -153,6 +153,6 @@ def _limited(device: Device, more: int) -> Iterator[None]:
 
 
 def _private_bytes() -> int:
-    """What RLIMIT_DATA counts of this process (Linux: VmData in proc(5))."""
+    """Bytes of this process that RLIMIT_DATA counts (Linux: VmData in proc(5))."""
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))

@@ -1,4 +1,4 @@
-"""What is minimised and by what: loss with class weights and smoothing, and timm's optimizers."""
+"""Loss with class weights and label smoothing, and the optimizer, by timm's factory."""
 
 import inspect
 from typing import Any
@@ -31,7 +31,7 @@ class Objective:
 
 
 def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
-    """The recipe's optimizer by timm's factory; biases and normalisation layers without weight decay.
+    """Make the recipe's optimizer by timm's factory; biases and normalisation layers have no weight decay.
 
     Raises PermanentFailure for a name the factory does not know.
     """
@@ -53,6 +53,6 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
 
 
 def _fused(name: str) -> dict[str, Any]:
-    """torch's own optimizers update all weights in one kernel: less than a fifth of the time on a CPU, too."""
+    """Option that updates all weights in one kernel, for torch's own optimizers: a fifth of the time, on a CPU too."""
     kind = get_optimizer_class(name.lower().removeprefix("lookahead_"), bind_defaults=False)
     return {"fused": True} if "fused" in inspect.signature(kind).parameters else {}

@@ -1,4 +1,4 @@
-"""What a finished training leaves behind: weights, predictions, history, and the content of its marker."""
+"""Results of a finished training: weights, predictions, history, and the content of its marker."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ def write_weights(
     store: Store,
     normalisation: Normalisation,
 ) -> None:
-    """best.pt or final.pt: weights and what it takes to use them, in one sealed file.
+    """Write best.pt or final.pt: weights and what it takes to use them, in one sealed file.
 
     `options` are the keywords of the library's builder, so that the file can be used without ResoMap.
     """
@@ -63,7 +63,7 @@ def write_weights(
 def evaluate_best(
     request: Request, state: TrainingState, store: Store, predictor: Predictor, between: Callable[[], None]
 ) -> Metrics:
-    """Metrics of the best weights on validation and test, by `split/name`; writes the predictions beside the marker.
+    """Evaluate the best weights on validation and test: writes the predictions, returns metrics by `split/name`.
 
     `between` runs after each batch and may end the evaluation by raising.
     """
@@ -81,7 +81,7 @@ def evaluate_best(
 
 
 def write_history(cell: Cell, rows: list[dict[str, Any]]) -> None:
-    """One line an epoch. Without times, so that a resumed training writes the same bytes."""
+    """Write history.csv, a line an epoch; it has no times, so that a resumed training writes the same bytes."""
     write_csv(history_path(cell), rows)
 
 
@@ -127,7 +127,7 @@ def marker_content(
     }
 
 
-def drop_unwanted(cell: Cell, keep: Sequence[str]) -> None:
+def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:
     """Delete the checkpoint files that `checkpoints.keep` does not name; the cell is complete without them."""
     files = {"last": ("last.pt", "previous.pt"), "best": ("best.pt",), "final": ("final.pt",)}
     for kind, names in files.items():
@@ -136,13 +136,15 @@ def drop_unwanted(cell: Cell, keep: Sequence[str]) -> None:
 
 
 def predictions_path(cell: Cell) -> Path:
+    """Path of the predictions at the training's own resolution."""
     return evaluation_record.predictions_path(cell, cell.resolution)
 
 
 def history_path(cell: Cell) -> Path:
+    """Path of the history: a CSV file with a line an epoch."""
     return cell.beside_marker("history.csv")
 
 
 def _uid(cell: Cell) -> str:
-    """Of the training that the cell's directory holds, which a training claims before anything else."""
+    """Identity of the training that holds the cell's checkpoint directory; it claims that before anything else."""
     return str(read_json(archive.identity_path(cell))["uid"])

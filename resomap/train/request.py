@@ -1,4 +1,4 @@
-"""One attempt at one cell as the workflow asks for it, and what is left behind where it fails."""
+"""Request for one attempt at one cell, and the note that is left where it fails."""
 
 import errno
 import time
@@ -17,7 +17,7 @@ from resomap.tracking.elsewhere import Elsewhere, note_path
 
 @dataclass(frozen=True)
 class Request:
-    """Which cell to train, and how this attempt may use the machine."""
+    """Cell to train, and the share of the machine that this attempt may use."""
 
     study: Study
     cell: Cell
@@ -27,23 +27,27 @@ class Request:
 
     @cached_property
     def fingerprint(self) -> str:
+        """Digest of everything that decides the cell's result."""
         return self.study.fingerprint(self.cell)
 
     @cached_property
     def recipe(self) -> Training:
+        """Training settings of the cell, after overrides."""
         return self.study.recipe(self.cell)
 
     @property
     def failure_path(self) -> Path:
+        """Path of the note that a failed attempt leaves."""
         return self.cell.beside_marker("failed.json")
 
     @property
     def progress_path(self) -> Path:
+        """Path of the file that shows a running attempt's progress."""
         return self.cell.beside_marker("progress.json")
 
 
 def refuse_hopeless_retry(request: Request) -> None:
-    """Snakemake's `retries` repeats every failure; one that is marked permanent ends here at once.
+    """End a retry at once where the failure before it is permanent: Snakemake's `retries` repeats every failure.
 
     Raises PermanentFailure with the reason of the attempt before, or RunsElsewhere where that one gave way.
     """
@@ -56,7 +60,7 @@ def refuse_hopeless_retry(request: Request) -> None:
 
 
 def record_failure(request: Request, error: BaseException, log: Path) -> Failure:
-    """Write `<stem>.failed.json`: what status and the end of the run tell of this cell."""
+    """Write `<stem>.failed.json`, from which the status table and the end of a sweep tell the reason."""
     failure = Failure(
         cell=request.cell.name,
         fingerprint=request.fingerprint,

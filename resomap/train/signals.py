@@ -1,4 +1,4 @@
-"""Signals ask a training to stop at the next step boundary; a second kind of signal ends it at once."""
+"""Signals that ask a training to stop at the next step; a second kind of signal ends it at once."""
 
 import os
 import signal
@@ -31,11 +31,11 @@ class SignalWatch:
 
     @property
     def name(self) -> str:
-        """The received signal's, for a person."""
+        """Name of the received signal, for a person."""
         return self.received.name if self.received else "no signal"
 
     def seconds_ago(self) -> float:
-        """Time since the signal, 0 without one."""
+        """Seconds since the signal arrived, 0 without one."""
         return time.monotonic() - self._received_at if self.received else 0.0
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Everything that a training carries from step to step, and its form in last.pt."""
+"""State that a training carries from step to step, and its form in last.pt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ class RunningSums:
 
     @classmethod
     def zero(cls, device: torch.device) -> "RunningSums":
+        """Sums of an epoch that has just begun."""
         return cls(
             torch.zeros((), dtype=torch.float64, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
@@ -50,7 +51,7 @@ class TrainingState:
     history: list[dict[str, float | int | None]] = field(default_factory=list)
 
     def evaluated_model(self) -> nn.Module:
-        """The weights that validation sees: the moving average where there is one."""
+        """Network that validation evaluates: the moving average where there is one."""
         return self.ema.module if self.ema is not None else self.model
 
     def keep_best(self, metrics: Mapping[str, float | None]) -> None:

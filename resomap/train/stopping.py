@@ -1,4 +1,4 @@
-"""Best epoch so far and patience: decides on validation alone, and survives an interruption as plain values."""
+"""Best epoch and early stopping, decided on validation alone, kept as plain values for the checkpoint."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from resomap.config.schema import EarlyStopping
 
 @dataclass
 class BestSoFar:
-    """Which epoch was best by the monitored validation metric, and how long ago."""
+    """Best epoch so far by the monitored validation metric, and its value."""
 
     monitor: str
     value: float | None = None
@@ -28,7 +28,7 @@ class BestSoFar:
         return better
 
     def is_exhausted(self, epoch: int, strategy: EarlyStopping) -> bool:
-        """Whether training ends after this epoch: patience is used up and warm-up is over."""
+        """True where training ends after this epoch: patience is used up and warm-up is over."""
         if not strategy.enabled or self.epoch is None:
             return False
         return epoch - max(self.epoch, strategy.warmup_epochs) >= strategy.patience

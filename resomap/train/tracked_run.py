@@ -25,7 +25,7 @@ REASON_LENGTH = 500  # characters
 
 
 def host() -> str:
-    """This machine's name, as tags and progress files carry it."""
+    """Name of this machine, as tags and progress files carry it."""
     return os.uname().nodename
 
 
@@ -51,7 +51,7 @@ class TrackedRun:
         self._sender = self._start_sender()
 
     def elsewhere(self) -> Elsewhere | None:
-        """The run that counts in place of this one, once the sender has found one. Costs a look at a file."""
+        """Run that counts in place of this one, once the sender has found one; a look at a file."""
         return Elsewhere.read(self._note) if self._note.exists() else None
 
     def keep(self, history: Path, predictions: Path, weights: Path) -> None:
@@ -77,7 +77,7 @@ class TrackedRun:
         self.close("KILLED" if is_signalled or isinstance(error, RunsElsewhere) else "FAILED", tags)
 
     def wait_for_id(self) -> str | None:
-        """The run's id in the tracker, waiting at most `tracking.drain_seconds` for what is unsent; None without."""
+        """Wait until all is sent, at most `tracking.drain_seconds`; returns the run's id in the tracker, or None."""
         try:
             arrived = self._sender.wait(self._request.study.config.tracking.drain_seconds) == 0
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Trains one cell from whatever stands on disk to its done marker; `_Training.run` is the order of things."""
+"""Training of one cell from whatever stands on disk to its done marker; `_Training.run` is the order of things."""
 
 import uuid
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from resomap.train.tracked_run import TrackedRun, take_over
 
 
 def run_training(request: Request, signals: SignalWatch) -> None:
-    """Train, or go on with, a cell until its done marker is written. The caller holds the cell's lock.
+    """Train a cell, or go on with it, until its done marker is written. The caller holds the cell's lock.
 
     Raises Interrupted after a signal, RunsElsewhere where another place trains it, PermanentFailure where trying
     again is pointless, ResomapError for a mistake in settings or environment.
@@ -49,7 +49,7 @@ def run_training(request: Request, signals: SignalWatch) -> None:
 
 
 class _Training:
-    """One attempt at one cell: puts the parts together."""
+    """One attempt at one cell, put together from its parts."""
 
     def __init__(self, request: Request, signals: SignalWatch) -> None:
         self._request, self._signals = request, signals
@@ -101,7 +101,7 @@ class _Training:
         return self._request.say
 
     def _claim_directory(self) -> str:
-        """Make the checkpoint directory this training's own; its uid, kept over all attempts."""
+        """Make the checkpoint directory this training's own; returns its uid, the same over all attempts."""
         identity = {
             "fingerprint": self._request.fingerprint,
             "uid": uuid.uuid4().hex,
@@ -157,7 +157,7 @@ class _Training:
         self._say(f"going on at epoch {state.epoch + 1}, step {state.step}")
 
     def _fixed_content(self, uid: str, threads: int, execution: Execution) -> dict[str, Any]:
-        """The part of a checkpoint that does not change while the training goes on."""
+        """Part of a checkpoint that does not change while the training goes on."""
         dtype = execution.precision
         return {
             "fingerprint": self._request.fingerprint,
@@ -169,7 +169,7 @@ class _Training:
         }
 
     def _training_data(self, built: BuiltModel) -> TrainingData:
-        """The prepared images, normalised as the model's pretrained weights want it, else by their own statistics."""
+        """Prepared images, normalised as pretrained weights were trained, else by their own statistics."""
         store = self._store
         return TrainingData(
             batches=TrainingBatches(store.split("train"), self._recipe, self._cell.seed, pinned=self._device.is_cuda),
@@ -192,7 +192,7 @@ class _Training:
     def _evaluate_best(
         self, state: TrainingState, normalisation: Normalisation, execution: Execution, observer: CellObserver
     ) -> outcome.Metrics:
-        """Write weights, history and the predictions of the best epoch; their metrics, by `split/name`."""
+        """Write weights, history and the predictions of the best epoch; returns their metrics by `split/name`."""
         request, store = self._request, self._store
         model = state.evaluated_model()
         outcome.write_weights(request, "final.pt", model.state_dict(), state.epoch, store, normalisation)
@@ -212,7 +212,7 @@ class _Training:
         """Write the marker's twin first: from then on the cell is complete, and a kill costs no training."""
         twin, marker_path = archive.twin_path(self._cell), self._cell.marker
         write_marker(twin, marker)
-        outcome.drop_unwanted(self._cell, self._config.checkpoints.keep)
+        outcome.prune_checkpoints(self._cell, self._config.checkpoints.keep)
         # The complete tag last: a run that carries it has everything else.
         run.close("FINISHED", {MARKER_TAG: strict_json(marker, indent=None), "resomap.complete": "1"})
         marker["run_id"] = run.wait_for_id()

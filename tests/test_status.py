@@ -18,7 +18,7 @@ import pytest
 from resomap.cells.cell import Cell
 from resomap.cells.marker import write_marker
 from resomap.cells.progress import Failure, Progress, duration, is_alive
-from resomap.status import collect, counts, save_svg, seconds_to_go, show, summary_line
+from resomap.status import Watch, collect, counts, save_svg, seconds_to_go, show, summary_line
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
 WANTED = "aaaaaaaaaaaa"
@@ -299,7 +299,7 @@ def test_watching_goes_on_between_two_cells() -> None:
         return grid(first, second)
 
     stream = io.StringIO()
-    show(grid(first, second), watch_seconds=0.05, refresh=refresh, stream=stream, **OPTIONS)
+    show(grid(first, second), watch=Watch(seconds=0.05, refresh=refresh), stream=stream, **OPTIONS)
     assert next(rounds) == 3
 
 
@@ -317,7 +317,7 @@ def test_watching_ends_when_nothing_runs() -> None:
         return statuses
 
     stream = io.StringIO()
-    show(grid(of), watch_seconds=0.2, refresh=refresh, stream=stream, **OPTIONS)
+    show(grid(of), watch=Watch(seconds=0.2, refresh=refresh), stream=stream, **OPTIONS)
     assert states[-1] == "done"
     assert "0.750*" in stream.getvalue()
 

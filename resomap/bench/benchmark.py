@@ -22,7 +22,7 @@ GRID = 40  # cells of the default configuration
 SAVED_EPOCHS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """Settings of the benchmark: what is measured, and where the files lie meanwhile."""
 

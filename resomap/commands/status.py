@@ -39,7 +39,6 @@ def run(given: argparse.Namespace) -> None:
             metric=report.metric,
             margin=report.margin,
             as_json=given.json,
-            watch_seconds=given.watch,
-            refresh=collect,
+            watch=status.Watch(seconds=given.watch, refresh=collect) if given.watch else None,
             forecast=forecast,
         )

@@ -33,7 +33,7 @@ class Entry:
     mode: str  # Pillow's name of how the file stores its pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Facts of the source that the later steps need, so that they need not walk it again."""
 

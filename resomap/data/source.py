@@ -23,7 +23,7 @@ class Item:
     group: str | None = None  # images of one group stay together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A data set before it is checked."""
 
@@ -56,7 +56,16 @@ def _read_elpv() -> Source:
         Item(root / cell.name, cell.name, cell.label, None, f"{cell.label}/{cell.material}")
         for cell in labelled_cells(root)
     ]
-    return Source(root, list(CLASSES), items, SPLITS, [], [], [], licence=LICENCE)
+    return Source(
+        root=root,
+        classes=list(CLASSES),
+        items=items,
+        split_here=SPLITS,
+        wrong_type=[],
+        empty_folders=[],
+        ignored=[],
+        licence=LICENCE,
+    )
 
 
 def _read_folder(folder: str) -> Source:

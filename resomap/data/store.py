@@ -42,7 +42,7 @@ class Images:
     names: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Store:
     """The prepared images of one resolution. `mean` and `std` are those of train, per channel, in 0..1."""
 

@@ -19,7 +19,7 @@ from resomap.models.build import construct, first_line
 from resomap.models.survey import entry_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
     """Content of best.pt or final.pt, which `resomap.train.outcome.write_weights` writes."""
 

@@ -7,7 +7,7 @@ effect of the images, which all trainings share. The variance of a cell's mean o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -27,7 +27,7 @@ FREEDOM_FOR_SATTERTHWAITE = 5
 DRAWS = 10_000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Estimates:
     """Estimates of the cells [K] with a defined metric, in the caller's order; variances are of means over the seeds.
 
@@ -69,20 +69,16 @@ class Estimates:
         scatter = self.scatter
         if scatter is not None:
             scatter = Scatter(scatter.variance[keep], scatter.freedom, scatter.training)
-        return Estimates(
-            self.metric,
-            tuple(cells),
-            self.undefined,
-            self.images,
-            self.effective_images,
-            self.grain,
-            self.seeds[keep],
-            self.values[keep],
-            self.deviations[keep],
-            self.image_covariance[np.ix_(keep, keep)],
-            self.common[keep],
-            self.between[keep],
-            scatter,
+        return replace(
+            self,
+            cells=tuple(cells),
+            seeds=self.seeds[keep],
+            values=self.values[keep],
+            deviations=self.deviations[keep],
+            image_covariance=self.image_covariance[np.ix_(keep, keep)],
+            common=self.common[keep],
+            between=self.between[keep],
+            scatter=scatter,
         )
 
     @property

@@ -19,7 +19,7 @@ PREFERRED: tuple[CostName, ...] = ("latency_ms", "flops", "params")
 MOST = 100.0  # times the images or seeds: what needs more will not be settled by them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recommendation:
     """A recommendation and what it rests on. Qualities are shares (0..1) on the validation split.
 

@@ -5,6 +5,6 @@
 
 from resomap.status.collect import CellStatus, State, collect, counts, summary_line
 from resomap.status.forecast import seconds_to_go
-from resomap.status.show import save_svg, show
+from resomap.status.show import Watch, save_svg, show
 
-__all__ = ["CellStatus", "State", "collect", "counts", "save_svg", "seconds_to_go", "show", "summary_line"]
+__all__ = ["CellStatus", "State", "Watch", "collect", "counts", "save_svg", "seconds_to_go", "show", "summary_line"]

@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 
@@ -18,20 +19,27 @@ IDLE_SECONDS = 60.0
 Forecast: TypeAlias = Callable[[list[CellStatus]], float | None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Repeated look at the grid."""
+
+    seconds: float  # between two looks
+    refresh: Callable[[], list[CellStatus]]  # collects the grid anew
+
+
 def show(
     statuses: list[CellStatus],
     *,
     metric: str,
     margin: float,
     as_json: bool = False,
-    watch_seconds: float | None = None,
-    refresh: Callable[[], list[CellStatus]] | None = None,
+    watch: Watch | None = None,
     stream: IO[str] | None = None,
     forecast: Forecast = lambda _statuses: None,
 ) -> None:
     """Write the grid to `stream` (stdout): a table of models and resolutions, or JSON.
 
-    With `watch_seconds` and `refresh` it is drawn anew until every cell is done or failed, until nothing has run for a
+    With `watch` it is drawn anew until every cell is done or failed, until nothing has run for a
     minute (between two cells nothing runs for a moment), or until Ctrl-C. `forecast` tells the seconds to go.
     """
     from rich.console import Console
@@ -47,7 +55,7 @@ def show(
     def drawn() -> "Group":
         return render(statuses, metric, margin, console.width, forecast(statuses))
 
-    if not watch_seconds or refresh is None:
+    if watch is None:
         console.print(drawn())
         return
     try:
@@ -58,8 +66,8 @@ def show(
                     ran_at = time.monotonic()
                 if time.monotonic() - ran_at > IDLE_SECONDS:
                     break
-                time.sleep(watch_seconds)
-                statuses = refresh()
+                time.sleep(watch.seconds)
+                statuses = watch.refresh()
                 live.update(drawn(), refresh=True)
     except KeyboardInterrupt:
         return  # how a person ends watching; the trainings are other processes

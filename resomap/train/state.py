@@ -30,7 +30,7 @@ class RunningSums:
         )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TrainingState:
     """Model, optimizer and position; what can be recomputed from (seed, epoch, step) is not here."""
 

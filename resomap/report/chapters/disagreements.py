@@ -25,7 +25,7 @@ class Seen:
     said_high: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """One model at its lowest and highest resolution. A square's answer is that of its seeds' mean probabilities."""
 
@@ -87,16 +87,16 @@ def _pair(model: str, low: _Votes, high: _Votes, shown: int, thumbnails: Thumbna
         return [_seen(index, low, high, thumbnails) for index in indices[:shown]]
 
     return Pair(
-        model,
-        low.resolution,
-        high.resolution,
-        (low.seeds, high.seeds),
-        int((low.right & high.right).sum()),
-        int(gained.sum()),
-        int(lost.sum()),
-        int((~low.right & ~high.right).sum()),
-        seen(gained, -clearer),
-        seen(lost, clearer),
+        model=model,
+        low=low.resolution,
+        high=high.resolution,
+        seeds=(low.seeds, high.seeds),
+        both=int((low.right & high.right).sum()),
+        only_high=int(gained.sum()),
+        only_low=int(lost.sum()),
+        neither=int((~low.right & ~high.right).sum()),
+        gained=seen(gained, -clearer),
+        lost=seen(lost, clearer),
     )
 
 

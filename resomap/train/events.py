@@ -9,7 +9,7 @@ class Observer(Protocol):
     """Listener to the events of a training. Each may end the training by raising; what it raises passes through.
 
     A training, with every place where an event fires; a test runs one and holds this against what fired. The first
-    part is `Loop.run`, the last `evaluate_best`, of the weights of the best epoch:
+    part is `Loop.run`, the loop after it is `evaluate_best`:
 
         while state.epoch < recipe.epochs and not stops_early(state):
             for batch in batches.epoch(state.epoch, first_step=state.step):
@@ -32,7 +32,7 @@ class Observer(Protocol):
             observer.after_epoch(state)
         observer.after_training(state)
         for images in validation + test:
-            predict(state, images)
+            predict_with_best_weights(state, images)
             observer.during_evaluation()
     """
 

@@ -1,7 +1,7 @@
 """Training of one cell from whatever stands on disk to its done marker; `_Training.run` is the order of things."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -97,7 +97,7 @@ class _Training:
         self._mark_done(marker, run)
 
     @property
-    def _say(self) -> Any:
+    def _say(self) -> Callable[[str], None]:
         return self._request.say
 
     def _claim_directory(self) -> str:

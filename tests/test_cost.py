@@ -20,6 +20,7 @@ from conftest import MODEL, ROOT, command, draw_images, small_config, snakemake
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resomap.cells.measurement import Measurement, class_count
 from resomap.cells.study import Study
@@ -259,6 +260,31 @@ def test_latency_of_a_real_network_grows_with_the_pixels() -> None:
             run = Workload(Inference(network, PLAIN), resolution).on(1)
             lowest[resolution] = min(before, time_runs(run, CPU, 0.3, 5).q1)
     assert 1.5 < lowest[256] / lowest[128] < 10
+
+
+class Operators(TorchDispatchMode):
+    """Notes each operator that torch runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(operator))
+        return operator(*args, **(kwargs or {}))
+
+
+def test_nothing_but_the_network_is_timed() -> None:
+    """No copy of the images before it, no softmax behind it."""
+    network = ready_network(construct(entry_of("resnet18"), 64, 2), 64, PLAIN)
+    run = Workload(Inference(network, PLAIN), 64).on(2)
+    images = torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), Operators() as wanted:
+        network(images)
+    with Operators() as timed:
+        run()
+    assert timed.names == wanted.names
+    assert len(wanted.names) > 50
 
 
 def test_statistics_of_random_weights_keep_values_in_range() -> None:

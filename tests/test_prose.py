@@ -23,13 +23,10 @@ PACKAGES = [
 TODO = [
     "resomap/cells",
     "resomap/commands",
-    "resomap/estimates",
-    "resomap/evaluation",
     "resomap/planning",
     "resomap/status",
     "resomap/summary",
     "resomap/tracking",
-    "resomap/train",
     "snakemake_logger_plugin_resomap",
 ]
 

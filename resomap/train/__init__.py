@@ -1,6 +1,20 @@
 """Training of one cell, from whatever stands on disk to its done marker.
 
-`attempt` takes the lock and a GPU, `training` puts the parts together, `loop` trains, `events` shows the loop's order.
 Order of images, augmentation draws and learning rate are pure functions of (seed, epoch, index) and of the step, so a
 resumed training recomputes them.
+
+- `request`: the cell to train, and the note that a failed attempt leaves
+- `attempt`: lock, check of what is done, choice of a GPU; nothing heavy is imported before
+- `training`: the parts put together, from checkpoint to marker
+- `loop`: steps, validation, best epoch, early stopping
+- `events`: the order of a training, and where each event of it fires
+- `observer`: answers to these events: signals, checkpoints, progress, journal
+- `checkpoint_saver`, `live_progress`: writers of last.pt and of progress.json
+- `tracked_run`: the attempt as the tracker will see it
+- `outcome`: weights, history, predictions and marker of a finished training
+- `state`: all that a training carries from step to step
+- `batches`, `draws`, `augment`: training batches, their random draws, and the changes made with them
+- `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience
+- `microbatch_search`: how many images a forward pass fit into memory
+- `signals`: signals that stop a training at its next step
 """

@@ -66,14 +66,20 @@ class NullObserver(Observer):
         """No step is saved."""
         return False
 
-    def after_step(self, state: TrainingState) -> None: ...
+    def after_step(self, state: TrainingState) -> None:
+        """Do nothing."""
 
-    def after_deviation(self, state: TrainingState) -> None: ...
+    def after_deviation(self, state: TrainingState) -> None:
+        """Do nothing."""
 
-    def during_validation(self, state: TrainingState) -> None: ...
+    def during_validation(self, state: TrainingState) -> None:
+        """Do nothing."""
 
-    def after_epoch(self, state: TrainingState) -> None: ...
+    def after_epoch(self, state: TrainingState) -> None:
+        """Do nothing."""
 
-    def after_training(self, state: TrainingState) -> None: ...
+    def after_training(self, state: TrainingState) -> None:
+        """Do nothing."""
 
-    def during_evaluation(self) -> None: ...
+    def during_evaluation(self) -> None:
+        """Do nothing."""

@@ -27,7 +27,7 @@ from resomap.statistics.simulation import World
 from resomap.summary.basis import SUMMARY, is_current
 from resomap.summary.document import Map, Square
 from resomap.summary.evidence import gather
-from resomap.summary.summary_writer import make_map, words
+from resomap.summary.summary_writer import make_map, summary_text
 
 SIZES = (32, 48, 64)
 QUALITIES = dict(zip(SIZES, (0.70, 0.90, 0.90), strict=True))
@@ -167,9 +167,9 @@ def test_document_and_tables_say_what_is_known_of_the_grid(grid: Grid) -> None:
         for metric in ("loss", "accuracy", "auroc", "macro_precision", "calibration_error"):
             low, value, high = (float(row[f"test/{metric}{end}"]) for end in ("_low", "", "_high"))
             assert low < value < high
-    words_of_it = words(found)
-    assert words_of_it.startswith("Use test_resnet at 48 px (latency 1.5 ms on toaster): with 95 % confidence")
-    assert "training noise included" in words_of_it
+    text = summary_text(found)
+    assert text.startswith("Use test_resnet at 48 px (latency 1.5 ms on toaster): with 95 % confidence")
+    assert "training noise included" in text
 
 
 def test_choices_are_made_on_validation_and_the_test_split_only_reports(grid: Grid) -> None:
@@ -211,14 +211,14 @@ def test_nothing_within_the_budget_is_said(grid: Grid) -> None:
     found = make_map(grid(budget={"params": 1e6}))
     assert found.recommendation is not None
     assert found.recommendation.chosen is None
-    assert "No cell is known to be within the budget" in words(found)
+    assert "No cell is known to be within the budget" in summary_text(found)
 
 
 def test_one_seed_makes_no_claim_about_training_again(grid: Grid) -> None:
     found = make_map(grid(seeds=1))
     assert found.model_resolutions[0].claims == []
     assert not found.model_resolutions[0].includes_training_noise
-    assert "training noise is not in it" in words(found)
+    assert "training noise is not in it" in summary_text(found)
 
 
 def test_what_is_missing_is_named_and_the_rest_is_there(grid: Grid) -> None:
@@ -247,7 +247,7 @@ def test_what_is_missing_is_named_and_the_rest_is_there(grid: Grid) -> None:
     accuracy = square(found, 64).test["accuracy"]
     assert accuracy is not None
     assert (accuracy.seeds, accuracy.low) == (2, None)  # a mean of markers, one of which has no predictions
-    assert "1 trainings of the grid are not in this map: test_resnet@32." in words(found)
+    assert "1 trainings of the grid are not in this map: test_resnet@32." in summary_text(found)
 
 
 def test_an_empty_grid_is_a_map_without_recommendation(images: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -256,7 +256,7 @@ def test_an_empty_grid_is_a_map_without_recommendation(images: Path, tmp_path: P
     study.save(CURRENT)
     found = make_map(study)
     assert (found.squares, found.recommendation, found.is_complete) == ([], None, False)
-    assert words(found).startswith("No recommendation yet")
+    assert summary_text(found).startswith("No recommendation yet")
     assert rows("summary.csv") == []
     typed = command("resomap", "map", cwd=tmp_path)
     assert (typed.returncode, typed.stderr) == (0, "")

@@ -18,6 +18,6 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     with loading():
-        from resomap.summary.summary_writer import make_map, words
+        from resomap.summary.summary_writer import make_map, summary_text
 
-    print(words(make_map(Study.load(given.study), given.device)), flush=True)
+    print(summary_text(make_map(Study.load(given.study), given.device)), flush=True)

@@ -1,5 +1,12 @@
-"""The map as data: everything that is known of the grid, with intervals, costs and the recommendation.
+"""The map as data: qualities with confidence intervals, costs, Pareto fronts and the recommendation.
 
-`evidence` reads what the steps before left; `judgement` puts the statistics to it; `document` is the form of
-`results/summary.json`; `tables` are its CSV files; `step` writes them all.
+    evidence (files of the steps before) -> judgement (statistics) -> compose (document) -> summary_writer (files)
+
+- `basis`: the path of results/summary.json, and the digest of the settings that it was made for. Light
+- `evidence`: finished trainings, evaluations, predictions, costs, and whatever is missing
+- `judgement`: the statistics of the evidence: intervals, comparisons, fronts, recommendation
+- `compose`, `advice`: the document from both; its recommendation and notes
+- `document`: the schema of results/summary.json
+- `csv_tables`: the same figures as rows of CSV files
+- `summary_writer`: the step that writes the map, and its text for the terminal
 """

@@ -1,4 +1,4 @@
-"""The recommendation for the document, and what a reader must know beside it."""
+"""Recommendation as a part of the document, and the notes that its reader needs."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from resomap.summary.evidence import Evidence
 
 
 def advise(found: Recommendation) -> document.Advice:
-    """The decision and what it rests on."""
+    """Return the recommendation as the document has it, with the figures that it rests on."""
     return document.Advice(
         text=sentences(found),
-        chosen=place(found.chosen) if found.chosen else None,
-        best=place(found.best) if found.best else None,
+        chosen=as_place(found.chosen) if found.chosen else None,
+        best=as_place(found.best) if found.best else None,
         cost=found.cost,
         device=found.device or None,
         candidates=[
@@ -21,7 +21,7 @@ def advise(found: Recommendation) -> document.Advice:
                 resolution=cell[1],
                 value=found.values[cell],
                 cost=found.costs[cell],
-                deficit=bound(found.deficits[cell]),
+                deficit=as_bound(found.deficits[cell]),
             )
             for cell in found.candidates
         ],
@@ -38,7 +38,10 @@ def advise(found: Recommendation) -> document.Advice:
 
 
 def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
-    """What a reader of the recommendation must know beside it."""
+    """Return the notes that a reader of the recommendation needs, one sentence each.
+
+    They name missing trainings, resolutions that enlarge the images, and trainings that are not exactly repeatable.
+    """
     found = []
     trainings = [gap for gap in evidence.missing if gap.what == "training"]
     if trainings:
@@ -58,15 +61,15 @@ def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
     return found
 
 
-def bound(deficit: Deficit) -> document.Bound:
-    """A deficit as the document has it."""
+def as_bound(deficit: Deficit) -> document.Bound:
+    """Return a deficit as the document has it."""
     return document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
 
 
-def place(position: Position) -> document.Place:
-    """A square as the document names it."""
+def as_place(position: Position) -> document.Place:
+    """Return a square of the map as the document names it."""
     return document.Place(model=position[0], resolution=position[1])
 
 
 def _places(positions: Iterable[Position]) -> list[document.Place]:
-    return [place(position) for position in positions]
+    return [as_place(position) for position in positions]

@@ -1,4 +1,4 @@
-"""Where the map lies and what it was made for. Light: planning reads it."""
+"""Path of the map, and the digest of the settings that it was made for (its basis). Light: planning reads it."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ SUMMARY = DIRECTORY / "summary.json"
 
 
 def basis(study: Study) -> str:
-    """12 hex digits over what a map of the study is asked for.
+    """Return the basis of the study's map: 12 hex digits over the settings that decide its content.
 
     Another grid, other settings or images, another metric, margin or budget change it.
     """
@@ -30,6 +30,6 @@ def basis(study: Study) -> str:
 
 
 def is_current(study: Study) -> bool:
-    """Whether the map on disk is whole and of this very study."""
+    """Return True if the map on disk is complete and was made for this study's settings."""
     content: Any = read_json(SUMMARY)
     return isinstance(content, dict) and content.get("is_complete") is True and content.get("basis") == basis(study)

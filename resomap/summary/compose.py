@@ -1,4 +1,4 @@
-"""From the evidence and what follows from it to the document."""
+"""Compose the document of the map from the evidence and its judgement."""
 
 from collections import defaultdict
 from typing import Any
@@ -10,14 +10,14 @@ from resomap.cells.predictions import EVALUATED
 from resomap.statistics import Interval, Position, Recommendation, Resolutions
 from resomap.statistics.wording import COST_UNITS
 from resomap.summary import document
-from resomap.summary.advice import advise, bound, notes, place
+from resomap.summary.advice import advise, as_bound, as_place, notes
 from resomap.summary.basis import SCHEMA, basis
 from resomap.summary.evidence import Evidence, Trained
 from resomap.summary.judgement import Judgement
 
 
 def compose(evidence: Evidence) -> document.Map:
-    """The whole map of what is there."""
+    """Return the document of the map, as far as the evidence goes; its gaps are listed in `missing`."""
     judgement, study = Judgement(evidence), evidence.study
     config = study.config
     recommendation = judgement.recommendation
@@ -40,9 +40,9 @@ def compose(evidence: Evidence) -> document.Map:
         notes=notes(evidence, advice),
         squares=_squares(evidence, judgement, recommendation, matrix),
         trainings=_trainings(evidence),
-        model_resolutions=[_of_model(one) for one in judgement.resolutions.values()],
+        model_resolutions=[_model_resolutions(one) for one in judgement.resolutions.values()],
         fronts=[
-            document.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(place, front)])
+            document.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(as_place, front)])
             for name, front in judgement.fronts().items()
         ],
         matrix=matrix,
@@ -85,7 +85,7 @@ def _squares(
                 validation=_qualities(evidence, position, "val", found["val"]),
                 test=_qualities(evidence, position, "test", found["test"]),
                 best_test_resolution=_best_tested(position, matrix),
-                deficit=bound(deficit) if deficit else None,
+                deficit=as_bound(deficit) if deficit else None,
                 cost=_measured(measured, position in judgement.comparable) if measured else None,
             )
         )
@@ -95,7 +95,7 @@ def _squares(
 def _qualities(
     evidence: Evidence, position: Position, split: str, found: dict[str, dict[Position, Interval]]
 ) -> dict[str, document.Estimate | None]:
-    """Each metric that the markers have; those that the statistics know with their interval."""
+    """Return an estimate of each metric of the markers, with its interval where the statistics have one."""
     trained = evidence.of(position)
     names = dict.fromkeys(name for one in trained for name in one.marker["metrics"] if name.startswith(f"{split}/"))
     qualities: dict[str, document.Estimate | None] = {}
@@ -114,12 +114,12 @@ def _qualities(
             )
         else:
             interval_of_one = _image_intervals(trained[0]).get(name) if len(trained) == 1 else None
-            qualities[metric] = _of_markers(values, interval_of_one)
+            qualities[metric] = _mean_and_spread(values, interval_of_one)
     return qualities
 
 
-def _of_markers(values: list[float | None], interval: tuple[float, float] | None) -> document.Estimate | None:
-    """Mean and spread of what the markers say; None where one of them is undefined."""
+def _mean_and_spread(values: list[float | None], interval: tuple[float, float] | None) -> document.Estimate | None:
+    """Return mean and sample standard deviation of the seeds' values; None where one of them is undefined."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
@@ -167,7 +167,7 @@ def _training(one: Trained, within: bool) -> document.Training:
 
 
 def _image_intervals(one: Trained) -> dict[str, tuple[float, float] | None]:
-    """Of the training alone, from its evaluation at its own resolution."""
+    """Return the 95 % intervals of one training alone, by metric, from its evaluation at its own resolution."""
     entries = (one.evaluation or {"test_resolutions": {}})["test_resolutions"]
     entry = entries.get(str(one.cell.resolution)) or {}
     return {
@@ -177,7 +177,7 @@ def _image_intervals(one: Trained) -> dict[str, tuple[float, float] | None]:
     }
 
 
-def _of_model(one: Resolutions) -> document.ModelResolutions:
+def _model_resolutions(one: Resolutions) -> document.ModelResolutions:
     return document.ModelResolutions(
         model=one.model,
         best=one.best,
@@ -199,7 +199,7 @@ def _of_model(one: Resolutions) -> document.ModelResolutions:
 
 
 def _matrix(evidence: Evidence) -> list[document.Tested]:
-    """All pairs that at least one seed was evaluated at, in the grid's order."""
+    """Return all pairs of training and test resolution that a seed was evaluated at, in the grid's order."""
     metric = evidence.study.config.report.metric
     values: dict[Position, dict[int, list[dict[str, float | None]]]] = defaultdict(lambda: defaultdict(list))
     for one in evidence.trained:
@@ -226,7 +226,10 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _best_tested(position: Position, matrix: list[document.Tested]) -> int | None:
-    """By validation; where several are equal, the training's own, else the smallest."""
+    """Return the test resolution with the highest validation quality; None where nothing was evaluated.
+
+    Where several are equal it is the training's own, else the smallest.
+    """
     tested = [one for one in matrix if (one.model, one.trained_at) == position and one.validation is not None]
     if not tested:
         return None

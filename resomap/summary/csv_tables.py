@@ -1,4 +1,4 @@
-"""The map as CSV files for a spreadsheet: the same figures as in the document. docs/results.md has the columns."""
+"""Rows of the map's CSV files: the same figures as in the document. docs/results.md describes the columns."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ TRAINING_COST = ("train_seconds", "images_per_second", "peak_training_memory_byt
 
 
 def trainings(found: Map) -> list[dict[str, Any]]:
-    """summary.csv: a row a finished training (model, resolution, seed)."""
+    """Return the rows of summary.csv: one for each finished training (model, resolution, seed)."""
     return [
         {
             "model": one.model,
@@ -36,7 +36,7 @@ def trainings(found: Map) -> list[dict[str, Any]]:
 
 
 def squares(found: Map) -> list[dict[str, Any]]:
-    """cells.csv: a row a square of the map, all seeds together, with 95 % intervals."""
+    """Return the rows of cells.csv: one for each square of the map, all seeds together, with 95 % intervals."""
     chosen = found.recommendation.chosen if found.recommendation else None
     fronts = {front.cost: {(one.model, one.resolution) for one in front.places} for front in found.fronts}
     return [
@@ -59,7 +59,7 @@ def squares(found: Map) -> list[dict[str, Any]]:
 
 
 def matrix(found: Map) -> list[dict[str, Any]]:
-    """matrix.csv: a row a model, training resolution and test resolution, mean over the seeds."""
+    """Return the rows of matrix.csv: one for each model, training and test resolution, mean over the seeds."""
     return [
         {
             "model": one.model,

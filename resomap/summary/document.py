@@ -1,4 +1,4 @@
-"""The form of `results/summary.json`: every figure with its unit. workflow/schemas/summary.schema.json is made of it.
+"""Schema of results/summary.json: every figure with its unit. workflow/schemas/summary.schema.json comes from it.
 
 Qualities, margins and deficits are shares (0..1), losses nats, times seconds unless a name says milliseconds, memory
 bytes unless a name says MB (10⁶ bytes). What is undefined or not known is null.
@@ -10,42 +10,43 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Part(BaseModel):
-    """Base of all parts: no further keys, no NaN."""
+    """Base class of all parts of the document: no further keys, no NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Place(Part):
-    """A square of the map, all seeds together."""
+    """A square of the map: a model at a resolution, all seeds together."""
 
     model: str
     resolution: int = Field(description="pixels, images are square")
 
 
 class Estimate(Part):
-    """A quality: mean over the seeds, with its 95 % interval."""
+    """An estimated quality: mean over the seeds, with its 95 % interval."""
 
     value: float
     low: float | None = Field(
-        description="95 %; null without predictions, and over several seeds for metrics that report.metric cannot be"
+        description="lower end of the 95 % interval; null without predictions, and over several seeds for metrics that "
+        "report.metric cannot be"
     )
     high: float | None
     deviation: float | None = Field(description="sample standard deviation over the seeds; null with one seed")
-    seeds: int = Field(description="trainings behind it")
+    seeds: int = Field(description="number of trainings that it is the mean of")
     includes_training_noise: bool = Field(
         description="false: the interval speaks of these trained models and other images, not of training again"
     )
 
 
 class Measured(Part):
-    """Cost of a model at a resolution, measured with untrained weights (docs/cost.md)."""
+    """Measured cost of a model at a resolution, with untrained weights (docs/cost.md)."""
 
     device_kind: str
     device: str
     threads: int
     precision: str
     params: int | None
-    flops: int | None = Field(description="of one image, a multiply-add counted as two")
+    flops: int | None = Field(description="floating-point operations for one image, a multiply-add counted as two")
     activations: int | None
     weights_bytes: int | None
     latency_ms_median: float | None = Field(description="milliseconds for one image")
@@ -61,7 +62,7 @@ class Measured(Part):
 
 
 class Bound(Part):
-    """By how much a cell is worse than the best of the candidates, on validation."""
+    """Deficit of a cell: by how much it is worse than the best of the candidates, on validation."""
 
     estimate: float
     upper: float = Field(description="95 % upper bound, all bounds of the map together")
@@ -83,7 +84,7 @@ class Square(Place):
 
 
 class Training(Place):
-    """One finished training, as its marker tells of it."""
+    """One finished training, with the content of its marker."""
 
     seed: int
     origin: str = Field(description="local | tracker")
@@ -97,7 +98,7 @@ class Training(Place):
     best_epoch: int | None = Field(description="chosen on validation, counted from 1")
     metrics: dict[str, float | None] = Field(description="by val/<metric> and test/<metric>")
     intervals: dict[str, tuple[float, float] | None] = Field(
-        description="95 %, by val/<metric> and test/<metric>; of other images, without training noise"
+        description="95 % intervals by val/<metric> and test/<metric>; for other images, without training noise"
     )
     within_margin: bool = Field(description="validation quality is within the margin of the best training's")
     train_seconds: float | None
@@ -107,25 +108,25 @@ class Training(Place):
 
 
 class Pair(Part):
-    """Two resolutions of a model on the same validation images; `difference` is first minus second."""
+    """Comparison of two resolutions of a model on the same validation images; `difference` is first minus second."""
 
     first: int
     second: int
     difference: float
     low: float = Field(description="95 % interval, all pairs of the map together")
     high: float
-    p: float = Field(description="adjusted for all pairs of the map")
+    p: float = Field(description="p value, adjusted for all pairs of the map")
 
 
 class Claim(Part):
-    """Training at `better` px may be said to be better than at `worse` px for this model."""
+    """A claim that the statistics support: this model is better trained at `better` px than at `worse` px."""
 
     better: int
     worse: int
 
 
 class ModelResolutions(Part):
-    """One model over its resolutions, on validation."""
+    """Comparison of one model's resolutions, on validation."""
 
     model: str
     best: int = Field(description="pixels, the highest estimate")
@@ -145,7 +146,7 @@ class Front(Part):
 
 
 class Tested(Part):
-    """Train resolution x test resolution: the report's metric, mean over the seeds."""
+    """Quality of a model trained at one resolution and tested at another: report.metric, mean over the seeds."""
 
     model: str
     trained_at: int = Field(description="pixels")
@@ -164,18 +165,18 @@ class Candidate(Place):
 
 
 class Excluded(Place):
-    """A cell that is no candidate, and why."""
+    """A cell that is no candidate, with the reason."""
 
     reason: str
 
 
 class Advice(Part):
-    """The recommendation and what it rests on; decided on validation."""
+    """The recommendation, with the figures that it rests on; decided on validation."""
 
     text: str = Field(description="two sentences for a person")
     chosen: Place | None = Field(description="null: undecided")
     best: Place | None = Field(description="highest estimate, which is no proof")
-    cost: str | None = Field(description="what cheap means: latency_ms | flops (10⁹) | params (10⁶)")
+    cost: str | None = Field(description="cost that orders the candidates: latency_ms | flops (10⁹) | params (10⁶)")
     device: str | None
     candidates: list[Candidate] = Field(description="from cheap to dear")
     open: list[Place] = Field(description="cells that may be within the margin but are not shown to be")
@@ -199,7 +200,7 @@ class Images(Part):
 
 
 class Gap(Place):
-    """Something that the whole map would have."""
+    """A part that is missing from the map."""
 
     seed: int | None
     what: str = Field(description="training | predictions | evaluation | cost")
@@ -209,8 +210,8 @@ class Gap(Place):
 class Map(Part):
     """`results/summary.json`: the map as data."""
 
-    schema_version: int = Field(alias="schema", description="of this form: 1")
-    basis: str = Field(description="12 hex digits over what the map was asked for; another one makes it anew")
+    schema_version: int = Field(alias="schema", description="version of this schema: 1")
+    basis: str = Field(description="12 hex digits over the settings of the map; with others it is made anew")
     is_complete: bool = Field(description="false: running the workflow again would bring more")
     experiment: str
     base: str = Field(description="fingerprint that all cells share")
@@ -231,9 +232,9 @@ class Map(Part):
     missing: list[Gap]
 
     def content(self) -> dict[str, Any]:
-        """For strict JSON."""
+        """Return the document as a dict for strict JSON."""
         return self.model_dump(mode="json", by_alias=True)
 
     def square(self, place: Place) -> Square:
-        """The square of a place that the map has."""
+        """Return the square of this model and resolution, which the map must have."""
         return next(one for one in self.squares if (one.model, one.resolution) == (place.model, place.resolution))

@@ -1,6 +1,6 @@
-"""What the map rests on, read from the files of the steps before: trainings, predictions, evaluations, costs, images.
+"""Evidence of the map, from the files of the steps before: trainings, predictions, evaluations, costs, images.
 
-Whatever is not there is named in `missing`; nothing here raises for an incomplete grid.
+Whatever is not there is listed in `missing`; nothing here raises for an incomplete grid.
 """
 
 from collections import Counter
@@ -31,15 +31,15 @@ class Trained:
 
     @property
     def position(self) -> Position:
-        """Its square of the map."""
+        """The training's square of the map."""
         return self.cell.model, self.cell.resolution
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that the whole map would have: `what` is training, predictions, evaluation or cost.
+    """A part that is missing from the map: `what` is training, predictions, evaluation or cost.
 
-    `can_come`: whether running the workflow again may bring it; false for what does not exist.
+    `can_come`: True if running the workflow again may bring it; False for what does not exist.
     """
 
     model: str
@@ -52,7 +52,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All of a study. `costs` are measurements as docs/cost.md describes them, of one kind of device."""
+    """Evidence of one study. `costs` are measurements as docs/cost.md describes them, of one kind of device."""
 
     study: Study
     trained: list[Trained]
@@ -68,13 +68,13 @@ class Evidence:
         return [(model, size) for model in config.models for size in config.resolutions if (model, size) in done]
 
     def of(self, position: Position) -> list[Trained]:
-        """The seeds of one square."""
+        """Return the finished trainings of one square, one for each seed."""
         return [one for one in self.trained if one.position == position]
 
     def upsampled(self, resolution: int) -> float | None:
-        """Share of the images (0..1) that have fewer pixels than this resolution, so that they are enlarged.
+        """Return the share of the images (0..1) that this resolution enlarges: they have fewer pixels than it.
 
-        By the side that `data.fit` scales to the resolution; None where the images are not listed here.
+        It goes by the side that `data.fit` scales to the resolution; None where the images are not listed here.
         """
         if self.manifest is None:
             return None
@@ -84,11 +84,14 @@ class Evidence:
 
 
 def gather(study: Study, kind: str | None = None) -> Evidence:
-    """Read all that is there. `kind` of device whose costs count; None: the one with the most measurements."""
+    """Read the evidence of a study, as far as it is there.
+
+    `kind` is the kind of device whose costs count; None: the one with the most measurements.
+    """
     missing: list[Missing] = []
-    trained = _of_shared_images(list(_trained(study, missing)), missing)
+    trained = _with_shared_images(list(_trained(study, missing)), missing)
     for one in trained:
-        _name_gaps(one, study.config.resolutions, missing)
+        _note_gaps(one, study.config.resolutions, missing)
     costs = _costs(study, kind, missing)
     return Evidence(study, trained, costs, _manifest(study), missing)
 
@@ -113,8 +116,8 @@ def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
         missing.append(Missing(cell.model, cell.resolution, cell.seed, "training", note, can_come=True))
 
 
-def _of_shared_images(trained: list[Trained], missing: list[Missing]) -> list[Trained]:
-    """Keep the predictions that speak of the images of most trainings: only those can be compared pair by pair."""
+def _with_shared_images(trained: list[Trained], missing: list[Missing]) -> list[Trained]:
+    """Drop predictions of other images than those of most trainings: only shared images can be compared in pairs."""
     seen = Counter(_images(one.predictions) for one in trained if one.predictions is not None)
     if len(seen) < 2:
         return trained
@@ -130,12 +133,12 @@ def _of_shared_images(trained: list[Trained], missing: list[Missing]) -> list[Tr
 
 
 def _images(predictions: Predictions) -> tuple[Any, ...]:
-    """What two trainings must share: the images of both splits with their labels, and the classes."""
+    """Return a key that is equal for predictions of the same images: classes, and names and labels of both splits."""
     splits = (predictions.splits[split] for split in EVALUATED)
     return (*predictions.classes, *((hash(tuple(part.names)), part.labels.tobytes()) for part in splits))
 
 
-def _name_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing]) -> None:
+def _note_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing]) -> None:
     noted = {(gap.model, gap.resolution, gap.seed) for gap in missing if gap.what == "predictions"}
     if one.predictions is None and (one.cell.model, one.cell.resolution, one.cell.seed) not in noted:
         where = "the tracker has none of them" if one.marker["origin"] == "tracker" else "their file is gone"
@@ -156,7 +159,7 @@ def _gap(one: Trained, what: str, reason: str, can_come: bool = False) -> Missin
 
 
 def _costs(study: Study, kind: str | None, missing: list[Missing]) -> dict[Position, Mapping[str, Any]]:
-    """Measurements of one kind of device under the present settings."""
+    """Return the measurements of one kind of device under the present settings, by square."""
     try:
         classes = class_count(study.config.data)
     except ResomapError as error:

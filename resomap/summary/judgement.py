@@ -1,4 +1,4 @@
-"""The statistics of a study put to its evidence: intervals, comparisons, fronts, the recommendation."""
+"""Statistics of the evidence: intervals, comparisons, Pareto fronts, the recommendation."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -35,12 +35,12 @@ COMPARABLE = ("device", "threads", "precision")
 
 @dataclass(frozen=True)
 class Judgement:
-    """What follows from the evidence. Everything that is a choice is computed on validation."""
+    """Statistics of one study's evidence. Everything that is a choice is computed on validation."""
 
     evidence: Evidence
 
     def samples(self, split: str) -> dict[Position, list[Sample]]:
-        """Predictions of one split, by square; squares without any are left out."""
+        """Return the predictions of one split, by square; squares without any are left out."""
         found: dict[Position, list[Sample]] = defaultdict(list)
         for one in self.evidence.trained:
             if one.predictions is not None:
@@ -49,7 +49,7 @@ class Judgement:
         return {position: found[position] for position in self.evidence.positions if position in found}
 
     def estimates(self, split: str, metric: Metric) -> Estimates | None:
-        """None where nothing can be estimated: no predictions, or a metric that none of them defines."""
+        """Return the estimates of a metric on a split; None without predictions, or where none of them defines it."""
         samples = self.samples(split)
         try:
             return estimate(samples, metric) if samples else None
@@ -58,11 +58,11 @@ class Judgement:
 
     @cached_property
     def judged(self) -> Estimates | None:
-        """The report's metric on validation, from which all choices follow."""
+        """Estimates of the report's metric on validation, from which all choices follow."""
         return self.estimates("val", self.evidence.study.config.report.metric)
 
     def intervals(self, split: str) -> dict[str, dict[Position, Interval]]:
-        """By metric and square."""
+        """Return the 95 % confidence intervals on a split, by metric and square."""
         found = {}
         for metric in get_args(Metric):
             estimates = self.estimates(split, metric)
@@ -71,7 +71,7 @@ class Judgement:
 
     @cached_property
     def resolutions(self) -> dict[str, Resolutions]:
-        """Per model."""
+        """Comparisons of the resolutions, by model."""
         return compare_resolutions(self.judged) if self.judged else {}
 
     @cached_property
@@ -90,7 +90,7 @@ class Judgement:
 
     @cached_property
     def costs(self) -> dict[Position, CellCost]:
-        """What squares cost, as the statistics take it: ms, MB, 10⁹ operations, 10⁶ parameters.
+        """Cost of each square in the units of the statistics: ms, MB, 10⁹ operations, 10⁶ parameters.
 
         Latency and memory of another device than most are left out: figures of two devices are never mixed.
         """
@@ -98,14 +98,14 @@ class Judgement:
 
     @cached_property
     def recommendation(self) -> Recommendation | None:
-        """None without any predictions."""
+        """The recommendation; None without any predictions."""
         if self.judged is None:
             return None
         config = self.evidence.study.config
         return recommend(self.judged, self.costs, config.report.margin, _limits(config.budget.given()))
 
     def fronts(self) -> dict[CostName, list[Position]]:
-        """The Pareto front of each cost that is known."""
+        """Return the Pareto front of each cost that is known."""
         if self.judged is None:
             return {}
         values: dict[Position, float | None] = {
@@ -126,5 +126,5 @@ class Judgement:
 
 
 def _limits(budget: Mapping[str, float]) -> dict[str, float]:
-    """A configured budget as the statistics take it."""
+    """Return a configured budget in the units of the statistics."""
     return {name: value / UNITS.get(name, 1.0) for name, value in budget.items()}

@@ -1,4 +1,4 @@
-"""The step `map`: from what is there to results/summary.json and its tables, and the recommendation in words."""
+"""Writer of the map: results/summary.json and its tables, and the recommendation as text."""
 
 from resomap.cells.study import Study
 from resomap.core.files import write_csv, write_json
@@ -10,12 +10,15 @@ from resomap.summary.evidence import Evidence, gather
 
 
 def make_map(study: Study, kind: str | None = None) -> Map:
-    """Write the map's files; `kind` of device whose costs count (`cpu`, `cuda`; None: whichever has more)."""
+    """Write the map of a study and return it.
+
+    `kind` is the kind of device whose costs count: `cpu`, `cuda`, or None for the one with more measurements.
+    """
     return write_map(gather(study, kind))
 
 
 def write_map(evidence: Evidence) -> Map:
-    """The same of evidence that is gathered already."""
+    """Write the map of evidence that is gathered already: results/summary.json and the CSV files. Return it."""
     found = compose(evidence)
     write_csv(DIRECTORY / "summary.csv", csv_tables.trainings(found), ("model", "resolution", "seed"))
     write_csv(DIRECTORY / "cells.csv", csv_tables.squares(found), ("model", "resolution", "seeds"))
@@ -24,8 +27,8 @@ def write_map(evidence: Evidence) -> Map:
     return found
 
 
-def words(found: Map) -> str:
-    """What a person reads at the end: the recommendation, what to know beside it, and where the figures lie."""
+def summary_text(found: Map) -> str:
+    """Return the text for the terminal: the recommendation, its notes, and the files with the figures."""
     if found.recommendation is None:
         first = "No recommendation yet: no training of the grid is finished with its predictions here."
     else:

@@ -1,6 +1,9 @@
-"""`resomap status`: the grid as it stands, from small files alone, also while it trains and from another machine.
+"""Status of the grid (`resomap status`), from small files alone, also while it trains and from another machine.
 
-`collect` reads, `forecast` tells how long the rest will take, `table` draws, `show` brings it to a person or a program.
+- `collect`: the state of each cell: done, running, failed or waiting
+- `forecast`: the seconds until all cells are done
+- `table`: the grid as a table for a terminal
+- `show`: output of the status to a terminal, as JSON or as an SVG
 """
 
 from resomap.status.collect import CellStatus, State, collect, counts, summary_line

@@ -1,4 +1,4 @@
-"""The state of each cell, from its marker, progress file and failure: small files, and no process is asked."""
+"""State of each cell, from its marker, progress file and failure file; no running process is asked."""
 
 import dataclasses
 from collections import Counter
@@ -18,7 +18,7 @@ State = Literal["done", "running", "failed", "waiting"]
 
 @dataclass
 class CellStatus:
-    """One cell as it stands. `value` is its test metric: None where it is not done or the metric undefined."""
+    """Status of one cell. `value` is its test metric: None where it is not done or the metric undefined."""
 
     cell: Cell
     state: State
@@ -34,7 +34,7 @@ class CellStatus:
     failure: Failure | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The status for JSON; nested parts keep their files' keys."""
+        """Return the status for JSON; nested parts keep their files' keys."""
         content = {**dataclasses.asdict(self), "cell": self.cell.name}
         return {
             "model": self.cell.model,
@@ -45,11 +45,10 @@ class CellStatus:
 
 
 def collect(cells: Iterable[Cell], fingerprints: Mapping[Cell, str], metric: str, margin: float) -> list[CellStatus]:
-    """The status of each cell, in their order.
+    """Return the status of each cell, in their order.
 
-    `metric` is the part after `test/` (higher is better), `margin` the accepted deficit to the best cell on
-    the validation split.
-    Paths start at the working directory.
+    `metric` is the part after `test/` (higher is better), `margin` the accepted deficit to the best cell on the
+    validation split. Paths start at the working directory.
     """
     statuses = [_status(cell, fingerprints[cell], metric) for cell in cells]
     judged = [status.validation for status in statuses]
@@ -61,7 +60,7 @@ def collect(cells: Iterable[Cell], fingerprints: Mapping[Cell, str], metric: str
 
 
 def counts(statuses: Iterable[CellStatus]) -> dict[str, int]:
-    """Cells by state, and `remaining`: those that are neither done nor failed nor running."""
+    """Return the number of cells `completed`, `failed`, `running` and `remaining` (none of the three)."""
     found = Counter(status.state for status in statuses)
     return {
         "completed": found["done"],
@@ -72,7 +71,10 @@ def counts(statuses: Iterable[CellStatus]) -> dict[str, int]:
 
 
 def summary_line(statuses: Iterable[CellStatus], seconds: float | None = None) -> str:
-    """`31 completed, 1 failed, 2 running, 6 remaining; about 3 h 20 min to go`, where these `seconds` are known."""
+    """Return the counts of cells as one line, with the time to go where these `seconds` are known.
+
+    For example `31 completed, 1 failed, 2 running, 6 remaining; about 3 h 20 min to go`.
+    """
     line = ", ".join(f"{count} {name}" for name, count in counts(statuses).items())
     return f"{line}; about {duration(seconds)} to go" if seconds else line
 

@@ -1,4 +1,4 @@
-"""How long the rest of the sweep will take: what running trainings say of themselves, predictions for the others."""
+"""Forecast of the time to go: running trainings by their own progress, waiting ones by predicted durations."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -11,13 +11,13 @@ from resomap.status.collect import CellStatus
 
 
 def predictions(study: Study) -> Durations:
-    """What trainings of the study take on this machine, corrected by those that are finished wherever they ran."""
+    """Return predicted durations of trainings on this machine, corrected by finished ones of any machine."""
     on_gpu = study.config.device != "cpu" and may_have_gpu()
     return Durations(study, "cuda" if on_gpu else "cpu", os.cpu_count() or 1)
 
 
 def seconds_to_go(statuses: Iterable[CellStatus], predicted: Callable[[Cell], float]) -> float | None:
-    """Seconds until no cell waits or runs, with as many trainings at once as run now; None where nothing is to come.
+    """Return the seconds until no cell waits or runs, with as many trainings at once as run now; None if none does.
 
     `predicted` gives the seconds of a whole training. A failed cell has no part in it, because it waits for a person,
     and neither has one that runs elsewhere.

@@ -1,4 +1,4 @@
-"""Shows the grid: once or again and again on a terminal, as JSON, as a picture."""
+"""Output of the status: a table on a terminal, drawn once or repeatedly; JSON; an SVG."""
 
 import re
 import sys
@@ -40,7 +40,7 @@ def show(
     """Write the grid to `stream` (stdout): a table of models and resolutions, or JSON.
 
     With `watch` it is drawn anew until every cell is done or failed, until nothing has run for a
-    minute (between two cells nothing runs for a moment), or until Ctrl-C. `forecast` tells the seconds to go.
+    minute (between two cells nothing runs for a moment), or until Ctrl-C. `forecast` gives the seconds to go.
     """
     from rich.console import Console
     from rich.live import Live
@@ -74,7 +74,7 @@ def show(
 
 
 def as_json_text(statuses: list[CellStatus], metric: str, margin: float, seconds: float | None = None) -> str:
-    """`{"metric", "margin", "counts", "eta_seconds", "cells"}` as strict JSON."""
+    """Return the status as strict JSON with the keys metric, margin, counts, eta_seconds and cells."""
     return strict_json(
         {
             "metric": f"test/{metric}",
@@ -95,7 +95,7 @@ def save_svg(
     margin: float,
     forecast: Forecast = lambda _statuses: None,
 ) -> None:
-    """The table as a picture, 80 columns wide. Raises OSError."""
+    """Save the table as an SVG, 80 columns wide. Raises OSError where it cannot be written."""
     import io
 
     from rich._export_format import CONSOLE_SVG_FORMAT

@@ -1,4 +1,4 @@
-"""The grid as text: a table of models and resolutions, and below it what runs, what failed and what waits."""
+"""The grid as a table of models and resolutions, with lists of the running, failed and waiting cells below."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ LISTED = 20  # cells of one state that are listed: a grid of a thousand must lea
 def render(
     statuses: list[CellStatus], metric: str, margin: float, width: int = 80, seconds: float | None = None
 ) -> "Group":
-    """Matrix, legend, running and failed cells, and the summary line, for a console of `width` columns.
+    """Return table, legend, lists of cells and the summary line, for a console of `width` columns.
 
-    `seconds`: until the sweep is done, where that is known.
+    `seconds` is the time until the sweep is done, where that is known.
     """
     from rich.console import Group
     from rich.text import Text
@@ -37,7 +37,7 @@ def render(
 
 
 def _listed(title: str, entries: list[list[Any]]) -> Iterable[Any]:
-    """A heading and its entries, the first ones where there are many."""
+    """Yield a heading and its entries; of many only the first ones."""
     from rich.text import Text
 
     if not entries:
@@ -50,7 +50,7 @@ def _listed(title: str, entries: list[list[Any]]) -> Iterable[Any]:
 
 
 def _matrices(statuses: list[CellStatus], metric: str, width: int) -> Iterable["Table"]:
-    """As many tables as the width asks for, each with some of the resolutions."""
+    """Yield the table, in several parts where the width does not hold all resolutions."""
     from rich.table import Table
     from rich.text import Text
 
@@ -73,7 +73,7 @@ def _matrices(statuses: list[CellStatus], metric: str, width: int) -> Iterable["
 
 
 def _square(statuses: Sequence[CellStatus]) -> tuple[str, str]:
-    """Text and style of one place of the map: one cell, or the seeds' mean and how many of them are done."""
+    """Return text and style of one square of the map: one cell, or the seeds' mean and how many of them are done."""
     if not statuses:
         return "", ""
     if len(statuses) == 1:

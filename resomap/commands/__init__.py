@@ -1,7 +1,17 @@
-"""The subcommands of `resomap`, one file each, with `add` for the parser and `run`.
+"""Subcommands of the resomap command, one module each, with `add` for the parser and `run`.
 
-A subcommand imports what it needs when it runs, so that `resomap status` stays quick. `PEOPLE` are typed by a person,
-`STEPS` are called by the workflow's rules.
+A subcommand imports what it needs when it runs, so that the status stays quick. `PEOPLE` are typed by a person, `STEPS`
+are called by the workflow's rules, each by the rule of its own name.
+
+- `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
+- `predict`, `prediction`: classify images with a trained cell, and the work behind it
+- `sync`, `forget`: send unsent journals to the tracker; set a cell aside, so that it trains anew
+- `adopt`, `adoption`: count runs of an older script as complete, and the work behind it
+- `config`, `config_documents`: write the files that are generated from the configuration schema, and their text
+- `data`, `images`: check and split the images; prepare them at a resolution
+- `microbatch`, `train`, `fetch`, `evaluate`: the steps of a model and of a cell
+- `cost`, `costs`: measure a model at a resolution, and the table of all measurements
+- `map`, `report`: write the map, and the report for a person
 """
 
 import argparse
@@ -14,19 +24,19 @@ Command = Callable[[argparse.Namespace], int | None]
 
 
 class Commands:
-    """Adds subcommands to the parser of `resomap`."""
+    """Subcommands of the parser of `resomap`, to which each module adds its own."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._added = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(self, name: str, run: Command, words: str) -> argparse.ArgumentParser:
-        """A subcommand, for its own arguments to be added."""
+        """Add a subcommand and return its parser, for its own arguments to be added. `words` are its help."""
         parser = self._added.add_parser(name, help=words, description=words)
         parser.set_defaults(run=run)
         return parser
 
     def add_with_study(self, name: str, run: Command, words: str) -> argparse.ArgumentParser:
-        """A subcommand that works on the study of the present directory, or on another one that it is given."""
+        """Add a subcommand that works on the study of the working directory, or on the one that `--study` names."""
         parser = self.add(name, run, words)
         parser.add_argument("--study", type=Path, default=CURRENT, help="as the workflow wrote it")
         return parser

@@ -1,4 +1,4 @@
-"""`resomap adopt`: runs of an older script, named `<model>_<resolution>`, count as complete by explicit choice.
+"""Adoption of runs of an older script, named `<model>_<resolution>`: by explicit choice they count as complete.
 
 They carry no fingerprint, so nobody knows whether settings and images were the present ones: who adopts a run says
 so. It gets the tags of a complete run and a marker of what is known of it; nothing that it has is changed. A run of
@@ -36,7 +36,7 @@ COST = ("params", "flops", "train_seconds", "images_per_second", "peak_training_
 
 @dataclass(frozen=True)
 class Candidate:
-    """A run by its name; `obstacle` says why it cannot be adopted, if it cannot."""
+    """A run that may be adopted, by its name; `obstacle` is the reason why it cannot be, else empty."""
 
     run: "Run"
     cell: Cell | None
@@ -46,14 +46,19 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """The run's name, `<model>_<resolution>`."""
         return str(self.run.info.run_name)
 
     @property
     def run_id(self) -> str:
+        """MLflow's id of the run."""
         return str(self.run.info.run_id)
 
     def line(self) -> str:
-        """`vgg11_320  run 3f2a1b0c, 2024-05-03: test/accuracy 0.8730; epochs 10, wanted 25`."""
+        """Return the line of the list for this run.
+
+        For example `vgg11_320  run 3f2a1b0c, 2024-05-03: test/accuracy 0.8730; epochs 10, wanted 25`.
+        """
         day = time.strftime("%Y-%m-%d", time.localtime(self.run.info.start_time / 1000))
         values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(self.metrics.items()))
         rest = [values or "no metric that is known", *self.notes]
@@ -62,7 +67,7 @@ class Candidate:
 
 
 class Adoption:
-    """The runs of one experiment, as a study could adopt them."""
+    """Runs of one experiment that a study could adopt."""
 
     def __init__(self, study: Study, experiment: str | None, metric: Sequence[str]) -> None:
         self._study, self._tracking = study, study.config.tracking
@@ -73,7 +78,7 @@ class Adoption:
         self.candidates = self._found()
 
     def listing(self) -> Iterator[str]:
-        """One line a run without fingerprint, newest first, and what to type."""
+        """Yield a line for each run without fingerprint, newest first, and the command that adopts one."""
         for candidate in self.candidates:
             yield candidate.line()
         ready = [candidate.name for candidate in self.candidates if not candidate.obstacle]
@@ -83,7 +88,10 @@ class Adoption:
             yield f"the experiment {self._experiment} has no run of an older script that can be adopted"
 
     def adopt(self, names: Sequence[str], runs: Sequence[str], everything: bool) -> Iterator[str]:
-        """Adopt the chosen runs; one line each. Raises ResomapError, before any is adopted, for a wrong choice."""
+        """Adopt the chosen runs; yield a line for each.
+
+        Raises ResomapError, before any is adopted, for a wrong choice.
+        """
         chosen = [self._named(name) for name in names] + [self._of_id(run) for run in runs]
         if everything:
             chosen += [candidate for candidate in self.candidates if not candidate.obstacle]
@@ -117,17 +125,17 @@ class Adoption:
         return run_id
 
     def _copy(self, candidate: Candidate) -> str:
-        """The run once more in this study's experiment, with params and last metrics; found again, not made twice."""
+        """Copy a run into this study's experiment, with params and last metrics; idempotent. Return the copy's id."""
         from mlflow.entities import Metric, Param
 
         name = self._study.config.experiment
         known = self._client.get_experiment_by_name(name)
-        place = known.experiment_id if known else self._client.create_experiment(name)
-        same = self._client.search_runs([place], f"tags.`{ADOPTED_FROM}` = '{candidate.run_id}'", max_results=1)
+        experiment_id = known.experiment_id if known else self._client.create_experiment(name)
+        same = self._client.search_runs([experiment_id], f"tags.`{ADOPTED_FROM}` = '{candidate.run_id}'", max_results=1)
         if same:
             return str(same[0].info.run_id)
         run, tags = candidate.run, {ADOPTED_FROM: candidate.run_id}
-        copy = self._client.create_run(place, run.info.start_time, tags, candidate.name).info.run_id
+        copy = self._client.create_run(experiment_id, run.info.start_time, tags, candidate.name).info.run_id
         metrics = [Metric(key, value, run.info.end_time, 0) for key, value in run.data.metrics.items()]
         params = [Param(key, value) for key, value in run.data.params.items()]
         for start in range(0, max(len(metrics), len(params)), 100):
@@ -207,7 +215,7 @@ class Adoption:
             return None
 
     def _complete_cells(self, cells: Sequence[Cell]) -> set[Cell]:
-        """Cells that count already, here or in the tracker: another run of them would be adopted in vain."""
+        """Return the cells that count already, here or in the tracker: adopting another run of them changes nothing."""
         wanted = self._study.fingerprints(cells)
         done = {cell for cell, mark in wanted.items() if is_valid(read_marker(cell.marker), cell, mark)}
         known = Completed(self._tracking, self._study.config.experiment, self._study.base)

@@ -1,4 +1,4 @@
-"""`resomap bench`: measure how fast this machine trains."""
+"""`resomap bench`: measure how fast this machine trains, beside timm."""
 
 import argparse
 from pathlib import Path

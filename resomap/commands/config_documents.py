@@ -1,4 +1,4 @@
-"""Writes what is documented from the code: the YAML of defaults, its README, the JSON schemas of both and of the map.
+"""Files that are generated from the code: the YAML of defaults, its README, the JSON schemas of config and map.
 
 A test fails when the files in the repository differ; `resomap config` writes them anew.
 """
@@ -84,19 +84,19 @@ fingerprint: changing one retrains the cells that it touches and no others.
 
 
 def config_yaml() -> str:
-    """config/config.yaml: YAML that loads to exactly the defaults, each key with its meaning and unit."""
+    """Return config/config.yaml: YAML that loads to exactly the defaults, each key with its meaning and unit."""
     return YAML_HEAD + "\n" + "\n".join(_yaml_lines(Config, 0)) + "\n"
 
 
 def config_readme() -> str:
-    """config/README.md: how values merge, examples, and a table of the keys of each section."""
+    """Return config/README.md: how values merge, examples, and a table of the keys of each section."""
     schema = json.loads(config_schema())
     parts = [README_HEAD, "## Keys\n", *_tables(Config, schema, schema, "")]
     return "\n".join(parts)
 
 
 def config_schema() -> str:
-    """workflow/schemas/config.schema.json: JSON Schema (draft 2020-12) for editors and other programs."""
+    """Return workflow/schemas/config.schema.json: JSON Schema (draft 2020-12) for editors and other programs."""
     generated = Config.model_json_schema()
     definitions = generated.pop("$defs")
     # Every key of the recipe has a default, so an override is a recipe with most keys left out.
@@ -112,7 +112,7 @@ def config_schema() -> str:
 
 
 def summary_schema() -> str:
-    """workflow/schemas/summary.schema.json: the form of results/summary.json."""
+    """Return workflow/schemas/summary.schema.json: the JSON Schema (draft 2020-12) of results/summary.json."""
     from resomap.summary.document import Map
 
     generated = Map.model_json_schema(by_alias=True, mode="serialization")
@@ -127,7 +127,7 @@ def summary_schema() -> str:
 
 
 def documents() -> dict[str, str]:
-    """The generated files: path below the repository's root -> content."""
+    """Return the generated files: {path below the repository's root: content}."""
     return {
         "config/config.yaml": config_yaml(),
         "config/README.md": config_readme(),
@@ -137,7 +137,7 @@ def documents() -> dict[str, str]:
 
 
 def write_documents(root: Path) -> list[Path]:
-    """Write what differs below `root`, and return those paths. Raises OSError where it cannot be written."""
+    """Write the generated files that differ below `root`; return their paths. Raises OSError where it cannot write."""
     changed = drifted(root)
     for path in changed:
         write_text(path, documents()[path.relative_to(root).as_posix()])
@@ -145,13 +145,13 @@ def write_documents(root: Path) -> list[Path]:
 
 
 def drifted(root: Path) -> list[Path]:
-    """The generated files below `root` that are missing or differ from what the schema says."""
+    """Return the generated files below `root` that are missing or differ from what the schema gives."""
     expected = {root / name: text for name, text in documents().items()}
     return [path for path, text in expected.items() if not path.exists() or path.read_text("utf-8") != text]
 
 
 def _yaml_lines(kind: type[BaseModel], depth: int) -> Iterator[str]:
-    """One section: short meanings behind the value in one column, long ones wrapped above their key."""
+    """Yield the YAML lines of a section: short meanings behind the value in one column, long ones above their key."""
     indent = "  " * depth
     lines = {name: _yaml_value(name, field) for name, field in kind.model_fields.items()}
     column = max(len(line) for line in lines.values() if len(line) <= 28) + 2
@@ -190,7 +190,7 @@ def _yaml_block(name: str, field: FieldInfo, width: int) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A value in YAML's flow form; quoted where a plain word would be read as something else (`off`)."""
+    """Return a value in YAML's flow style; quoted where a plain word would be read as something else (`off`)."""
     if isinstance(value, float):
         # 1e-06 without a point is text to a YAML 1.1 reader.
         text = repr(value)
@@ -202,7 +202,7 @@ def _scalar(value: Any) -> str:
 
 
 def _tables(kind: type[BaseModel], node: dict[str, Any], root: dict[str, Any], path: str) -> Iterator[str]:
-    """The table of one section, then those of the sections in it, each under its dotted name."""
+    """Yield the table of one section, then those of the sections in it, each under its dotted name."""
     if path:
         yield f"### `{path}`\n\n{_capital(node['description'])}\n"
     yield "| key | meaning | unit | default | allowed |\n|---|---|---|---|---|"
@@ -226,7 +226,7 @@ def _tables(kind: type[BaseModel], node: dict[str, Any], root: dict[str, Any], p
 
 
 def _allowed(node: dict[str, Any]) -> str:
-    """What a key takes, in the words of a table cell, from its node of the JSON schema."""
+    """Return the allowed values of a key as text for a table cell, from its node of the JSON schema."""
     if "anyOf" in node:
         return " or ".join(_allowed(choice) for choice in node["anyOf"])
     if "const" in node:
@@ -251,12 +251,15 @@ def _allowed(node: dict[str, Any]) -> str:
 
 
 def _resolved(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    """A section's node with its definition, its own description first."""
+    """Return a section's node merged with its definition; its own description wins."""
     return {**root["$defs"][node["$ref"].rpartition("/")[2]], **node}
 
 
 def _tidy(node: Any, named: bool = False) -> Any:
-    """Without the titles that repeat the names, and with units inside the descriptions (`named`: keys are names)."""
+    """Return a schema without the titles that repeat the names, and with units inside the descriptions.
+
+    `named`: the keys of this node are names of properties or definitions, not keywords of JSON Schema.
+    """
     if isinstance(node, list):
         return [_tidy(item) for item in node]
     if not isinstance(node, dict):
@@ -273,7 +276,7 @@ def _tidy(node: Any, named: bool = False) -> Any:
 
 
 def _meaning(field: FieldInfo) -> str:
-    """Description, and unit where it does not say it already, as a comment of the YAML file."""
+    """Return description, and unit where it does not say it already, as a comment of the YAML file."""
     text, unit = field.description or "", _unit(field)
     text += f" ({unit})" if unit and unit not in text else ""
     return text if section_of(field.annotation) is None else _capital(text)

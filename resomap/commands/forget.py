@@ -28,20 +28,20 @@ def run(given: argparse.Namespace) -> None:
 
 
 def forget(study: Study, cell: Cell, in_tracker: bool) -> list[str]:
-    """Move the cell's checkpoints, marker and files below `set-aside/forgotten-<time>`; one sentence a deed.
+    """Move the cell's checkpoints, marker and files below `set-aside/forgotten-<time>`; return a sentence for each.
 
     With `in_tracker` its run there loses the complete tag, so that nobody takes the cell over from it. Raises
     ResomapError where the cell is being trained, or the tracker does not do it; nothing has moved then.
     """
     with cell_lock(cell, wait=False):
-        said = [_forget_run(study, cell)] if in_tracker else []
+        sentences = [_forget_run(study, cell)] if in_tracker else []
         name = f"forgotten-{time.strftime('%Y%m%d-%H%M%S')}"
         if archive.held_fingerprint(cell) is not None:
-            said.append(f"checkpoints are now in {archive.put_aside(cell, name)}")
+            sentences.append(f"checkpoints are now in {archive.put_aside(cell, name)}")
         place, moved = archive.put_results_aside(cell, name, lasting=True)
         if moved:
-            said.append(f"{moved} files of results are now in {place}")
-    return said or [f"there is nothing of {cell.name} here"]
+            sentences.append(f"{moved} files of results are now in {place}")
+    return sentences or [f"there is nothing of {cell.name} here"]
 
 
 def _forget_run(study: Study, cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""`resomap predict`: what the weights of a finished training say of other images, prepared as its own were."""
+"""Classify images with the weights of a finished training, prepared as its own images were."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Answer:
-    """What there is to say of one image: shares of the classes float32 [classes], or why there are none."""
+    """Class probabilities (`shares`, float32 [classes]) of one image, or the error why there are none."""
 
     image: str
     shares: np.ndarray | None
@@ -35,7 +35,7 @@ class Answer:
 
 
 def cell_weights(study: Study, name: str) -> Weights:
-    """best.pt of the cell that a person names `vgg11@320`. Raises ResomapError where it is not here."""
+    """Load best.pt of the cell named like `vgg11@320`. Raises ResomapError where it is not here."""
     cell = study.find(name)
     weights = find_weights(cell, read_marker(cell.marker))
     if weights is None:
@@ -47,7 +47,7 @@ def cell_weights(study: Study, name: str) -> Weights:
 
 
 def open_classifier(weights: Weights, device: str, resolution: int) -> Classifier:
-    """The classifier on `auto`, `cpu` or `cuda`, for images of so many pixels.
+    """Return the classifier on `auto`, `cpu` or `cuda`, for images of `resolution` pixels.
 
     Raises ResomapError where the device is not there or the network does not take that resolution.
     """
@@ -63,9 +63,9 @@ def open_classifier(weights: Weights, device: str, resolution: int) -> Classifie
 
 
 def classify(classifier: Classifier, paths: Iterable[Path], resolution: int) -> Iterator[Answer]:
-    """An answer for each image, in order: files as they are named, folders with all images below them by name.
+    """Yield an answer for each image, in order: files as they are named, folders with all images below them by name.
 
-    What gives no pixels is an answer with an error, and the others go on.
+    An image that cannot be read gives an answer with an error; the others go on.
     """
     size = max(1, BATCH * 224**2 // resolution**2)
     prepared = (_prepared(path, classifier.weights, resolution) for path in _images(paths))
@@ -77,7 +77,7 @@ def classify(classifier: Classifier, paths: Iterable[Path], resolution: int) -> 
 
 
 def write_json(answers: Sequence[Answer], weights: Weights, resolution: int, top: int, stream: IO[str]) -> None:
-    """Strict JSON: the weights in short, and under `images` for each `predictions`, likeliest first, or `error`."""
+    """Write strict JSON: facts of the weights, and for each image its `predictions`, likeliest first, or `error`."""
     content = {
         "weights": str(weights.path),
         "model": weights.name,
@@ -90,7 +90,7 @@ def write_json(answers: Sequence[Answer], weights: Weights, resolution: int, top
 
 
 def write_table(answers: Sequence[Answer], weights: Weights, top: int, stream: IO[str]) -> None:
-    """A line for each image that could be read: its likeliest classes with their probabilities."""
+    """Write a table with a row for each image that could be read: its likeliest classes with their probabilities."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -136,7 +136,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _prepared(path: Path | Answer, weights: Weights, resolution: int) -> _Pixels | Answer:
-    """As the prepared store holds an image: the same decoding, the same way to a square."""
+    """Decode and resize an image as the prepared store does; return an answer with an error if it is damaged."""
     if isinstance(path, Answer):
         return path
     try:

@@ -40,4 +40,4 @@ rule all:
 
 
 onerror:
-    PLAN.map.of_what_is_there()
+    PLAN.map.make_partial()

@@ -1,1 +1,15 @@
-"""What the Snakefile asks, and what it takes to answer: light modules, read by every `snakemake` call."""
+"""Plan of the workflow: inputs, params and resources of all rules. Light: every Snakemake call imports it.
+
+- `planner`: the object that the Snakefile asks, over a study and the modules below
+- `rules`: the answers to each rule's questions, a module a step
+- `grid`: the study's cells in one call of Snakemake, as all rules share them
+- `cells_plan`: the cells that are done, here or in the tracker, or trained elsewhere
+- `run_start`: set-up of a call that runs jobs
+- `cluster`: resources that jobs ask of Slurm
+- `training_rule`: name of the rule that trains, also in a workflow that uses this one as a module
+- `disk`: the disk space that the grid needs
+- `image_files`: paths of the prepared images, and a check of their sizes
+- `snakemake_api`: adapter to Snakemake's workflow object
+- `snakemake_cli`, `argv`: Snakemake's command line as it was typed and as Snakemake read it, and its words
+- `snakemake_locks`: other Snakemake processes of the directory, and stale lock files
+"""

@@ -1,4 +1,4 @@
-"""Words of Snakemake's command line: move swallowed targets out of value lists, and write the command that resumes.
+"""Parse Snakemake's command line: move swallowed targets out of value lists, and write the command that resumes.
 
 `snakemake --resources gpu=1 TARGET` takes the target for a second resource and ends in a traceback; `--config`,
 `--rerun-triggers` and others swallow it too. How many values an option takes comes from Snakemake's own parser.
@@ -35,7 +35,7 @@ _PATTERNS = {
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a parser: its first long name, how many values it takes, and what one looks like."""
+    """An option of a parser: its first long name, the number of values that it takes, and their pattern."""
 
     name: str
     most: int | None = 1  # None: as many as follow
@@ -57,7 +57,7 @@ class Option:
 
 @dataclass
 class Words:
-    """One option of a command line with its values; a bare target has no option."""
+    """An option of a command line with its values, or a bare target, which has no option."""
 
     option: Option | None
     words: list[str]  # as typed, the option's own included
@@ -71,7 +71,7 @@ class Words:
 
 
 class Options:
-    """The options of a parser by all their names, and how a command line divides into them."""
+    """Options of a parser by all their names; divides a command line into them."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._known: Mapping[str, Option] = {
@@ -81,7 +81,7 @@ class Options:
     def parse(self, words: list[str]) -> list[Words]:
         """Divide the words before `--` into options with their values, in order, as argparse does.
 
-        Swallowed targets are told apart where a pattern can tell.
+        Swallowed targets are separated from the values where a pattern tells them apart.
         """
         return list(self._divided(words))
 
@@ -102,12 +102,12 @@ class Options:
                     if option.most is not None and end - position >= option.most:
                         break
                     end += 1
-                _tell_targets(found, option, words[position:end])
+                _separate_targets(found, option, words[position:end])
                 position = end
             yield found
 
     def _identify(self, word: str) -> tuple[list[Option], Option, str | None]:
-        """(flags in front, option, attached value): `-nq` is `([--dry-run], --quiet, None)`."""
+        """Return (flags in front, option, attached value) of a word: `-nq` is `([--dry-run], --quiet, None)`."""
         if word.startswith("--"):
             name, equals, attached = word.partition("=")
             return [], self._named(name), attached if equals else None
@@ -120,7 +120,7 @@ class Options:
         return flags, Option(word), None
 
     def _named(self, name: str) -> Option:
-        """The option of this name; as in argparse, an abbreviation counts where it fits only one."""
+        """Return the option of this name; as in argparse, an abbreviation counts where it fits only one."""
         if name in self._known:
             return self._known[name]
         fitting = {text for text in self._known if text.startswith(name)} if name.startswith("--") else set()
@@ -128,7 +128,7 @@ class Options:
 
 
 def move_targets(words: list[str], options: Options) -> list[str]:
-    """The command line with all targets side by side, in front of the options or behind `--`.
+    """Return the command line with all targets side by side, in front of the options or behind `--`.
 
     argparse accepts positional words in one place only. A line that needs nothing comes back as it is.
     """
@@ -143,46 +143,49 @@ def move_targets(words: list[str], options: Options) -> list[str]:
 
 
 def values_of(name: str, words: list[str], options: Options) -> list[str]:
-    """All values that an option, by its first long name, has on a command line."""
+    """Return all values that an option, by its first long name, has on a command line."""
     return [
         value for found in options.parse(split_at_separator(words)[0]) if found.name == name for value in found.values
     ]
 
 
 def names_in(words: list[str], options: Options) -> set[str | None]:
-    """The first long names of all options on a command line."""
+    """Return the first long names of all options on a command line."""
     return {found.name for found in options.parse(split_at_separator(words)[0])}
 
 
 def resume_command(words: list[str], options: Options, target: str) -> str:
-    """`snakemake --rerun-incomplete <target>` with the options of a command line that decide what runs where."""
+    """Return the command that resumes a target.
+
+    It is `snakemake --rerun-incomplete <target>` with the options of a command line that decide what runs where.
+    """
     parsed = options.parse(split_at_separator(words)[0])
     kept = [word for option in parsed if option.name in KEPT_FOR_RESUME for word in option.words]
     return shlex.join(["snakemake", "--rerun-incomplete", target, *kept])
 
 
 def split_at_separator(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words before `--`, and those from there on."""
+    """Split a command line into the words before `--`, and those from there on."""
     place = words.index("--") if "--" in words else len(words)
     return words[:place], words[place:]
 
 
 def _are_scattered(parsed: list[Words]) -> bool:
-    """True where targets stand in several places, which argparse rejects as unrecognized arguments."""
+    """Return True if targets stand in several places, which argparse rejects as unrecognized arguments."""
     names = [option.name for option in parsed]
     return sum(name is None and names[:place][-1:] != [None] for place, name in enumerate(names)) > 1
 
 
-def _tell_targets(found: Words, option: Option, values: list[str]) -> None:
-    """Tell an option's values from the targets behind them: from the first word that is no value, targets follow."""
+def _separate_targets(found: Words, option: Option, values: list[str]) -> None:
+    """Split an option's words into its values and trailing targets, which begin at the first word that is no value."""
     end, pattern = len(values), option.pattern
     if pattern is not None:
         first = 1 if option.needs_one else 0
-        strangers = (place for place in range(first, end) if not pattern.match(values[place]))
-        end = next(strangers, end)
+        others = (place for place in range(first, end) if not pattern.match(values[place]))
+        end = next(others, end)
     # A value may still stand behind a target: `--config a=1 results/x/all b=2`. Not `all`, which is a rule too.
     is_sure = pattern is not None and pattern is not _WORD and option.name != "--quiet"
-    late = [value for value in values[end:] if is_sure and pattern and pattern.match(value)]
-    found.values += [*values[:end], *late]
+    later = [value for value in values[end:] if is_sure and pattern and pattern.match(value)]
+    found.values += [*values[:end], *later]
     found.words += found.values
-    found.targets = [value for value in values[end:] if value not in late]
+    found.targets = [value for value in values[end:] if value not in later]

@@ -1,4 +1,4 @@
-"""Which cells are done, here or in the tracker, and which are trained elsewhere: settled once per invocation.
+"""Plan of the cells: which are done, here or in the tracker, or trained elsewhere; found out once per call.
 
 A marker counts when its fingerprint is the wanted one, whatever modification times and Snakemake's metadata say.
 All of this happens in the main process, before Snakemake looks at the files.
@@ -20,7 +20,7 @@ from resomap.tracking.lookup import TrackerLookup
 
 
 class CellsPlan:
-    """The cells of one study that somebody asked for."""
+    """Cells of one study that are asked for, and the state of each: done, trained elsewhere or to be trained."""
 
     def __init__(self, api: SnakemakeApi, study: Study, tracker: TrackerLookup) -> None:
         self._api, self._study, self._tracker = api, study, tracker
@@ -33,11 +33,11 @@ class CellsPlan:
         self._may_be_flagged = False
 
     def is_done(self, cell: Cell) -> bool:
-        """Whether a settled cell has a marker that counts."""
+        """Return True if a settled cell has a marker that counts."""
         return cell in self._done
 
-    def here(self, cells: Iterable[Cell]) -> list[Cell]:
-        """The cells without those that another place trains right now: they are its, unless named as a target."""
+    def without_elsewhere(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return the cells without those that another place trains right now: only a target names such a cell."""
         return [cell for cell in cells if cell not in self._elsewhere]
 
     def settle(self, asked: Iterable[Cell]) -> None:
@@ -56,15 +56,15 @@ class CellsPlan:
         for cell in new:
             self._settle_one(cell)
         if self._study.config.skip_completed:
-            self._take_over(self._wanted(new))
-            self._leave_out(self._wanted(new))
+            self._write_tracker_markers(self._wanted(new))
+            self._note_elsewhere(self._wanted(new))
             if self._api.is_dry_run:
-                self._tracker.explain(cell for cell in self.here(asked) if cell not in self._done)
+                self._tracker.explain(cell for cell in self.without_elsewhere(asked) if cell not in self._done)
         self._require_disk(asked)
         self._considered.update(asked)
 
-    def warn_of_other(self, cell: Cell) -> None:
-        """Of a job for a cell that is trained elsewhere: aggregates leave it out, so somebody named it."""
+    def warn_if_elsewhere(self, cell: Cell) -> None:
+        """Warn once of a job for a cell that is trained elsewhere: aggregates leave it out, so somebody named it."""
         if cell in self._elsewhere and cell not in self._warned:
             self._warned.add(cell)
             print(f"{cell.name} is a target, so it begins here too; the older run counts", file=sys.stderr)
@@ -93,7 +93,10 @@ class CellsPlan:
                 self._set_results_aside(cell)
 
     def _recover(self, cell: Cell, fingerprint: str) -> bool:
-        """Whether the files are back; not where a training is at work in the cell, which will find them itself."""
+        """Recover the marker from the checkpoints; return True if it is back.
+
+        It is not where a training is at work in the cell, which will find the files itself.
+        """
         try:
             with cell_lock(cell, wait=False):
                 return archive.recover_marker(cell, fingerprint)
@@ -107,7 +110,7 @@ class CellsPlan:
             place, _ = archive.put_results_aside(cell, marker["fingerprint"])
             print(f"{cell.name}: results of other settings are set aside in {place}", file=sys.stderr)
 
-    def _take_over(self, wanted: Mapping[Cell, str]) -> None:
+    def _write_tracker_markers(self, wanted: Mapping[Cell, str]) -> None:
         """Write the markers of cells that the tracker knows as complete, so that they are not trained again here."""
         for cell, content in self._tracker.complete(wanted).items():
             self._set_results_aside(cell)
@@ -115,15 +118,15 @@ class CellsPlan:
             self._done.add(cell)
             self._api.accept(cell.marker)
 
-    def _leave_out(self, wanted: Mapping[Cell, str]) -> None:
-        """Take note of cells that are trained elsewhere, also on disk for the status table."""
+    def _note_elsewhere(self, wanted: Mapping[Cell, str]) -> None:
+        """Note the cells that are trained elsewhere, also on disk for the status table."""
         found = self._tracker.elsewhere(wanted)
         self._elsewhere |= found
         for cell, other in found.items() if not self._api.is_dry_run else ():
             other.write(note_path(cell))
 
     def _require_disk(self, asked: Iterable[Cell]) -> None:
-        """Tell what a grid is going to write, and stop where there is no room for it."""
+        """Print what the grid is going to write; raise ResomapError where the disk has no room for it."""
         new = [cell for cell in asked if cell not in self._done and cell not in self._asked]
         if not new:
             return

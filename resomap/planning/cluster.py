@@ -1,4 +1,4 @@
-"""Resources that each rule asks of a Slurm cluster, and jobs that an earlier, killed Snakemake left in its queue."""
+"""Slurm: resources that each rule asks for, and jobs that an earlier, killed Snakemake left in the queue."""
 
 import math
 import re
@@ -16,13 +16,13 @@ from resomap.planning.snakemake_api import asked_often
 from resomap.planning.training_rule import is_training
 
 START_MINUTES = 15  # loading, first validation, last evaluation
-DOUBT = 1.5  # times the prediction: too little costs a requeue, too much a longer wait in the queue
+RUNTIME_FACTOR = 1.5  # times the prediction: too little costs a requeue, too much a longer wait in the queue
 # The comment that Snakemake's plugin gives each job: the rule, and the wildcards in their order in the output's name.
 COMMENT = re.compile(r"rule_(\w+?)_wildcards_(.+)")
 
 
 class Cluster:
-    """Slurm's resources for each kind of job; a local run has none of them."""
+    """Slurm resources for each kind of job; a local run has none of them."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid, self._api = grid, grid.api
@@ -49,7 +49,10 @@ class Cluster:
 
     @property
     def training(self) -> dict[str, Any]:
-        """Resources of a training: also a signal in time before the limit, requeueing, and waiting for an older job."""
+        """Resources of a training: those of a GPU job, a signal before the time limit, requeue, a dependency.
+
+        The dependency is on an older job of the same cell.
+        """
         if self._api.is_local:  # each function of a rule costs its time for every job of the plan
             return {}
         return self.gpu_job | {"slurm_extra": self._training_extra}
@@ -64,7 +67,7 @@ class Cluster:
         if not self._api.is_main_process:
             return self._config.max_runtime
         predicted = self._grid.durations.seconds(self._grid.cell(wildcards)) / 60
-        return min(self._config.max_runtime, math.ceil(DOUBT * predicted) + START_MINUTES)
+        return min(self._config.max_runtime, math.ceil(RUNTIME_FACTOR * predicted) + START_MINUTES)
 
     @asked_often
     def _training_extra(self, wildcards: Any) -> str:
@@ -105,7 +108,7 @@ def _wildcards(cell: Cell) -> str:
 
 
 def _queue() -> list[tuple[str, str, str]]:
-    """(job id, comment, working directory) of this user's jobs; nothing where Slurm does not answer."""
+    """Return (job id, comment, working directory) of this user's jobs; none where Slurm does not answer."""
     asked = ask("squeue", "--me", "-h", "-o", "%i|%k|%Z")
     rows = [line.split("|", 2) for line in asked.stdout.splitlines()] if asked else []
     return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]

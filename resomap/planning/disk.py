@@ -1,4 +1,4 @@
-"""The disk that a grid is going to need, told before it starts."""
+"""Forecast of the disk space that a grid needs, checked before it starts."""
 
 import shutil
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ FILES_IN_TRAINING = 3
 
 @dataclass(frozen=True)
 class DiskForecast:
-    """Bytes, at most: what stays, what is there while trainings run, and the prepared images."""
+    """Upper bounds in bytes: of files that stay, of files of running trainings, and of the prepared images."""
 
     kept: int
     in_training: int
@@ -28,11 +28,12 @@ class DiskForecast:
 
     @property
     def total(self) -> int:
+        """Bytes of all three."""
         return self.kept + self.in_training + self.images
 
     @property
     def required(self) -> int:
-        """Without which nothing can begin."""
+        """Bytes that must be free before the first job starts."""
         return self.total if self.needs_images else self.total - self.images
 
     def __str__(self) -> str:
@@ -43,7 +44,7 @@ class DiskForecast:
 
 
 def forecast_disk(study: Study, remaining: Sequence[Cell], at_once: int) -> DiskForecast:
-    """What the remaining cells will write, with `at_once` trainings at the same time."""
+    """Return the forecast of what the remaining cells write, with `at_once` trainings at the same time."""
     keep = study.config.checkpoints.keep
     known = sizes((cell.model, cell.resolution) for cell in remaining)
     weights = [known[cell.model, cell.resolution].weights for cell in remaining]
@@ -61,7 +62,7 @@ def forecast_disk(study: Study, remaining: Sequence[Cell], at_once: int) -> Disk
 
 
 def require_disk(forecast: DiskForecast) -> None:
-    """Raises ResomapError where the working directory's disk has less free space than that."""
+    """Raise ResomapError where the working directory's disk has less free space than the forecast requires."""
     free = shutil.disk_usage(Path()).free
     if forecast.required > free:
         raise ResomapError(

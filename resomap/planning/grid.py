@@ -1,4 +1,4 @@
-"""The grid as the plan sees it: cells behind targets, which of them are done, where and in what order they train."""
+"""The grid in one call of Snakemake: the cells behind targets, their state, order and device."""
 
 import sys
 from collections.abc import Collection, Iterable, Iterator
@@ -21,57 +21,57 @@ from resomap.planning.snakemake_api import SnakemakeApi, asked_often
 
 
 class Grid:
-    """The cells of one study in one invocation of Snakemake; what the rules share."""
+    """Cells of one study in one call of Snakemake, with all that the rules share."""
 
     def __init__(self, study: Study, api: SnakemakeApi, cells: CellsPlan, start: RunStart) -> None:
         self.study, self.api, self.config = study, api, study.config
         self._cells, self._start = cells, start
-        self._is_announced = False
+        self._is_set_up = False
 
     def cell(self, wildcards: Any) -> Cell:
-        """Return the cell that a job's wildcards name; end with one sentence where there is none."""
+        """Return the cell that a job's wildcards name; exit with one sentence where there is none."""
         with one_sentence():
             cell = self.study.target(wildcards.model, wildcards.resolution, wildcards.suffix)
             self.settle([cell])
             return cell
 
     def settle(self, cells: Iterable[Cell]) -> None:
-        """Find out which of the cells, and of the grid, are done or trained elsewhere; asks the tracker once a call."""
+        """Find out which of the cells, and of the grid, are done or trained elsewhere; ask the tracker once a call."""
         if self.api.is_planning:
-            self.announce()
+            self.set_up()
             self._cells.settle(cells)
 
     def is_done(self, cell: Cell) -> bool:
-        """True where a settled cell has a marker that counts."""
+        """Return True if a settled cell has a marker that counts."""
         return self._cells.is_done(cell)
 
-    def warn_of_other(self, cell: Cell) -> None:
-        """Say so where a cell is a target here although another place trains it."""
-        self._cells.warn_of_other(cell)
+    def warn_if_elsewhere(self, cell: Cell) -> None:
+        """Warn where a cell is a target here although another place trains it."""
+        self._cells.warn_if_elsewhere(cell)
 
     @property
     def planned(self) -> Collection[Cell]:
-        """The cells of the grid, and those beside it that this call was asked for: whole once the jobs are known."""
+        """Cells of the grid, and those beside it that this call was asked for; complete once the jobs are known."""
         return self._cells.settled
 
     def cells_here(self, model: str | None = None) -> list[Cell]:
-        """The grid's cells, or those of one model, grid or not, without those that another place trains right now."""
+        """Return the grid's cells, or those of one model (in the grid or not), without those trained elsewhere now."""
         with one_sentence():
             cells = [cell for cell in self.study.cells() if model in (None, cell.model)]
             if not cells:
                 cells = [self.study.cell(str(model), resolution) for resolution in self.config.resolutions]
                 require_supported((cell.model, cell.resolution) for cell in cells)
             self.settle(cells)
-            return self._cells.here(cells)
+            return self._cells.without_elsewhere(cells)
 
     def make_again(self, path: Path) -> None:
-        """Run the job of a file that is there and does not count, whatever times and metadata say."""
+        """Have a file made again that is there and does not count, whatever times and metadata say."""
         if self.api.is_planning:
             self.api.make_again(path)
 
     @cached_property
     def durations(self) -> Durations:
-        """Expected durations of trainings."""
+        """Predicted durations of trainings."""
         return Durations(self.study, self.device_kind, self.threads())
 
     @cached_property
@@ -79,37 +79,37 @@ class Grid:
         return Order(self.durations, self.config.priority)
 
     def rank(self, cell: Cell) -> int:
-        """A planned cell's place among the others: what is named first, then the longest; the first has the highest."""
+        """Return a planned cell's rank: what is named first, then the longest; the first has the highest rank."""
         return self._order.priority(cell, self._cells.settled)
 
     @asked_often
     def threads(self, *_: Any) -> int:
-        """CPU cores of one training: all of them on a CPU, so that no two trainings fight for the same ones."""
+        """Return the CPU cores of one training: on a CPU all, so that no two trainings compete for the same ones."""
         if not self.api.is_local:
             return self.config.slurm.cpus
         trainings = self.api.gpus if self.trains_on_gpu else 1
         return max(1, self.api.cores // trainings)
 
     def cores(self) -> int:
-        """CPU cores that a local run has, or a job of a cluster."""
+        """Return the CPU cores that a local run has, or a job of a cluster."""
         return self.api.cores if self.api.is_local else self.config.slurm.cpus
 
     @property
     def trains_on_gpu(self) -> bool:
-        """True where this machine is likely to train on a GPU."""
+        """True if this machine is likely to train on a GPU."""
         return self.config.device != "cpu" and may_have_gpu()
 
     @property
     def device_kind(self) -> str:
-        """`cuda` or `cpu`: where the cells will train; a cluster is taken to have GPUs, as its jobs ask for one."""
+        """Kind of device that trains, `cuda` or `cpu`; a cluster is taken to have GPUs, as its jobs ask for one."""
         on_gpu = self.trains_on_gpu if self.api.is_local else self.config.device != "cpu"
         return "cuda" if on_gpu else "cpu"
 
-    def announce(self) -> None:
-        """Set this call up, once, before Snakemake takes stock of files; steps that are not of a cell ask for it."""
-        if self._is_announced or not self.api.is_planning:
+    def set_up(self) -> None:
+        """Set this call up; idempotent; called before inputs resolve, also by rules that concern no cell."""
+        if self._is_set_up or not self.api.is_planning:
             return
-        self._is_announced = True
+        self._is_set_up = True
         with one_sentence():
             # Times and params, which hold the identities of data and cells, are reasons to run again. Code is none
             # (the recipe's version is in the fingerprint), and neither is another set of inputs (see `TrainRule`).
@@ -122,7 +122,7 @@ class Grid:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn a user's mistake into one sentence and exit code 2: any exception would bring Snakemake's traceback."""
+    """Exit with one sentence and exit code 2 on a ResomapError: any exception would bring Snakemake's traceback."""
     try:
         yield
     except ResomapError as error:

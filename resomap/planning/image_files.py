@@ -1,4 +1,4 @@
-"""Files of the prepared images: where they lie, and whether they are whole; sizes are compared, no array is read."""
+"""Files of the prepared images: their paths, and a check of their sizes, for which no array is read."""
 
 import math
 import struct
@@ -11,17 +11,17 @@ PREAMBLE = 10  # bytes of a .npy file before its header: magic, version, the hea
 
 
 def store_file(resolution: int) -> Path:
-    """The file that says that the images of a resolution are there: they lie beside it."""
+    """Return the path of a resolution's store.json, which marks its images as prepared: they lie beside it."""
     return DATA_DIRECTORY / str(resolution) / "store.json"
 
 
 def ready_file(resolutions: str) -> Path:
-    """Path of the ready file for several resolutions, `224-320` in one file's name."""
+    """Return the path of the ready file for several resolutions, `224-320` in one file's name."""
     return DATA_DIRECTORY / f"{resolutions}.ready"
 
 
 def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:
-    """An array that is missing, or has another size than store.json says; None where all is well or nothing there."""
+    """Return an array that is missing or whose size is not that of store.json; None where all fit or none is stored."""
     content = read_json(place / "store.json")
     if not isinstance(content, dict) or not content.get("is_stored", True):
         return None

@@ -1,4 +1,4 @@
-"""The plan that the Snakefile asks: one object a rule, over the grid that they share."""
+"""Planner, the entry point of the Snakefile: one object for each rule, over the grid that they share."""
 
 import hashlib
 import json
@@ -31,9 +31,10 @@ class Planner:
     """Inputs, params, resources and commands of all rules; each rule asks the attribute of its own name."""
 
     def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
-        """`workflow` is Snakemake's object of that name in the Snakefile, `config` its configuration.
+        """Open the study of a configuration, or in a job the one that the main process wrote.
 
-        Ends with one sentence where the configuration is wrong.
+        `workflow` is Snakemake's object of that name in the Snakefile, `config` its configuration. Exits with one
+        sentence where the configuration is wrong.
         """
         spare_collector()
         api = SnakemakeApi(workflow)
@@ -59,7 +60,7 @@ class Planner:
         self.map = MapRule(grid, self.evaluate, self.path)
 
     def command(self, words: str) -> str:
-        """The shell line of a rule: `resomap <words>` of the environment that runs this workflow, whatever PATH says.
+        """Return the shell command of a rule: `resomap <words>` of this workflow's environment, whatever PATH says.
 
         It reads the study in place of the configuration. What is the same for all jobs is filled in here: Snakemake
         fills in the rest three times for each job that it prints.
@@ -69,6 +70,6 @@ class Planner:
 
 
 def _study_path(config: Mapping[str, Any]) -> Path:
-    """Where the jobs of a configuration find their study: the same in the main process and in its children."""
+    """Return the path of the study file of a configuration: the same in the main process and in its jobs."""
     text = json.dumps(parse_config(config).model_dump(), sort_keys=True)
     return STATE_DIRECTORY / f"study-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"

@@ -1,4 +1,4 @@
-"""The start of a run that is going to train: stale locks, warnings, the file that jobs read, unsent journals."""
+"""Start of a run that executes jobs: stale locks, warnings, the study file of the jobs, unsent journals."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from resomap.tracking.sync import start_background_sync, unsent
 
 
 class RunStart:
-    """What only a call that is going to run jobs may do. `path`: where its jobs find the study."""
+    """Set-up that only a call that runs jobs may do, not a dry run. `path` is the study file that its jobs read."""
 
     def __init__(self, study: Study, api: SnakemakeApi, tracker: TrackerLookup, path: Path) -> None:
         self._study, self._api, self._tracker, self._path = study, api, tracker, path
@@ -23,21 +23,25 @@ class RunStart:
         self._sync: subprocess.Popen[bytes] | None = None
 
     def begin(self, trains_on_gpu: bool) -> None:
-        """Begin the run. Raises ResomapError where a tracker that is required does not answer."""
+        """Begin the run: remove stale locks, warn, write the study file, start sending unsent journals.
+
+        Raises ResomapError where a tracker that is required does not answer.
+        """
         self._tracker.require()
-        self._presence, alone = snakemake_locks.announce()
+        self._presence, alone = snakemake_locks.register_process()
         if alone and (stale := snakemake_locks.remove_stale_locks()):
             print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)
         if self._api.is_local and not trains_on_gpu and self._study.config.device == "auto":
             print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)
         if self._api.is_local and self._api.gpus > 1 and trains_on_gpu:
-            self._tell_of_idle_gpus()
+            self._warn_of_gpu_count()
         self._study.save(self._path)
         # What earlier runs left unsent, and on a cluster what nodes without a network write.
         if not self._api.is_local or unsent(tracking_uri(self._study.config.tracking)):
             self._sync = start_background_sync(self._study, self._path)
 
-    def _tell_of_idle_gpus(self) -> None:
+    def _warn_of_gpu_count(self) -> None:
+        """Warn where fewer GPUs are visible, or fewer cores given, than GPUs were asked for."""
         asked, visible, cores = self._api.gpus, len(visible_gpus()), self._api.cores
         if 0 < visible < asked:
             print(f"--resources gpu={asked}, but {visible} GPUs are visible: the other jobs wait", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Snakemake's workflow object: the one adapter between it and the plan.
+"""Adapter to Snakemake's workflow object: the only module of the plan that reads or changes it.
 
 tests/test_snakemake_contract.py has a test for each thing that is used here beyond Snakemake's documented interface,
 and CI runs it on the lowest and the newest version that pyproject.toml allows.
@@ -17,7 +17,7 @@ from snakemake.io import IOFile, temp
 
 from resomap.planning.snakemake_cli import command_line
 
-UNSAID_CORES = 4
+DEFAULT_CORES = 4
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def asked_often(function: Function) -> Function:
     """Decorate a method that rules name, so that Snakemake need not inspect its signature for each job.
 
-    Saves a tenth of a plan's time.
+    This saves a tenth of a plan's time.
     """
     parameters = dict(inspect.signature(function).parameters)
     parameters.pop("self", None)
@@ -34,12 +34,12 @@ def asked_often(function: Function) -> Function:
 
 
 def deleted_after_use(path: str) -> Any:
-    """An output that Snakemake deletes once no job needs it any more."""
+    """Return an output that Snakemake deletes once no job needs it any more."""
     return temp(path)
 
 
 class SnakemakeApi:
-    """One invocation of Snakemake. `workflow` is its object of that name in the Snakefile."""
+    """One call of Snakemake. `workflow` is its object of that name in the Snakefile."""
 
     def __init__(self, workflow: Any) -> None:
         self._workflow = workflow
@@ -47,18 +47,18 @@ class SnakemakeApi:
         self.is_local = command_line.is_local and self.is_main_process
 
     def limit_gpus(self, count: int) -> None:
-        """Let a local run use so many GPUs, and so train so many cells at once, unless somebody said how many."""
+        """Let a local run use `count` GPUs, and so train that many cells at once, unless a number is set already."""
         if self.is_local and "gpu" not in self._workflow.global_resources:
             self._workflow.register_resource("gpu", count)
 
     @property
     def is_main_process(self) -> bool:
-        """False in a job's own process, which parses the Snakefile again."""
+        """True in the main process, False in a job's own, which parses the Snakefile again."""
         return bool(self._workflow.is_main_process)
 
     @property
     def is_planning(self) -> bool:
-        """True where this process decides what runs: not a job's own, and not one that only lists or draws."""
+        """True if this process decides what runs: not a job's own, and not one that only lists or draws."""
         return self.is_main_process and self._workflow.executor_plugin is not None
 
     @property
@@ -68,17 +68,17 @@ class SnakemakeApi:
 
     @property
     def is_forced(self) -> bool:
-        """True where the command line asks for jobs whose files are there."""
+        """True if the command line asks for jobs whose files are there."""
         settings = self._workflow.dag_settings
         return bool(settings.forceall or settings.forcetargets or settings.forcerun)
 
     @property
     def cores(self) -> int:
-        """CPU cores that a local run has; a few where nobody said how many (`snakemake --report`)."""
+        """CPU cores that a local run has; DEFAULT_CORES where their number is not set (`snakemake --report`)."""
         try:
             return int(self._workflow.cores)
         except WorkflowError:
-            return UNSAID_CORES
+            return DEFAULT_CORES
 
     @property
     def gpus(self) -> int:
@@ -88,14 +88,14 @@ class SnakemakeApi:
 
     @property
     def memory_mb(self) -> int:
-        """MB of main memory that no job may exceed, or it would wait for ever: of `--resources`, or this machine's."""
+        """Main memory in MB that no job may exceed, or it would wait for ever: of `--resources`, or this machine's."""
         if "mem_mb" in self._workflow.global_resources:
             return int(self._workflow.global_resources["mem_mb"].value)
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6 if self.is_local else sys.maxsize
 
     @property
     def jobs(self) -> int | None:
-        """How many jobs a cluster run has at once (`--jobs`); None: no limit."""
+        """Number of jobs that a cluster run has at once (`--jobs`); None: no limit."""
         return command_line.jobs
 
     def keep_rerun_triggers(self, *names: str) -> None:
@@ -108,7 +108,7 @@ class SnakemakeApi:
         settings.rerun_triggers = type(settings.rerun_triggers)(kept)
 
     def make_again(self, path: Path) -> None:
-        """Run the job of a file that is there, whatever times and metadata say."""
+        """Have a file made again that is there, whatever times and metadata say."""
         self._workflow.dag.forcefiles.add(str(path))
 
     def accept(self, path: Path) -> None:
@@ -117,7 +117,7 @@ class SnakemakeApi:
         self._workflow.persistence.cleanup_metadata(IOFile(str(path)))
 
     def may_be_flagged(self) -> bool:
-        """True where a kill may have left outputs flagged as incomplete.
+        """Return True if a kill may have left outputs flagged as incomplete.
 
         Snakemake's default persistence has a file for each in a folder; another one (a database) has no such folder.
         """

@@ -1,4 +1,4 @@
-"""Snakemake's command line: what was typed, and what Snakemake made of it once profiles were merged.
+"""Snakemake's command line as it was typed, and its parsed arguments once profiles are merged.
 
 Snakemake imports logger plugins while it builds its parser. From there `attend` takes hold of two things, each with a
 contract test: the parser, whose `parse_args` gets a line on which targets stand where argparse looks for them, and
@@ -26,7 +26,7 @@ LOGGER = "resomap"
 
 
 class CommandLine:
-    """One invocation of the command `snakemake`."""
+    """The command line of one call of `snakemake`."""
 
     def __init__(self) -> None:
         self.typed: list[str] = []  # without the program's name
@@ -37,7 +37,7 @@ class CommandLine:
         self.is_ours = False  # a main process that is to read a Snakefile of ResoMap
 
     def resume_command(self, target: str) -> str:
-        """The command that goes on with one target, with the options of this line that decide what runs where."""
+        """Return the command that resumes one target, with the options of this line that decide what runs where."""
         if self.options is None:
             return f"snakemake --rerun-incomplete {target}"
         return argv.resume_command(self.typed, self.options, target)
@@ -72,14 +72,15 @@ class CommandLine:
             arguments.logger = [name for name in arguments.logger if name != LOGGER]
 
 
-# The one of this process.
+# The command line of this process.
 command_line = CommandLine()
 
 
 def attend(on_run: Callable[[], None] = lambda: None) -> None:
-    """Take hold of the command line; `on_run` is called before a ResoMap workflow is read.
+    """Hook into Snakemake's parser and API to read and complete the command line.
 
-    To be called by the logger plugin, as Snakemake imports it while it builds its parser; elsewhere it does nothing.
+    `on_run` is called before a ResoMap workflow is read. The logger plugin calls this when Snakemake imports it while
+    it builds its parser; elsewhere it does nothing.
     """
     cli, parser = sys.modules.get("snakemake.cli"), _parser_being_built()
     if cli is None or parser is None:
@@ -99,7 +100,7 @@ def attend(on_run: Callable[[], None] = lambda: None) -> None:
 
 
 def is_ours(snakefile: Path) -> bool:
-    """True where one of the Snakefile's first lines says that it is ResoMap's."""
+    """Return True if one of the Snakefile's first lines says that it is ResoMap's."""
     if not snakefile.is_file():
         return False
     with snakefile.open(errors="replace") as stream:
@@ -113,7 +114,7 @@ def _read(parser: argparse.ArgumentParser, on_run: Callable[[], None]) -> None:
 
 
 def _guarded(act: Callable[[], None]) -> None:
-    """Do it, or go on without: an error here would break every Snakemake of this environment."""
+    """Call a function and print its exception: an error here would break every Snakemake of this environment."""
     try:
         act()
     except Exception as error:
@@ -121,7 +122,7 @@ def _guarded(act: Callable[[], None]) -> None:
 
 
 def _parser_being_built() -> argparse.ArgumentParser | None:
-    """The parser that a calling `get_argument_parser` of Snakemake has made so far."""
+    """Return the parser that a calling `get_argument_parser` of Snakemake has made so far; None without such a call."""
     frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]
         if frame.f_code.co_name == "get_argument_parser":
@@ -138,7 +139,7 @@ def _runs_here(arguments: argparse.Namespace) -> bool:
 
 
 def _snakefile(named: list[str]) -> Path | None:
-    """The Snakefile of a line, also where Snakemake looks for it without being told; None: there is none."""
+    """Return the Snakefile of a command line, also one that Snakemake finds by itself; None where there is none."""
     from snakemake.api import resolve_snakefile
 
     found = resolve_snakefile(named[-1] if named else None, allow_missing=True)

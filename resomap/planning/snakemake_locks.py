@@ -1,4 +1,4 @@
-"""Which other main processes of Snakemake work in this directory, and the locks of those that were killed.
+"""Other main processes of Snakemake in this directory, and the stale lock files of those that were killed.
 
 Snakemake's own lock files name no process, so after a kill -9 nobody knows whether they still mean something. Each
 main process therefore holds an flock on a file of its own below `.resomap/running/`; the kernel lets go of it
@@ -17,27 +17,27 @@ RUNNING = STATE_DIRECTORY / "running"
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 
 
-def announce() -> tuple[IO[str], bool]:
-    """Make this process known; the stream that keeps it so, and whether it is the only one in the directory."""
+def register_process() -> tuple[IO[str], bool]:
+    """Register this process; return the stream that holds its lock, and True if it is alone in the directory."""
     RUNNING.mkdir(parents=True, exist_ok=True)
-    with (STATE_DIRECTORY / "running.lock").open("w") as door:
-        fcntl.flock(door, fcntl.LOCK_EX)  # two that start at once must not each take the other for dead
-        alone = not any(list(_living()))
+    with (STATE_DIRECTORY / "running.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two that start at once must not each take the other for dead
+        alone = not any(list(_held_files()))
         own = (RUNNING / str(os.getpid())).open("w")
         fcntl.flock(own, fcntl.LOCK_EX)
         return own, alone
 
 
 def remove_stale_locks() -> int:
-    """Delete Snakemake's lock files of this directory; how many there were. Only for a process that is alone."""
+    """Delete Snakemake's lock files of this directory; return their number. Only for a process that is alone."""
     stale = [path for path in SNAKEMAKE_LOCKS.glob("*.lock") if path.is_file()]
     for path in stale:
         path.unlink(missing_ok=True)
     return len(stale)
 
 
-def _living() -> Iterator[Path]:
-    """Files whose lock somebody holds; those of ended processes are removed on the way."""
+def _held_files() -> Iterator[Path]:
+    """Yield the files whose lock a process holds; delete those of ended processes."""
     for path in RUNNING.iterdir():
         with path.open("a") as stream:
             try:

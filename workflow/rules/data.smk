@@ -22,7 +22,7 @@ rule images:
         "results/data/manifest.json",
     output:
         "results/data/{resolution}/store.json",
-        PLAN.images.passing,
+        PLAN.images.temporary_output,
     priority: PLAN.images.priority
     threads: PLAN.images.cores()
     resources:
@@ -36,7 +36,8 @@ rule images:
         PLAN.command("images {wildcards.resolution} --workers {threads}")
 
 
-# The images of several resolutions under one name: thousands of evaluations that named each would slow the plan down.
+# Mark the images of several resolutions as prepared by one file: thousands of evaluations that named each resolution
+# would slow the plan down.
 rule stores:
     input:
         PLAN.images.stores,

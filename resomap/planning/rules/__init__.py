@@ -1,1 +1,10 @@
-"""Answers to what the workflow's rules ask while Snakemake plans: a module a step, named after it."""
+"""Answers to the workflow's rules while Snakemake plans: a module a step, named after it.
+
+- `images`: rules data, images and stores
+- `cost`: rules cost and costs
+- `microbatch`: rule microbatch
+- `train`: rules train and model
+- `fetch`: rule fetch
+- `evaluate`: rules evaluate and evaluations
+- `map`: rules map and report
+"""

@@ -1,4 +1,4 @@
-"""What the rules `cost` and `costs` ask: what to measure, under which settings, with how many cores."""
+"""Rules `cost` and `costs`: the measurements of the grid, their settings and cores."""
 
 import hashlib
 import json
@@ -9,16 +9,16 @@ from resomap.planning.grid import Grid, one_sentence
 
 
 class CostRule:
-    """The costs of the planned grid. Each method takes Snakemake's wildcards, as input and params functions do."""
+    """Answers to the rules of cost. Each method takes Snakemake's wildcards, as input and params functions do."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid, self._study = grid, grid.study
         self._classes: int | None = None
 
     def check(self, wildcards: Any) -> list[str]:
-        """Input of a measurement: none. Figures of other settings are measured anew, whatever their time.
+        """Return the input of a measurement: none. Figures of other settings are measured anew, whatever their time.
 
-        Stops with one sentence where the target names no model, or one that does not take the resolution.
+        Exits with one sentence where the target names no model, or one that does not take the resolution.
         """
         measurement = self._measurement(wildcards)
         if measurement.path.exists() and measurement.read(self._settings(measurement)) is None:
@@ -26,27 +26,27 @@ class CostRule:
         return []
 
     def settings(self, wildcards: Any) -> str:
-        """Param of a measurement: what its figures depend on."""
+        """Return the param of a measurement: the settings that its figures depend on, as JSON."""
         return json.dumps(self._settings(self._measurement(wildcards)), sort_keys=True)
 
     def grid(self, _wildcards: Any) -> list[str]:
-        """Input of the table: the configuration's models and resolutions, on the kind of device that trains them."""
-        self._grid.announce()
+        """Return the input of the table: measurements of the grid on the kind of device that trains it."""
+        self._grid.set_up()
         return [str(measurement.path) for measurement in self._measurements()]
 
     def grid_settings(self, _wildcards: Any) -> str:
-        """Param of the table: it changes with the grid and with what its figures depend on."""
+        """Return the param of the table: a digest of the grid and of the settings that its figures depend on."""
         text = json.dumps([self._settings(measurement) for measurement in self._measurements()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def threads(self, wildcards: Any) -> int:
-        """CPU cores of a measurement: all of them on a CPU, so that nothing else of the workflow computes beside it."""
+        """Return the CPU cores of a measurement: on a CPU all, so that no other job computes beside it."""
         if wildcards.kind == "cpu" and self._grid.api.is_local:
             return self._grid.cores()
         return self._grid.threads()
 
     def classes(self, *_: Any) -> int:
-        """How many classes the data source has; counted once, and only where a step has to know."""
+        """Return the number of classes of the data source; counted once, and only where a step has to know."""
         if self._classes is None:
             with one_sentence():
                 self._classes = class_count(self._study.config.data)
@@ -58,7 +58,7 @@ class CostRule:
     def _measurement(self, wildcards: Any) -> Measurement:
         with one_sentence():
             cell = self._study.target(wildcards.model, wildcards.resolution, "")
-            self._grid.announce()
+            self._grid.set_up()
             return Measurement(cell.model, cell.resolution, wildcards.kind)
 
     def _settings(self, measurement: Measurement) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the rule `evaluate` asks: the images that an evaluation still has to see, and the records of the grid."""
+"""Rules `evaluate` and `evaluations`: images that an evaluation still needs, and the grid's records."""
 
 from collections.abc import Collection
 from typing import Any
@@ -11,23 +11,23 @@ from resomap.planning.snakemake_api import asked_often
 
 
 class EvaluateRule:
-    """The evaluations of trained cells at every resolution of the configuration."""
+    """Answers to the rules of evaluation: trained cells at every resolution of the configuration."""
 
     def __init__(self, grid: Grid, images: ImagesRule) -> None:
         self._grid, self._images = grid, images
 
     def records(self, _wildcards: Any = None) -> list[str]:
-        """The records of the grid's evaluation: its cells at every resolution."""
+        """Return the paths of the evaluation records of the grid's cells."""
         return [str(evaluation_record.record_path(cell)) for cell in self._grid.cells_here()]
 
     @asked_often
     def threads(self, *_: Any) -> int:
-        """CPU cores of an evaluation: those of a training."""
+        """Return the CPU cores of an evaluation: those of a training."""
         return self._grid.threads()
 
     @asked_often
     def images(self, wildcards: Any) -> list[str]:
-        """The images of the resolutions at which an evaluation has something to compute, under one name.
+        """Return the file of the images at the resolutions that an evaluation has to compute; none where it has none.
 
         A record that lacks some of them is written anew, whatever its modification time and Snakemake's metadata
         say; one that has more stands, so that a sub-grid evaluates nothing.

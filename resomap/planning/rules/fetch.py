@@ -1,4 +1,4 @@
-"""What the rule `fetch` asks: which cells have files to fetch from the tracker."""
+"""Rule `fetch`: the cells that have files to fetch from the tracker."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from resomap.tracking.rest import is_remote
 
 
 def is_fetchable(study: Study, cell: Cell, marker: Mapping[str, Any]) -> bool:
-    """Whether a marker is of a run in the tracker that may be asked."""
+    """Return True if a marker is of a run in a remote tracker that the configuration lets us ask."""
     return _may_ask(study) and marker["origin"] == "tracker" and is_valid(marker, cell, study.fingerprint(cell))
 
 
@@ -22,22 +22,22 @@ def _may_ask(study: Study) -> bool:
 
 
 class FetchRule:
-    """What the Snakefile asks about fetching. Cells that were trained here have no such step."""
+    """Answers to the rule of fetching. Cells that were trained here have no such step."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid, self._study = grid, grid.study
 
     def records(self, wildcards: Any = None) -> list[str]:
-        """The records of the grid's cells, or of one model's, that are known only from the tracker."""
+        """Return the fetch records of the grid's cells, or of one model's, that are known only from the tracker."""
         if not _may_ask(self._study):
             return []
         model = getattr(wildcards, "model", None)
-        self._grid.cells_here(model)  # settles which those are
+        self._grid.cells_here(model)  # finds out which those are
         return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]
 
     @property
     def record(self) -> Any:
-        """Input of an evaluate job: a function for the record of its cell, or nothing where none can be fetched."""
+        """Input of an evaluate job: a function for its cell's fetch record, or none where nothing can be fetched."""
         return self._record_of if _may_ask(self._study) else []
 
     @asked_often
@@ -46,7 +46,7 @@ class FetchRule:
 
     @asked_often
     def run(self, wildcards: Any) -> str:
-        """The only param of a fetch job: the run that the cell's marker names."""
+        """Return the only param of a fetch job: the id of the run that the cell's marker names."""
         marker = read_marker(self._grid.cell(wildcards).marker)
         return str(marker["run_id"]) if marker else ""
 

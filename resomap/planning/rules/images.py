@@ -1,4 +1,4 @@
-"""What the rules `data`, `images` and `stores` ask: which prepared images are needed, and when they are made."""
+"""Rules `data`, `images` and `stores`: the prepared images that are needed, and when they are made."""
 
 import sys
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from resomap.planning.snakemake_api import deleted_after_use
 
 
 class ImagesRule:
-    """Inputs and outputs of the rules that have to do with images."""
+    """Answers to the rules of images: their inputs and outputs, cores and priority."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid, self._api = grid, grid.api
@@ -20,21 +20,21 @@ class ImagesRule:
         self._checked: set[int] = set()  # resolutions
 
     def cores(self, *_: Any) -> int:
-        """CPU cores of the steps that read the source images: all of them."""
+        """Return the CPU cores of the steps that read the source images: all of them."""
         return self._grid.cores()
 
     def identity(self, _wildcards: Any) -> str:
-        """The only param of these steps: the identity of the data."""
-        self._grid.announce()
+        """Return a param of these steps: the identity of the data."""
+        self._grid.set_up()
         return self._grid.study.data_identity
 
     @property
-    def passing(self) -> list[str]:
-        """Output of the step that prepares a resolution, deleted when the last of its trainings is done."""
+    def temporary_output(self) -> list[str]:
+        """Training images of a resolution, deleted after the last of its trainings; empty where they are kept."""
         return [] if self._keeps_train else [deleted_after_use("results/data/{resolution}/train.npy")]
 
-    def of(self, cell: Cell) -> list[str]:
-        """What a training of the cell reads; made again where what is there is not whole."""
+    def for_training(self, cell: Cell) -> list[str]:
+        """Return the prepared images that a training of the cell reads; have them made again where they are damaged."""
         store = store_file(cell.resolution)
         if self._api.is_planning and cell.resolution not in self._checked:
             self._checked.add(cell.resolution)
@@ -46,13 +46,13 @@ class ImagesRule:
         return [str(store), *([] if self._keeps_train else [str(store.with_name("train.npy"))])]
 
     def ready(self, resolutions: Collection[int]) -> list[str]:
-        """The one file, if any, that says that the images of these resolutions are there."""
+        """Return the file, if any is needed, that marks the images of these resolutions as prepared."""
         if len(resolutions) > 1:
             return [str(ready_file("-".join(map(str, sorted(resolutions)))))]
         return [str(store_file(resolution)) for resolution in resolutions]
 
     def stores(self, wildcards: Any) -> list[str]:
-        """Input of the step behind such a file of several resolutions."""
+        """Return the input of a ready file of several resolutions: the store.json of each."""
         stores = [store_file(int(resolution)) for resolution in wildcards.resolutions.split("-")]
         if self._api.is_planning and not all(store.exists() for store in stores):
             # A run that failed leaves the file: Snakemake would not ask for what lies behind it.
@@ -60,7 +60,7 @@ class ImagesRule:
         return [str(store) for store in stores]
 
     def priority(self, wildcards: Any) -> int:
-        """Of the images of a resolution: above all trainings at once, the longest one's first.
+        """Return the priority of a resolution's images: above all trainings at once, the longest one's first.
 
         The step takes all cores: behind the first training it would wait until all that are ready are done.
         """

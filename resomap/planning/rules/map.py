@@ -1,4 +1,4 @@
-"""What the rules `map` and `report` ask: whether the map on disk is of this study."""
+"""Rules `map` and `report`: whether the map on disk is of this study, and both after a failure."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from resomap.summary.basis import SUMMARY, basis, is_current
 
 
 class MapRule:
-    """The map of the planned grid. `path`: where its steps find the study."""
+    """Answers to the rules of map and report. `path` is the study file that its steps read."""
 
     def __init__(self, grid: Grid, evaluations: EvaluateRule, path: Path) -> None:
         self._grid, self._study = grid, grid.study
@@ -20,13 +20,13 @@ class MapRule:
 
     @property
     def device_kind(self) -> str:
-        """The kind of device whose costs count: the one that trains the grid."""
+        """Kind of device whose costs count: the one that trains the grid."""
         return self._grid.device_kind
 
     def check(self, _wildcards: Any) -> list[str]:
-        """Input of the map: none. One of another study, or of an incomplete grid, is made anew whatever its time.
+        """Return the input of the map: none. One of another study or an incomplete grid is made anew.
 
-        One whose evaluations are not all there, too: Snakemake would not miss what lies behind a file that is there.
+        So is one whose evaluations are not all there: Snakemake would not miss inputs of a file that is there.
         """
         if SUMMARY.exists() and not (is_current(self._study) and self._is_evaluated()):
             self._grid.make_again(SUMMARY)
@@ -36,11 +36,11 @@ class MapRule:
         return all(map(os.path.exists, self._evaluations.records()))
 
     def basis(self, _wildcards: Any) -> str:
-        """The only param of the map: everything that is asked for."""
+        """Return the only param of the map: the digest of the settings that it is made for."""
         return basis(self._study)
 
-    def of_what_is_there(self) -> None:
-        """Make map and report after a failure, when the rules have not run; they name what is missing."""
+    def make_partial(self) -> None:
+        """Make map and report of the cells that are done, after a failure; they name what is missing."""
         if any(cell.marker.exists() for cell in self._study.cells()):
             for step in ("map", "report"):
                 words = [sys.executable, "-m", "resomap", step, "--study", str(self._path)]

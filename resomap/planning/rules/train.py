@@ -1,4 +1,4 @@
-"""What the rule `train` asks: inputs, resources and the fingerprint of a training."""
+"""Rules `train` and `model`: inputs, resources and the fingerprint of a training."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from resomap.planning.snakemake_api import asked_often
 
 
 class TrainRule:
-    """The trainings of the grid and of targets beside it."""
+    """Answers to the rules of training: of the grid, and of targets beside it."""
 
     def __init__(self, grid: Grid, images: ImagesRule) -> None:
         self._grid, self._images = grid, images
         self._study, self._api = grid.study, grid.api
 
     def markers(self, wildcards: Any = None) -> list[str]:
-        """The markers of the grid, or of one model (`results/{model}/all`), grid or not."""
+        """Return the markers of the grid, or of one model (`results/{model}/all`), in the grid or not."""
         return [str(cell.marker) for cell in self._grid.cells_here(getattr(wildcards, "model", None))]
 
     @asked_often
     def inputs(self, wildcards: Any) -> list[str]:
-        """The images of the cell's resolution, and its microbatch where that is to be found; nothing for a done cell.
+        """Return the images of the cell's resolution, and its microbatch where that is `auto`; none for a done cell.
 
         A done cell that named the images would be trained again as soon as they have to be made anew for a
         neighbour, `ancient` or not: Snakemake takes a missing input that a job is going to write for an update.
@@ -30,43 +30,43 @@ class TrainRule:
         cell = self._grid.cell(wildcards)
         if self._grid.is_done(cell) and not self._api.is_forced:
             return []
-        self._grid.warn_of_other(cell)
-        images = self._images.of(cell)
+        self._grid.warn_if_elsewhere(cell)
+        images = self._images.for_training(cell)
         if not microbatch_choice.is_wanted(self._study, cell):
             return images
         return [*images, str(microbatch_choice.path_of(cell.model))]
 
     @asked_often
     def fingerprint(self, wildcards: Any) -> str:
-        """The only param of a training: everything that its result depends on."""
+        """Return the only param of a training: a digest of everything that its result depends on."""
         return self._study.fingerprint(self._grid.cell(wildcards))
 
     @asked_often
     def priority(self, wildcards: Any) -> int:
-        """The cell's rank: what the configuration names first, then the longest."""
+        """Return the cell's rank: what the configuration names first, then the longest."""
         return self._grid.rank(self._grid.cell(wildcards)) if self._api.is_planning else 0
 
     @property
     def retries(self) -> int:
-        """How often a failed training is tried again, by the process that plans.
+        """Number of times that a failed training is tried again, by the process that plans.
 
-        Inside its job on a cluster it is not: that one has the memory and the time of the attempt that failed.
+        It is 0 inside a job on a cluster, which has the memory and the time of the attempt that failed.
         """
         return self._grid.config.retries if self._api.is_main_process else 0
 
     @asked_often
     def attempt(self, _wildcards: Any, attempt: int) -> int:
-        """Number of the attempt, from 1; a resource, for params are reasons to run again."""
+        """Return the number of the attempt, from 1; a resource, because params are reasons to run again."""
         return attempt
 
     @asked_often
     def threads(self, *_: Any) -> int:
-        """CPU cores of one training."""
+        """Return the CPU cores of one training."""
         return self._grid.threads()
 
     @asked_often
     def memory_mb(self, wildcards: Any, attempt: int) -> int:
-        """Main memory of a training, more with each attempt, never more than there is altogether."""
+        """Return main memory of a training in MB: more with each attempt, never more than there is altogether."""
         with one_sentence():
             cell = self._study.target(wildcards.model, wildcards.resolution, wildcards.suffix)
             return min(memory_mb(self._study, cell, self._grid.device_kind, attempt), self._api.memory_mb)

@@ -1,4 +1,4 @@
-"""Bars on a terminal: one for each running training and one for the sweep, below the lines that scroll by."""
+"""Progress bars on a terminal: one for each running training and one for the sweep, below the lines of the log."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ WIDTH = 24  # of a bar, in columns
 
 
 class Bars:
-    """Draws on a terminal while a training runs, until `stop`; lines that are written meanwhile go through `write`.
+    """Progress bars, shown while a training runs, until `stop`; lines that are written meanwhile go through `write`.
 
     The other jobs write to the terminal themselves, so there are no bars while only they run.
     """
@@ -38,16 +38,16 @@ class Bars:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._whole = self._display.add_task("sweep", total=max(1, sweep.trainings), words="")
+        self._sweep_bar = self._display.add_task("sweep", total=max(1, sweep.trainings), words="")
         self._tasks: dict[int, TaskID] = {}
         self._is_shown = False
 
     def write(self, text: str) -> None:
-        """A line above the bars."""
+        """Write a line above the bars."""
         self._display.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def above(self, emit: Callable[[], None]) -> None:
-        """Let something else write to the terminal, with the bars out of its way."""
+    def hide_during(self, emit: Callable[[], None]) -> None:
+        """Hide the bars while `emit` writes to the terminal."""
         shown = self._is_shown
         self._show(False)
         try:
@@ -56,7 +56,7 @@ class Bars:
             self._show(shown)
 
     def update(self) -> None:
-        """From the books and the progress files to the bars."""
+        """Redraw the bars from the record of the sweep and the progress files."""
         running = {job.number: job for job in self._sweep.jobs.values() if job.cell and job.state == "running"}
         self._show(bool(running))
         for number in set(self._tasks) - set(running):
@@ -66,10 +66,12 @@ class Bars:
             parts += self._draw(number, job)
         done, failed = (self._sweep.count(state) for state in ("done", "failed"))
         words = f"{done}/{self._sweep.trainings} cells" + (f", {failed} failed" if failed else "")
-        self._display.update(self._whole, completed=done + failed + parts, words=words + self._to_go(done, parts))
+        self._display.update(
+            self._sweep_bar, completed=done + failed + parts, words=words + self._time_to_go(done, parts)
+        )
 
     def stop(self) -> None:
-        """Take the bars away. May be called twice."""
+        """Remove the bars. May be called twice."""
         self._show(False)
 
     def _show(self, shown: bool) -> None:
@@ -80,18 +82,21 @@ class Bars:
         self._is_shown = shown
 
     def _draw(self, number: int, job: "Job") -> float:
-        """One training's bar; the share of it that is done."""
+        """Draw the bar of one training; return the share (0..1) of it that is done."""
         progress = self._sweep.progress(job)
         if number not in self._tasks:
             self._tasks[number] = self._display.add_task(job.name, total=1.0, words="starting")
         if progress is None:
             return 0.0
         share = share_done(progress)
-        self._display.update(self._tasks[number], completed=share, words=in_words(progress))
+        self._display.update(self._tasks[number], completed=share, words=progress_text(progress))
         return share
 
-    def _to_go(self, done: int, parts: float) -> str:
-        """By what this run's own cells took, once there is something to go by; the planner's order is longest first."""
+    def _time_to_go(self, done: int, parts: float) -> str:
+        """Return the time to go as text, by what this run's own cells took; empty until half a cell is done.
+
+        It is an upper bound, because the planner's order is longest first.
+        """
         finished = done + parts
         left = self._sweep.trainings - self._sweep.count("failed") - finished
         if finished < 0.5 or left <= 0:
@@ -101,15 +106,15 @@ class Bars:
 
 
 def share_done(progress: Progress) -> float:
-    """Share (0..1) of a training's steps."""
+    """Return the share (0..1) of a training's steps that is done."""
     if not progress.epochs:
         return 0.0
     within = progress.step / progress.steps_per_epoch if progress.steps_per_epoch else 0.0
     return min(1.0, (progress.epoch + within) / progress.epochs)
 
 
-def in_words(progress: Progress) -> str:
-    """`12/25 val 0.830 145 images/s ETA 14 min`."""
+def progress_text(progress: Progress) -> str:
+    """Return the text behind a bar, for example `12/25 val 0.830 145 images/s ETA 14 min`."""
     parts = [f"{progress.epoch}/{progress.epochs}"]
     if progress.state not in ("training", "starting"):
         parts.append(progress.state)

@@ -1,7 +1,7 @@
-"""The log of a ResoMap run in place of Snakemake's: a line for what a person wants to know, errors in full.
+"""Log handler of a ResoMap run in place of Snakemake's: a line for what a person wants to know, errors in full.
 
-A dry run is Snakemake's own output, unchanged, and does without this handler unless it is asked for by name. Whatever
-this handler has no better line for goes through Snakemake's formatter too, so that nothing of importance is lost.
+A dry run has Snakemake's own output, unchanged, and does without this handler unless it is asked for by name. An event
+that this handler has no line for goes through Snakemake's formatter, so that nothing of importance is lost.
 """
 
 import logging
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from snakemake_logger_plugin_resomap.sweep import Job, Sweep
 
 POLL_SECONDS = 2.0
-# Said by the plan and the lines of the jobs, or of no use to somebody who did not ask for --verbose.
+# In the plan and the lines of the jobs already, or of no use to somebody who did not ask for --verbose.
 SILENT_EVENTS = {
     *(LogEvent.WORKFLOW_STARTED, LogEvent.JOB_STARTED, LogEvent.PROGRESS, LogEvent.RESOURCES_INFO),
     LogEvent.RULEGRAPH,
 }
-# Which trainings run may be another after these.
+# Events after which other trainings may run.
 CHANGES = {LogEvent.JOB_INFO, LogEvent.JOB_FINISHED, LogEvent.JOB_ERROR}
-# What the summary says better.
+# Messages that the summary replaces.
 REPEATED = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete")
 SILENT_STARTS = (
     *(
@@ -47,7 +47,7 @@ SILENT_STARTS = (
 
 
 class LogHandler(LogHandlerBase):
-    """Writes to stderr (a dry run: to stdout), as Snakemake's own does. Runs in Snakemake's log thread."""
+    """Log handler that writes to stderr (a dry run: to stdout), as Snakemake's own. Runs in Snakemake's log thread."""
 
     def __post_init__(self) -> None:
         # Imported here, not above: Snakemake is only half loaded while it imports its plugins.
@@ -57,7 +57,7 @@ class LogHandler(LogHandlerBase):
         self._stream = sys.stdout if settings.stdout else sys.stderr
         self._default = ColorizingTextHandler(nocolor=settings.nocolor, stream=self._stream)
         self._default.setFormatter(DefaultFormatter(quiet=settings.quiet, show_failed_logs=settings.show_failed_logs))
-        self._asked = DefaultFilter(
+        self._default_filter = DefaultFilter(
             quiet=settings.quiet,
             debug_dag=settings.debug_dag,
             verbose=settings.verbose,
@@ -72,39 +72,39 @@ class LogHandler(LogHandlerBase):
 
     @property
     def writes_to_stream(self) -> bool:
-        """Takes the place of Snakemake's handler."""
+        """True: it takes the place of Snakemake's handler."""
         return True
 
     @property
     def writes_to_file(self) -> bool:
-        """No: .snakemake/log keeps Snakemake's complete log."""
+        """False: .snakemake/log keeps Snakemake's complete log."""
         return False
 
     @property
     def has_filter(self) -> bool:
-        """Own filter: the books are kept of events that --quiet does not show."""
+        """True: its own filter, because events that --quiet hides are recorded too."""
         return True
 
     @property
     def has_formatter(self) -> bool:
-        """Own formatter."""
+        """True: its own lines, and Snakemake's formatter for the rest."""
         return True
 
     @property
     def needs_rulegraph(self) -> bool:
-        """No."""
+        """False: it draws no rule graph."""
         return False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Book the event and show it."""
+        """Record the event and show it."""
         try:
             if self.common_settings.dryrun:
-                self._pass_on(record)
+                self._emit_default(record)
                 return
-            line = self._book(record)
+            line = self._line(record)
             if line is None or self.common_settings.verbose:
-                self._pass_on(record)
-            if line and self._asked.filter(record):
+                self._emit_default(record)
+            if line and self._default_filter.filter(record):
                 self._write(line, is_bad=record.levelno >= logging.ERROR)
             if self._bars is not None and getattr(record, "event", None) in CHANGES:
                 with self._writing:
@@ -113,7 +113,7 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def close(self) -> None:
-        """The run is over: stop looking for progress, sum up. May be called twice."""
+        """End the run: stop polling for progress, write the summary. May be called twice."""
         if self._sweep is not None and not self._ended.is_set():
             self._ended.set()
             if self._poller is not None:
@@ -130,8 +130,8 @@ class LogHandler(LogHandlerBase):
                 self._write("\n" + summary(self._sweep, command_line.resume_command))
         super().close()
 
-    def _book(self, record: logging.LogRecord) -> str | None:
-        """What to show for an event: a line, nothing (""), or Snakemake's own words (None)."""
+    def _line(self, record: logging.LogRecord) -> str | None:
+        """Record an event; return the line to show for it, "" for none, None for Snakemake's own output."""
         event, info = getattr(record, "event", None), record.__dict__
         if event == LogEvent.RUN_INFO:
             return self._plan(info.get("stats") or {})
@@ -173,7 +173,7 @@ class LogHandler(LogHandlerBase):
         return f"Plan: {stats.get('total', 0)} jobs ({steps})"
 
     def _label(self, job: "Job") -> str:
-        """`[7/40] vgg11@320`: the training's place among those of this run."""
+        """Return the job's name with the training's number among those of this run: `[7/40] vgg11@320`."""
         return f"[{job.number}/{self._sweep.trainings}] {job.name}" if job.cell and self._sweep else job.name
 
     def _finished(self, job: "Job", now: float) -> str:
@@ -185,7 +185,7 @@ class LogHandler(LogHandlerBase):
         return ", ".join(filter(None, [f"{self._label(job)} {took}", self._sweep.quality(job)]))
 
     def _poll(self) -> None:
-        """Thread: looks into the progress files of the running cells."""
+        """Poll the progress files of the running cells, in a thread."""
         while not self._ended.wait(POLL_SECONDS):
             if self._bars is not None:
                 with self._writing:
@@ -199,16 +199,16 @@ class LogHandler(LogHandlerBase):
 
         return not is_quiet_about(self.common_settings.quiet or (), kind)
 
-    def _pass_on(self, record: logging.LogRecord) -> None:
-        if self._asked.filter(record):
+    def _emit_default(self, record: logging.LogRecord) -> None:
+        if self._default_filter.filter(record):
             with self._writing:
                 if self._bars is None:
                     self._default.emit(record)
                 else:
-                    self._bars.above(lambda: self._default.emit(record))
+                    self._bars.hide_during(lambda: self._default.emit(record))
 
     def _write(self, text: str, is_bad: bool = False) -> None:
-        """The one place where this plugin's lines leave it, above the bars where there are some."""
+        """Write a line of this plugin, above the bars where there are some; all its lines go through here."""
         if is_bad and not self._default.nocolor:
             text = f"{self._default.COLOR_SEQ % 31}{text}{self._default.RESET_SEQ}"
         with self._writing:

@@ -1,4 +1,4 @@
-"""Output of a run whose reader may go away: `snakemake | head`."""
+"""Output streams that ignore BrokenPipeError, for a run whose reader may go away: `snakemake | head`."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from typing import Any, TextIO
 
 
 class Pipe:
-    """Standard output or error as it was, but that a run goes on, unread, where nobody reads on.
+    """Standard output or error that discards its text once the reader has gone (BrokenPipeError).
 
-    Snakemake would end in a traceback, and a training with it.
+    Otherwise Snakemake would end in a traceback, and a training with it.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -18,26 +18,26 @@ class Pipe:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or give up for good."""
+        """Write text; discard it, and all that follows, if the reader has gone."""
         try:
             return self._stream.write(text)
         except BrokenPipeError:
-            self._give_up()
+            self._discard()
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or give up for good."""
+        """Flush the stream; discard all that follows if the reader has gone."""
         try:
             self._stream.flush()
         except BrokenPipeError:
-            self._give_up()
+            self._discard()
 
-    def _give_up(self) -> None:
+    def _discard(self) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)
 
 
 def ignore_broken_pipes() -> None:
-    """Let this process go on where the reader of its output has gone (BrokenPipeError on stdout and stderr)."""
+    """Ignore BrokenPipeError on stdout and stderr: this process goes on where the reader of its output has gone."""
     sys.stdout, sys.stderr = Pipe(sys.stdout), Pipe(sys.stderr)

@@ -1,4 +1,4 @@
-"""The last lines of a run: completed, failed, remaining, and the command that resumes each failed cell."""
+"""Summary of a run: cells completed, failed and remaining, and the command that resumes each failed cell."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from snakemake_logger_plugin_resomap.sweep import Job, Sweep
 
 
 def summary(sweep: Sweep, resume_command: Callable[[str], str]) -> str:
-    """Sum the run up in a few lines; `resume_command` gives the command that goes on with a target."""
+    """Return the summary of a run as text; `resume_command` gives the command that resumes a target."""
     counts_cells = sweep.trainings > 0
     planned = sweep.trainings if counts_cells else sum(sweep.planned.values())
     done, failed = (sweep.count(state, counts_cells) for state in ("done", "failed"))

@@ -1,4 +1,4 @@
-"""What one Snakemake run has planned, started, finished and failed, put together from its log events."""
+"""Record of one Snakemake run: the jobs planned, started, finished and failed, from its log events."""
 
 import re
 import signal
@@ -15,13 +15,13 @@ from resomap.core.files import read_json
 from resomap.planning.training_rule import is_training
 from resomap.tracking.elsewhere import Elsewhere
 
-# A training whose epochs are longer than this tells of its steps in between.
-STILL_THERE_SECONDS = 60.0
+# A training whose epochs are longer than this has lines for its steps in between.
+STEP_LINE_SECONDS = 60.0
 
 
 @dataclass
 class Job:
-    """One job of the run, and what was last heard of it."""
+    """A job of the run, with its state by the last event."""
 
     rule: str
     wildcards: dict[str, str]
@@ -43,18 +43,18 @@ class Job:
 
     @property
     def name(self) -> str:
-        """`vgg11@320`, or the rule with its wildcards for a job that trains no cell."""
+        """Name of the cell, `vgg11@320`, or the rule with its wildcards for a job that trains no cell."""
         return self.cell.name if self.cell else " ".join([self.rule, *self.wildcards.values()]).strip()
 
     @property
     def target(self) -> str:
-        """What a person would ask Snakemake for: the cell's marker, else the first output; empty without one."""
+        """Target that runs the job again: the cell's marker, else the first output; empty without one."""
         return str(self.cell.marker) if self.cell else next(iter(self.outputs), "")
 
 
 @dataclass
 class Sweep:
-    """The run's books. `root` is the directory that results/ lies in."""
+    """Record of the run's jobs. `root` is the directory that results/ lies in."""
 
     root: Path = field(default_factory=Path.cwd)
     planned: dict[str, int] = field(default_factory=dict)  # jobs by rule
@@ -64,11 +64,11 @@ class Sweep:
 
     @property
     def trainings(self) -> int:
-        """Cells that this run is to train."""
+        """Number of cells that this run is to train."""
         return sum(count for rule, count in self.planned.items() if is_training(rule))
 
     def start(self, info: Mapping[str, Any], at: float) -> Job:
-        """Book a job's start (again, where it is tried once more) from the fields of Snakemake's JOB_INFO."""
+        """Record a job's start (again, where it is tried once more) from the fields of Snakemake's JOB_INFO."""
         wildcards = {name: str(value) for name, value in (info.get("wildcards") or {}).items()}
         job = Job(str(info["rule_name"]), wildcards, list(info["log"] or []), list(info["output"] or []), at)
         job.command = str(info.get("shellcmd") or "").strip()
@@ -83,14 +83,14 @@ class Sweep:
         return job
 
     def finish(self, jobid: int, at: float) -> Job | None:
-        """Book a job's success."""
+        """Record a job's success."""
         job, self.last = self.jobs.get(jobid), at
         if job:
             job.state = "done"
         return job
 
     def fail(self, info: Mapping[str, Any], at: float) -> Job:
-        """Book a job's failure; a later `start` of the same job takes it back."""
+        """Record a job's failure; a later `start` of the same job takes it back."""
         job = self.jobs.get(info["jobid"]) or self.start(info, at)
         self.last = at
         job.state = "failed"
@@ -105,7 +105,7 @@ class Sweep:
         return job
 
     def explain(self, message: str) -> Job | None:
-        """Book Snakemake's `Command '...' returned non-zero exit status 3.` with the training it is about."""
+        """Find the training of Snakemake's `Command '...' returned non-zero exit status 3.`; record how it ended."""
         found = re.search(r"' (?:returned non-zero exit status (\d+)|died with <Signals\.(\w+))", message)
         for job in self.jobs.values() if found else ():
             if found and job.cell and job.state == "running" and job.command and job.command in message:
@@ -114,25 +114,25 @@ class Sweep:
         return None
 
     def settle(self) -> None:
-        """At the run's end: with --quiet Snakemake does not tell of finished jobs, but their outputs do.
+        """Record running jobs with outputs as done, at the run's end: --quiet hides the events of finished jobs.
 
-        It deletes a job's outputs before the job starts and after it fails, so what is there is new and whole.
+        Snakemake deletes a job's outputs before the job starts and after it fails, so what is there is new and whole.
         """
         for job in self.jobs.values():
             if job.state == "running" and job.target and (self.root / job.target).exists():
                 job.state = "done"
 
     def count(self, state: str, trainings_only: bool = True) -> int:
-        """Jobs in this state."""
+        """Return the number of jobs in this state."""
         return sum(job.state == state for job in self.jobs.values() if job.cell or not trainings_only)
 
     def failed(self) -> list[Job]:
-        """Jobs whose last attempt failed, trainings first."""
+        """Return the jobs whose last attempt failed, trainings first."""
         failed = [job for job in self.jobs.values() if job.state == "failed"]
         return sorted(failed, key=lambda job: (job.cell is None, job.number))
 
     def progress_lines(self, now: float) -> Iterator[str]:
-        """A line for each running training that came further since its last one."""
+        """Yield a line for each running training that made progress since its last line."""
         for job in list(self.jobs.values()):
             if job.cell is None or job.state != "running":
                 continue
@@ -140,10 +140,10 @@ class Sweep:
             if progress is None or progress.state == "starting":
                 continue
             point = (progress.epoch, progress.state if progress.state == "sending" else "")
-            if point == job.shown and now - job.shown_at < STILL_THERE_SECONDS:
+            if point == job.shown and now - job.shown_at < STEP_LINE_SECONDS:
                 continue
             job.metric = progress.metric
-            if job.shown is None and progress.epoch == 0 and now - job.started < STILL_THERE_SECONDS:
+            if job.shown is None and progress.epoch == 0 and now - job.started < STEP_LINE_SECONDS:
                 continue  # nothing is known yet that "start" did not say
             is_new = point != job.shown
             job.shown, job.shown_at = point, now
@@ -151,12 +151,12 @@ class Sweep:
             yield f"[{job.number}/{self.trainings}] {line}"
 
     def progress(self, job: Job) -> Progress | None:
-        """What a running training says of itself; None before its first word in this attempt."""
+        """Return the progress of a running training; None before it has written any in this attempt."""
         found = Progress.read(self._beside(job.cell, "progress.json")) if job.cell else None
         return None if found == job.stale_progress else found
 
     def quality(self, job: Job) -> str:
-        """`test balanced_accuracy 0.83` of a finished cell, or nothing where it is not defined."""
+        """Return the test metric of a finished cell, `test balanced_accuracy 0.83`; empty where it is not defined."""
         if job.cell is None:
             return ""
         marker = read_json(self._beside(job.cell, "done"))
@@ -169,7 +169,7 @@ class Sweep:
 
 
 def ending(status: int | str) -> str:
-    """What an exit status (128 + n from a shell: signal n) or a signal's name says about a training's end."""
+    """Return how a training ended, in words, by its exit status (128 + n from a shell: signal n) or a signal's name."""
     if isinstance(status, int) and status == Interrupted.exit_code:
         return "it was interrupted and saved its checkpoint"
     try:
@@ -181,7 +181,7 @@ def ending(status: int | str) -> str:
 
 
 def describe(progress: Progress, with_step: bool = False) -> str:
-    """`vgg11@320 epoch 12/25 val balanced_accuracy 0.83 ETA 14 min`."""
+    """Return a line of progress, for example `vgg11@320 epoch 12/25 val balanced_accuracy 0.83 ETA 14 min`."""
     parts = [f"{progress.cell} epoch {progress.epoch}/{progress.epochs}"]
     if with_step and progress.steps_per_epoch:
         parts.append(f"step {progress.step}/{progress.steps_per_epoch}")
@@ -195,7 +195,7 @@ def describe(progress: Progress, with_step: bool = False) -> str:
 
 
 def _cell(job: Job) -> Cell | None:
-    """The cell that a training's wildcards name; its paths do not need seed and family."""
+    """Return the cell that a training's wildcards name; its paths do not need seed and family."""
     model, resolution = job.wildcards.get("model"), job.wildcards.get("resolution", "")
     if not is_training(job.rule) or not model or not resolution.isdigit():
         return None

@@ -1,4 +1,4 @@
-"""Snakemake's scheduler plugin of ResoMap: start as many ready jobs as fit, the one with the highest priority first.
+"""Scheduler plugin for Snakemake: starts as many ready jobs as fit, the one with the highest priority first.
 
 Snakemake's own schedulers choose jobs by priority, and hand the chosen ones over in no order at all. On one machine
 they all start at once. A cluster queues them: there the longest cell would wait behind whichever came before it.
@@ -13,7 +13,7 @@ __all__ = ["Scheduler"]
 
 
 class Scheduler(SchedulerBase):
-    """Takes jobs in the order of their priorities while the resources last."""
+    """Scheduler that takes jobs in the order of their priorities while the resources last."""
 
     def select_jobs(
         self,

@@ -1,7 +1,7 @@
-# What a model costs at a resolution: untrained weights, no images, alone on the device.
+# Cost of a model at a resolution, measured with untrained weights and without images, alone on the device.
 
 
-# Figures of one model, resolution and kind of device; measured anew when `settings` change, never by a training.
+# Measure one model at one resolution on one kind of device; again when `settings` change, never for a training.
 rule cost:
     input:
         PLAN.cost.check,
@@ -25,7 +25,8 @@ rule cost:
         )
 
 
-# The models of the configuration at its resolutions, without any training: `snakemake results/costs.csv`
+# Write the table of the costs of all configured models and resolutions, without any training:
+# `snakemake results/costs.csv`
 rule costs:
     input:
         PLAN.cost.grid,

@@ -1,4 +1,4 @@
-# The best weights of a cell at every resolution of the configuration, each computed once.
+# Evaluation of a cell's best weights at every resolution of the configuration, each computed once.
 
 
 rule evaluate:
@@ -20,7 +20,7 @@ rule evaluate:
         )
 
 
-# The whole grid at every resolution: `snakemake evaluations`
+# Evaluate the whole grid at every resolution: `snakemake evaluations`
 rule evaluations:
     input:
         PLAN.evaluate.records,

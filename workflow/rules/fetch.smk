@@ -1,7 +1,7 @@
-# What the tracker has of a cell that was trained elsewhere: predictions, history, configuration, weights if kept.
+# Files that the tracker has of a cell that was trained elsewhere: predictions, history, configuration, weights if kept.
 
 
-# On the machine that plans: a compute node may have no network.
+# Fetch them on the machine that plans: a compute node may have no network.
 rule fetch:
     input:
         "results/{model}/{resolution}{suffix}.done",

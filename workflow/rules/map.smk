@@ -1,7 +1,7 @@
-# From done markers to what a person reads.
+# Map of the grid, from evaluations and costs; and all trainings of one model as a target.
 
 
-# One model at all resolutions of the configuration: `snakemake results/vgg11/all`
+# Train one model at all resolutions of the configuration: `snakemake results/vgg11/all`
 rule model:
     input:
         PLAN.train.markers,
@@ -10,10 +10,11 @@ rule model:
     localrule: True
 
 
-# Intervals, comparisons, costs, recommendation: as data and as tables. `resomap map` makes it of an incomplete grid.
+# Write the map: intervals, comparisons, costs and recommendation, as data and as tables. For an incomplete grid run
+# `resomap map`.
 rule map:
     input:
-        PLAN.evaluate.records,  # each of its cell's marker and, where it comes from the tracker, of what was fetched
+        PLAN.evaluate.records,  # made from the cells' markers and, of cells trained elsewhere, fetched files
         "results/costs.csv",
         PLAN.map.check,
     output:

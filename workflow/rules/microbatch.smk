@@ -1,7 +1,8 @@
-# Images a forward pass, where `training.microbatch` is `auto`: one number for a model at all resolutions and seeds.
+# Microbatch (images per forward pass) where `training.microbatch` is `auto`: one for a model, at all
+# resolutions and seeds.
 
 
-# Tried at the model's largest resolution, on the device that trains it, before the first of its trainings.
+# Find it at the model's largest resolution, on the device that trains it, before the first of its trainings.
 rule microbatch:
     input:
         PLAN.microbatch.check,

@@ -1,7 +1,7 @@
-# What a person looks at: one HTML file without network, and its figures, which `snakemake --report` shows too.
+# Report for a person: one HTML file without network, and its figures, which `snakemake --report` shows too.
 
 
-# Of an incomplete grid `resomap report` makes it, which names what is missing.
+# Write report and figures. For an incomplete grid run `resomap report`; its report names what is missing.
 rule report:
     input:
         "results/summary.json",

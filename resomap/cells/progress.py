@@ -10,17 +10,16 @@ import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
+from resomap.cells.cell import Cell
 from resomap.core.files import read_json, write_json
+from resomap.core.json_object import known_values
 from resomap.machine.processes import process_lives
 from resomap.machine.slurm import job_id
 
 HEARTBEAT_SECONDS = 120.0
 # A process that started this much after the training said it did has only inherited its number.
 START_SLACK_SECONDS = 60.0
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -52,7 +51,8 @@ class Progress:
     @classmethod
     def read(cls, path: Path) -> "Progress | None":
         """The training's last word, or None where it left none or the file is damaged."""
-        return _read(cls, path)
+        known = known_values(cls, read_json(path))
+        return None if known is None else cls(**known)
 
 
 @dataclass
@@ -76,7 +76,18 @@ class Failure:
     @classmethod
     def read(cls, path: Path) -> "Failure | None":
         """The failure, or None where there is none or the file is damaged."""
-        return _read(cls, path)
+        known = known_values(cls, read_json(path))
+        return None if known is None else cls(**known)
+
+
+def progress_path(cell: Cell) -> Path:
+    """Return `results/vgg11/320.progress.json`."""
+    return cell.beside_marker("progress.json")
+
+
+def failure_path(cell: Cell) -> Path:
+    """Return `results/vgg11/320.failed.json`."""
+    return cell.beside_marker("failed.json")
 
 
 def is_alive(progress: Progress) -> bool:
@@ -108,31 +119,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _read(kind: type[T], path: Path) -> T | None:
-    """Keys that this version does not know are left out; a value of a wrong type makes the file worthless."""
-    content = read_json(path)
-    if not isinstance(content, dict):
-        return None
-    known: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if item.name in content:
-            known[item.name] = content[item.name]
-            if not _fits(item.type, content[item.name]):
-                return None
-        elif item.default is dataclasses.MISSING:
-            return None
-    return kind(**known)
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    if value is None:
-        return kind in (float | None, str | None)
-    if kind == str | None:
-        return isinstance(value, str)
-    if kind in (float, float | None):
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)

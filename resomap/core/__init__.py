@@ -4,6 +4,7 @@
 - `errors`: the exceptions with their exit codes
 - `files`: atomic writing of JSON, CSV and text
 - `gc_control`: garbage collection disabled during heavy imports
+- `json_object`: dataclasses kept as JSON objects, with types checked
 - `logging`: the per-cell log file
 - `text`: the nearest valid name for a mistyped one
 """

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from resomap.bench.ratios import median_and_range
+from resomap.cells.marker import Marker
 from resomap.cells.study import CURRENT, Study
-from resomap.core.files import read_json, write_json
+from resomap.core.files import write_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.elpv import elpv_root
 from resomap.data.manifest import Manifest
@@ -68,7 +69,12 @@ def train(directory: Path, changes: dict[str, Any], epochs: int, seed: int) -> t
     began = time.monotonic()
     for words in (("data", "--workers", "2"), ("images", str(RESOLUTION), "--workers", "2"), ("train", cell.name)):
         _run("resomap", *words)
-    return read_json(cell.marker)["metrics"]["test/accuracy"], time.monotonic() - began
+    seconds = time.monotonic() - began
+    marker = Marker.read(cell.marker)
+    accuracy = marker.metrics["test/accuracy"] if marker else None
+    if accuracy is None:
+        raise SystemExit(f"{directory / cell.marker} has no accuracy")
+    return accuracy, seconds
 
 
 def train_bare(place: Path, studied: Path, epochs: int, seed: int) -> tuple[float, float]:

@@ -22,7 +22,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
 from resomap.cells.study import Study
+from resomap.cells.tags import Tag, completion
 from resomap.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,40 +55,38 @@ class Store:
         cells = self._study.cells()
         cell = self._study.cell(cells[number % FEW].model, cells[number % FEW].resolution, 1 + number // FEW)
         fingerprint, uid = self._study.fingerprint(cell), uuid.uuid4().hex
-        marker = {
-            "schema": 1,
-            "model": cell.model,
-            "resolution": cell.resolution,
-            "seed": cell.seed,
-            "fingerprint": fingerprint,
-            "base": self._study.base,
-            "uid": uid,
-            "run_id": None,
-            "origin": "local",
-            "finished_at": time.time(),
-            "epochs": 25,
-            "exact": True,
-            "exact_reasons": [],
-            "metrics": {f"{split}/metric{index}": 0.5 for split in ("val", "test") for index in range(8)},
-            "cost": {"params": 1, "flops": 1, "train_seconds": 1.0, "images_per_second": 1.0, "device": "GPU"},
-        }
+        marker = Marker(
+            schema=SCHEMA,
+            model=cell.model,
+            resolution=cell.resolution,
+            seed=cell.seed,
+            fingerprint=fingerprint,
+            base=self._study.base,
+            uid=uid,
+            run_id=None,
+            origin=LOCAL,
+            finished_at=time.time(),
+            epochs=25,
+            exact=True,
+            metrics={f"{split}/metric{index}": 0.5 for split in ("val", "test") for index in range(8)},
+            cost=TrainingCost(params=1, flops=1, train_seconds=1.0, images_per_second=1.0, device="GPU"),
+        )
         return cell.name, {
-            "resomap.base": self._study.base,
-            "resomap.fingerprint": fingerprint,
-            "resomap.cell": cell.name,
-            "resomap.uid": uid,
-            "resomap.complete": "1",
-            "resomap.marker": json.dumps(marker),
+            Tag.BASE: self._study.base,
+            Tag.FINGERPRINT: fingerprint,
+            Tag.CELL: cell.name,
+            Tag.UID: uid,
+            **completion(marker),
         }
 
     def _other(self, number: int) -> tuple[str, dict[str, str]]:
         return f"other{number}", {
-            "resomap.base": f"{number // FEW:012x}",
-            "resomap.fingerprint": f"{number:012x}",
-            "resomap.cell": f"other{number}@224",
-            "resomap.uid": uuid.uuid4().hex,
-            "resomap.complete": "1",
-            "resomap.marker": json.dumps({"text": "x" * 900}),
+            Tag.BASE: f"{number // FEW:012x}",
+            Tag.FINGERPRINT: f"{number:012x}",
+            Tag.CELL: f"other{number}@224",
+            Tag.UID: uuid.uuid4().hex,
+            Tag.COMPLETE: "1",
+            Tag.MARKER: json.dumps({"text": "x" * 900}),
         }
 
     def _insert(self, database: sqlite3.Connection, name: str, tags: dict[str, str]) -> None:
@@ -97,7 +97,7 @@ class Store:
             " VALUES (?, ?, 'LOCAL', '', '', 'user', 'FINISHED', ?, ?, '', 'active', ?, ?)",
             (run, name, now, now, f"mlflow-artifacts:/{run}", int(self._experiment)),
         )
-        values = {**tags, "mlflow.runName": name, **{f"tag{index}": f"value {index}" for index in range(TAGS)}}
+        values = {**tags, Tag.RUN_NAME: name, **{f"tag{index}": f"value {index}" for index in range(TAGS)}}
         database.executemany(
             "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", [(*item, run) for item in values.items()]
         )

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import yaml
 from PIL import Image
 from snakemake import __version__ as snakemake_version
 
+from resomap.cells.cell import Cell
+from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
 from resomap.cells.study import CURRENT, Study
 from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import make_manifest
@@ -103,6 +106,27 @@ def make_study(directory: Path, config: dict[str, Any]) -> Study:
         for resolution in study.config.resolutions:
             prepare_images(DATA_DIRECTORY, resolution, 1, study.config.data.on_disk)
         return study
+
+
+def done_marker(cell: Cell, fingerprint: str, **changes: Any) -> Marker:
+    """A marker as if the cell had been trained under these settings."""
+    marker = Marker(
+        schema=SCHEMA,
+        model=cell.model,
+        resolution=cell.resolution,
+        seed=cell.seed,
+        fingerprint=fingerprint,
+        base="b",
+        uid="u",
+        run_id=None,
+        origin=LOCAL,
+        finished_at=1.0,
+        epochs=3,
+        metrics={"val/balanced_accuracy": 0.5, "test/balanced_accuracy": 0.5, "test/accuracy": 0.5},
+        cost=TrainingCost(),
+        exact=True,
+    )
+    return replace(marker, **changes)
 
 
 def command(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import MODEL, command, snakemake
+from test_marker import KEYS
 from test_workflow import trainings
 
-from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.marker import Marker, TrainingCost
 from resomap.cells.study import Study
 from resomap.commands.adoption import Adoption
 from resomap.core.errors import ResomapError
@@ -82,11 +83,10 @@ def test_listed_then_adopted_by_choice(older: Any, server: str, study_in: Callab
     assert trainings(listed.stdout + listed.stderr) == 3
     assert f"1 cells are complete in the tracker: {MODEL}@32" in listed.stderr
     [cell, *_] = study.cells()
-    marker = read_marker(cell.marker)
-    assert is_valid(marker, cell, study.fingerprint(cell))
+    marker = Marker.of_done(cell, study.fingerprint(cell))
     assert marker is not None
-    assert (marker["origin"], marker["exact"], marker["epochs"]) == ("tracker", False, 10)
-    assert set(marker["cost"].values()) == {None}
+    assert (marker.origin, marker.exact, marker.epochs) == ("tracker", False, 10)
+    assert marker.cost == TrainingCost()
     shown = command("resomap", "status", cwd=Path.cwd())
     assert "0.8750" not in shown.stdout  # the table is about balanced accuracy, which that run did not log
     assert "undefined" in shown.stdout
@@ -141,9 +141,10 @@ def test_the_local_database_gives_the_marker_at_once(study_in: Callable[..., Stu
     client.set_terminated(run, "FINISHED")
     assert list(Adoption(study, None, []).adopt([], [], True))
     [cell] = study.cells()
-    marker = read_json(cell.marker)
-    assert is_valid(marker, cell, study.fingerprint(cell))
-    assert (marker["origin"], marker["run_id"]) == ("tracker", run)
+    marker = Marker.of_done(cell, study.fingerprint(cell))
+    assert marker is not None
+    assert (marker.origin, marker.run_id) == ("tracker", run)
+    assert list(read_json(cell.marker)) == [key for key in KEYS if key not in ("weights_in_tracker", "microbatch")]
 
 
 def test_no_experiment_and_no_server_are_one_sentence(

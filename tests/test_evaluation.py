@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from resomap.cells import archive, evaluation_record
 from resomap.cells.cell import Cell
-from resomap.cells.marker import read_marker
+from resomap.cells.marker import Marker
 from resomap.cells.predictions import Predictions
 from resomap.cells.study import CURRENT, Study
 from resomap.commands.forget import forget
@@ -88,7 +88,7 @@ def widened(study: Study, *resolutions: int) -> Study:
 
 
 def missing(study: Study, cell: Cell) -> list[int]:
-    marker = read_marker(cell.marker)
+    marker = Marker.read(cell.marker)
     assert marker is not None
     return evaluation_record.missing(cell, marker, study.config.resolutions)
 
@@ -269,7 +269,7 @@ def test_damage_and_foreign_images_are_one_sentence(study: Study, cell: Cell) ->
 
 def test_larger_images_come_in_smaller_batches(study: Study, cell: Cell) -> None:
     """No forward pass holds more pixels than those during the training, where memory was enough."""
-    marker = read_marker(cell.marker)
+    marker = Marker.read(cell.marker)
     assert marker is not None
     evaluator = Evaluator.open(study, cell, marker, 1, DATA_DIRECTORY)
     assert evaluator is not None

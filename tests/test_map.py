@@ -9,12 +9,12 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from conftest import MODEL, ROOT, command, small_config
+from conftest import MODEL, ROOT, command, done_marker, small_config
 from PIL import Image
 
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
-from resomap.cells.marker import write_marker
+from resomap.cells.marker import TrainingCost
 from resomap.cells.measurement import Measurement
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.cells.study import CURRENT, Study
@@ -79,26 +79,9 @@ def finish(
         for split, part in parts.items()
         for name, value in measure(part.probabilities, part.labels).items()
     }
-    write_marker(
-        cell.marker,
-        {
-            "schema": 1,
-            "model": cell.model,
-            "resolution": cell.resolution,
-            "seed": cell.seed,
-            "fingerprint": fingerprint,
-            "base": study.base,
-            "uid": found.uid,
-            "run_id": None,
-            "origin": "local",
-            "finished_at": 1.0,
-            "epochs": 3,
-            "best_epoch": 2,
-            "metrics": metrics,
-            "exact": True,
-            "cost": {"train_seconds": 1.0, "images_per_second": 2.0, "device": "toaster"},
-        },
-    )
+    cost = TrainingCost(train_seconds=1.0, images_per_second=2.0, device="toaster")
+    marker = done_marker(cell, fingerprint, uid=found.uid, best_epoch=2, metrics=metrics, cost=cost)
+    marker.write(cell.marker)
     evaluate_cell(study, cell, 1, lambda _sentence: None)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, small_config, snakemake, tool
+from conftest import MODEL, done_marker, small_config, snakemake, tool
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import write_marker
+from resomap.cells.marker import TrainingCost
 from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
@@ -35,23 +35,8 @@ def study(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stud
 
 def finish(study: Study, cell: Cell, seconds: float, device: str = "a GPU", epochs: int = 3) -> None:
     """Leave a cell's marker, as if its training had taken so long."""
-    content = {
-        "schema": 1,
-        "model": cell.model,
-        "resolution": cell.resolution,
-        "seed": cell.seed,
-        "fingerprint": study.fingerprint(cell),
-        "base": study.base,
-        "uid": "u",
-        "run_id": None,
-        "origin": "local",
-        "finished_at": 0.0,
-        "epochs": epochs,
-        "metrics": {"test/accuracy": 0.5},
-        "exact": True,
-        "cost": {"train_seconds": seconds, "device": device},
-    }
-    write_marker(cell.marker, content)
+    cost = TrainingCost(train_seconds=seconds, device=device)
+    done_marker(cell, study.fingerprint(cell), epochs=epochs, cost=cost).write(cell.marker)
 
 
 def seconds(study: Study) -> Callable[[str], float]:

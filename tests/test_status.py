@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
+from conftest import done_marker
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import write_marker
 from resomap.cells.progress import Failure, Progress, duration, is_alive
 from resomap.status import Watch, collect, counts, save_svg, seconds_to_go, show, summary_line
 from resomap.tracking.elsewhere import Elsewhere, note_path
@@ -35,23 +35,8 @@ def cell(model: str, resolution: int, seed: int = 0) -> Cell:
 
 
 def mark_done(of: Cell, value: float | None, fingerprint: str = WANTED, **changes: Any) -> None:
-    content = {
-        "schema": 1,
-        "model": of.model,
-        "resolution": of.resolution,
-        "seed": of.seed,
-        "fingerprint": fingerprint,
-        "base": "b",
-        "uid": "u",
-        "run_id": None,
-        "origin": "local",
-        "finished_at": 1.0,
-        "epochs": 2,
-        "metrics": {"test/balanced_accuracy": value, "val/balanced_accuracy": value, "test/loss": 1.0},
-        "cost": {},
-        "exact": True,
-    }
-    write_marker(of.marker, {**content, **changes})
+    metrics = {"test/balanced_accuracy": value, "val/balanced_accuracy": value, "test/loss": 1.0}
+    done_marker(of, fingerprint, **{"metrics": metrics, **changes}).write(of.marker)
 
 
 def grid(*cells: Cell) -> list[Any]:
@@ -112,7 +97,7 @@ def test_the_test_split_chooses_nothing() -> None:
 
 def test_origin_and_exactness_are_shown() -> None:
     of = cell("a", 64)
-    mark_done(of, 0.5, origin="tracker", exact=False, exact_reasons=["the microbatch was halved"])
+    mark_done(of, 0.5, origin="tracker", exact=False, exact_reasons=("the microbatch was halved",))
     (status,) = grid(of)
     assert (status.origin, status.is_exact, status.note) == ("tracker", False, "the microbatch was halved")
     shown = text_of([status])
@@ -126,6 +111,9 @@ def test_a_damaged_marker_is_not_done() -> None:
     of.marker.write_text(of.marker.read_text()[:40])
     (status,) = grid(of)
     assert (status.state, status.note) == ("waiting", "marker is damaged")
+    of.marker.write_text("{}")
+    (status,) = grid(of)
+    assert (status.state, status.note) == ("waiting", "marker lacks what a marker needs")
 
 
 def test_a_dead_training_is_interrupted_unless_it_said_why() -> None:

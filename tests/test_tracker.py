@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, command, free_port, small_config, snakemake
+from conftest import MODEL, command, done_marker, free_port, small_config, snakemake
 from dagshub_stand_in import stand_in
 from test_workflow import markers, trainings
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import REQUIRED
 from resomap.cells.study import Study
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
@@ -32,10 +31,7 @@ def client(server: str) -> Any:
 
 def make_run(client: Any, study: Study, cell: Cell, status: str = "FINISHED", /, **changes: Any) -> str:
     """A run of a cell as a trainer leaves it, but for the changes (None takes a tag away); its id."""
-    marker = dict.fromkeys(REQUIRED, None) | {"model": cell.model, "resolution": cell.resolution, "seed": cell.seed}
-    marker |= {"schema": 1, "fingerprint": study.fingerprint(cell), "base": study.base, "uid": "u", "epochs": 1}
-    marker |= {"metrics": {"test/accuracy": 0.5, "val/balanced_accuracy": 0.5}, "cost": {}, "exact": True}
-    marker |= changes.pop("marker", {})
+    marker = done_marker(cell, study.fingerprint(cell), base=study.base).as_json() | changes.pop("marker", {})
     tags = {"base": study.base, "fingerprint": study.fingerprint(cell), "cell": cell.name, "host": "b"}
     tags |= {"marker": json.dumps(marker), "complete": "1"}
     params = changes.pop("params", {})

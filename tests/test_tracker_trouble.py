@@ -1,6 +1,5 @@
 """A tracker in every kind of trouble: one line with a way out, after a short time, and local markers count."""
 
-import json
 import socket
 import ssl
 import subprocess
@@ -11,12 +10,12 @@ from pathlib import Path
 
 import dagshub_stand_in as troubles
 import pytest
-from conftest import MODEL, free_port, small_config, snakemake
+from conftest import MODEL, done_marker, free_port, small_config, snakemake
 from dagshub_stand_in import stand_in
 from test_workflow import trainings
 
-from resomap.cells.marker import REQUIRED
 from resomap.cells.study import Study
+from resomap.cells.tags import Tag, completion
 from resomap.config import parse_config
 from resomap.config.schema import Tracking
 from resomap.core.errors import ResomapError
@@ -187,9 +186,7 @@ def test_what_came_before_the_trouble_counts(study_in: Callable[..., Study]) -> 
     study = study_in()
     wanted = study.fingerprints()
     [(cell, fingerprint)] = wanted.items()
-    content = dict.fromkeys(REQUIRED, None) | {"model": cell.model, "resolution": cell.resolution, "seed": cell.seed}
-    content |= {"fingerprint": fingerprint, "metrics": {"test/accuracy": 0.5}, "cost": {}}
-    tags = {"resomap.fingerprint": fingerprint, "resomap.complete": "1", "resomap.marker": json.dumps(content)}
+    tags = {Tag.FINGERPRINT: fingerprint, **completion(done_marker(cell, fingerprint))}
     run = {
         "info": {"run_id": "abc", "status": "FINISHED"},
         "data": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
@@ -209,4 +206,5 @@ def test_what_came_before_the_trouble_counts(study_in: Callable[..., Study]) -> 
             completed.ask_once()
         completed.ask_once()  # asked once, whatever came of it
         assert len(server.requests) == 3
-    assert completed.markers(wanted, None)[cell]["run_id"] == "abc"
+    marker = completed.markers(wanted, None)[cell]
+    assert (marker.run_id, marker.origin) == ("abc", "tracker")

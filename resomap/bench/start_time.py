@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resomap.bench.test_images import Material, study_of
 from resomap.bench.train_process import start_training
-from resomap.cells.progress import Progress
+from resomap.cells.progress import Progress, progress_path
 
 POLL_SECONDS = 0.02
 
@@ -19,7 +19,7 @@ def seconds_to_first_step(
     """
     study = study_of(material, directory, model, [resolution], epochs=1)
     cell = study.cells()[0]
-    progress = directory / cell.beside_marker("progress.json")
+    progress = directory / progress_path(cell)
     found = []
     for number in range(repeats + 1):
         progress.unlink(missing_ok=True)

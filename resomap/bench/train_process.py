@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
-from resomap.core.files import read_json
 from resomap.tracking.journal import read_events
 
 POLL_SECONDS = 0.05
@@ -53,5 +53,7 @@ def train_once(study: Study, directory: Path, threads: int | None = None) -> Tra
         raise ResomapError(f"the training of {cell.name} failed; its log is {directory / cell.beside_marker('log')}")
     events, _ = read_events(directory / cell.beside_marker("journal.jsonl"))
     rates = [event["values"][RATE] for event in events if RATE in event.get("values", {})]
-    seconds = read_json(directory / cell.marker)["cost"]["train_seconds"]
-    return Trained(seconds, rates[-1], max(0, len(seen) - 1))
+    marker = Marker.read(directory / cell.marker)
+    if marker is None or marker.cost.train_seconds is None:
+        raise ResomapError(f"{directory / cell.marker} does not tell how long the training took")
+    return Trained(marker.cost.train_seconds, rates[-1], max(0, len(seen) - 1))

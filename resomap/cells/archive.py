@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import is_valid, read_marker, write_marker
+from resomap.cells.marker import Marker
 from resomap.core.files import read_json, write_json
 
 OWNED = ("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "final.pt")
@@ -96,10 +96,13 @@ def recover_marker(cell: Cell, fingerprint: str) -> bool:
     """
     if not is_recoverable(cell, fingerprint):
         return False
-    if not is_valid(read_marker(twin_path(cell)), cell, fingerprint):
+    if not _is_complete(twin_path(cell), cell, fingerprint):
         claim(cell, {"fingerprint": fingerprint, "cell": cell.name})
     _take_back(cell, fingerprint)
-    write_marker(cell.marker, read_json(twin_path(cell)))
+    twin = Marker.read(twin_path(cell))
+    if twin is None or not twin.counts_for(cell, fingerprint):
+        return False  # the one on the shelf could not come back: something else is in its way
+    twin.write(cell.marker)
     return True
 
 
@@ -112,8 +115,12 @@ def is_recoverable(cell: Cell, fingerprint: str) -> bool:
     """Whether the wanted training is complete without its marker. Cheap (two small files): planning asks for all."""
     if not cell.checkpoints.is_dir():
         return False
-    contents = (read_marker(place / "done.json") for place in places(cell, fingerprint))
-    return any(is_valid(content, cell, fingerprint) for content in contents)
+    return any(_is_complete(place / "done.json", cell, fingerprint) for place in places(cell, fingerprint))
+
+
+def _is_complete(twin: Path, cell: Cell, fingerprint: str) -> bool:
+    marker = Marker.read(twin)
+    return marker is not None and marker.counts_for(cell, fingerprint)
 
 
 def _take_back(cell: Cell, fingerprint: str) -> bool:

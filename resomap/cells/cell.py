@@ -39,6 +39,11 @@ class Cell:
         return self.beside_marker("done")
 
     @property
+    def history(self) -> Path:
+        """Losses, metrics and learning rate of the finished training, a line an epoch."""
+        return self.beside_marker("history.csv")
+
+    @property
     def checkpoints(self) -> Path:
         """The directory of last.pt, best.pt and final.pt."""
         directory = Path("checkpoints", self.family, self.model, str(self.resolution))

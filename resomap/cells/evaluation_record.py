@@ -17,12 +17,13 @@
 All figures are shares (0..1) but for losses (nats) and counts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from resomap.cells import archive
 from resomap.cells.cell import Cell
+from resomap.cells.marker import Marker
 from resomap.core.files import read_json
 
 SCHEMA = 2
@@ -33,9 +34,9 @@ def record_path(cell: Cell) -> Path:
     return cell.beside_marker("evaluation.json")
 
 
-def predictions_path(cell: Cell, resolution: int) -> Path:
-    """What the cell's best weights said of each image at a test resolution: its own, or another one."""
-    return cell.beside_marker("predictions.npz" if resolution == cell.resolution else f"at{resolution}.npz")
+def predictions_path(cell: Cell, resolution: int | None = None) -> Path:
+    """What the cell's best weights said of each image at a test resolution: its own (None), or another one."""
+    return cell.beside_marker(f"at{resolution}.npz" if resolution not in (None, cell.resolution) else "predictions.npz")
 
 
 def kept_elsewhere(cell: Cell) -> list[int]:
@@ -45,16 +46,16 @@ def kept_elsewhere(cell: Cell) -> list[int]:
     return [int(text) for text in found if text.isdigit()]
 
 
-def read_record(cell: Cell, marker: Mapping[str, Any]) -> dict[str, Any] | None:
+def read_record(cell: Cell, marker: Marker) -> dict[str, Any] | None:
     """The record of the very training that the marker speaks of; None where there is none."""
     content = read_json(record_path(cell))
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         return None
-    same = all(content.get(name) == marker[name] for name in ("fingerprint", "uid"))
+    same = marker.is_of(content.get("fingerprint"), content.get("uid"))
     return content if same and isinstance(content.get("test_resolutions"), dict) else None
 
 
-def missing(cell: Cell, marker: Mapping[str, Any], resolutions: Iterable[int]) -> list[int]:
+def missing(cell: Cell, marker: Marker, resolutions: Iterable[int]) -> list[int]:
     """The test resolutions at which a done cell is still to be evaluated.
 
     One without an entry; one whose predictions are gone; and one that was not available, once files that may
@@ -63,7 +64,7 @@ def missing(cell: Cell, marker: Mapping[str, Any], resolutions: Iterable[int]) -
     record = read_record(cell, marker)
     if record is None:
         return list(resolutions)
-    entries, weights = record["test_resolutions"], weights_paths(cell, marker["fingerprint"])
+    entries, weights = record["test_resolutions"], weights_paths(cell, marker.fingerprint)
     found = []
     for resolution in resolutions:
         kept = predictions_path(cell, resolution)

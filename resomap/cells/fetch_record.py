@@ -8,11 +8,10 @@
     is_final       false: the tracker did not answer, so the next call asks again
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from resomap.cells.cell import Cell
+from resomap.cells.marker import Marker
 from resomap.core.files import read_json
 
 SCHEMA = 1
@@ -23,12 +22,12 @@ def record_path(cell: Cell) -> Path:
     return cell.beside_marker("fetched.json")
 
 
-def is_fetched(cell: Cell, marker: Mapping[str, Any]) -> bool:
+def is_fetched(cell: Cell, marker: Marker) -> bool:
     """Whether all that the marker's run has is here, as far as the tracker could be asked."""
     content = read_json(record_path(cell))
     return (
         isinstance(content, dict)
         and content.get("schema") == SCHEMA
-        and content.get("run_id") == marker["run_id"]
+        and content.get("run_id") == marker.run_id
         and content.get("is_final") is True
     )

@@ -1,61 +1,108 @@
 """The done marker of a cell: strict JSON, written last, believed only after a check."""
 
-import math
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resomap.cells.cell import Cell
+from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.core.json_object import JsonObject
+
+if TYPE_CHECKING:
+    from resomap.cells.study import Study
 
 SCHEMA = 1
-REQUIRED = (
-    "schema",
-    "model",
-    "resolution",
-    "seed",
-    "fingerprint",
-    "base",
-    "uid",
-    "run_id",
-    "origin",
-    "finished_at",
-    "epochs",
-    "metrics",
-    "cost",
-    "exact",
-)
+LOCAL, TRACKER = "local", "tracker"  # origins
 
 
-def write_marker(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a marker (or its twin beside the checkpoints). Raises KeyError where a required key is missing."""
-    missing = [name for name in REQUIRED if name not in content]
-    if missing:
-        raise KeyError(f"the marker lacks {', '.join(missing)}")
-    write_json(path, content)
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost(JsonObject):
+    """Cost of one training. None: not known, as for all of an adopted run of an older script."""
+
+    params: int | None = None  # that training changes
+    flops: int | None = None  # of a forward pass of one image; a multiply-add counts as two
+    train_seconds: float | None = None  # of training steps, without start, validation and evaluation
+    images_per_second: float | None = None
+    peak_training_memory_bytes: int | None = None
+    device: str | None = None  # its name
 
 
-def read_marker(path: Path) -> dict[str, Any] | None:
-    """A marker's content, or None where it is missing, damaged, or lacks a key."""
-    return whole(read_json(path))
+@dataclass(frozen=True, kw_only=True)
+class Marker(JsonObject):
+    """One finished training. The fields are the file's keys, in its order; one with a default may be missing there.
+
+    `read` and `parse` are the only ways from JSON to a marker, `write` and `as_json` those back; what this version
+    does not know is kept in between.
+    """
+
+    schema: int
+    model: str
+    resolution: int  # pixels
+    seed: int
+    fingerprint: str  # 12 hex digits: the cell's settings, data and recipe
+    base: str  # 12 hex digits: what all cells of the study share
+    uid: str  # of the training, the same over all its attempts
+    run_id: str | None  # in the tracker; None where that did not get the run in time
+    origin: str  # LOCAL or TRACKER: trained in this directory, or taken over
+    finished_at: float | None  # seconds since 1970
+    epochs: int | None
+    best_epoch: int | None = None  # counted from 1, chosen on validation
+    metrics: Mapping[str, float | None]  # by val/<metric> and test/<metric>; None: undefined
+    cost: TrainingCost
+    weights_in_tracker: bool = False  # best.pt is an artifact of the run
+    microbatch: int | None = None  # images a forward pass
+    exact: bool  # to the bit what an uninterrupted training would be
+    exact_reasons: tuple[str, ...] = ()  # why not
+    content_digest: str | None = None  # of the images that it saw
+    environment: Mapping[str, Any] | None = None  # versions and device
+    attempt: int | None = None  # counted from 1
+
+    @classmethod
+    def read(cls, path: Path) -> "Marker | None":
+        """Return the marker in a file; None where there is none, or it is damaged, incomplete or of another form."""
+        return cls.parse(read_json(path))
+
+    @classmethod
+    def of_done(cls, cell: Cell, fingerprint: str) -> "Marker | None":
+        """Return the cell's marker; None where there is none that counts under these settings."""
+        found = cls.read(cell.marker)
+        return found if found is not None and found.counts_for(cell, fingerprint) else None
+
+    def write(self, path: Path) -> None:
+        """Write the marker (or its twin beside the checkpoints) atomically. Raises OSError."""
+        write_json(path, self.as_json())
+
+    def counts_for(self, cell: Cell, fingerprint: str) -> bool:
+        """Return True where it says that this very cell is done under these settings, with metrics finite or null."""
+        return (
+            self.fingerprint == fingerprint
+            and (self.model, self.resolution, self.seed) == (cell.model, cell.resolution, cell.seed)
+            and bool(self.metrics)
+            and all(value is None or abs(value) <= sys.float_info.max for value in self.metrics.values())
+        )
+
+    def is_of(self, fingerprint: object, uid: object) -> bool:
+        """Return True where a file that names this fingerprint and uid belongs to the marker's training."""
+        return (fingerprint, uid) == (self.fingerprint, self.uid)
+
+    def is_of_other_images(self, content_digest: str | None) -> bool:
+        """Return True where the training saw other image contents than those of this digest; False where either is
+        unknown.
+        """
+        return bool(self.content_digest and content_digest and self.content_digest != content_digest)
+
+    @property
+    def is_from_tracker(self) -> bool:
+        """Return True where the cell was not trained in this directory."""
+        return self.origin == TRACKER
 
 
-def whole(content: Any) -> dict[str, Any] | None:
-    """What was read as a marker, where it is a dict with every required key; else None."""
-    return content if isinstance(content, dict) and all(name in content for name in REQUIRED) else None
-
-
-def is_valid(content: Mapping[str, Any] | None, cell: Cell, fingerprint: str) -> bool:
-    """Whether a marker's content says that this very cell is done under these very settings."""
-    return (
-        content is not None
-        and content["fingerprint"] == fingerprint
-        and (content["model"], content["resolution"], content["seed"]) == (cell.model, cell.resolution, cell.seed)
-        and isinstance(content["metrics"], dict)
-        and bool(content["metrics"])
-        and all(_is_finite_or_null(value) for value in content["metrics"].values())
-    )
-
-
-def _is_finite_or_null(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+def require_done(study: "Study", cell: Cell) -> Marker:
+    """Return the marker of a cell that is done under the study's settings. Raises ResomapError where it is not."""
+    marker = Marker.of_done(cell, study.fingerprint(cell))
+    if marker is None:
+        raise ResomapError(f"{cell.name} is not done under these settings; run {study.resume_command(cell)}")
+    return marker

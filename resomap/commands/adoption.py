@@ -10,15 +10,15 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import SCHEMA, is_valid, read_marker, write_marker
+from resomap.cells.marker import SCHEMA, TRACKER, Marker, TrainingCost
 from resomap.cells.study import Study
+from resomap.cells.tags import Tag, completion, equals
 from resomap.core.errors import ResomapError
-from resomap.core.files import strict_json
-from resomap.tracking.completed import MARKER_TAG, Completed
+from resomap.tracking.completed import Completed
 from resomap.tracking.credentials import credentials, without_secrets
 from resomap.tracking.explain import differences
 from resomap.tracking.metric_names import meanings, our_metrics, our_params
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"(?P<model>.+)_(?P<resolution>[1-9][0-9]{0,3})")
 PAGE = 1000
-ADOPTED_FROM = "resomap.adopted_from"
-COST = ("params", "flops", "train_seconds", "images_per_second", "peak_training_memory_bytes", "device")
 
 
 @dataclass(frozen=True)
@@ -111,17 +109,20 @@ class Adoption:
                 yield f"{cell.name} is complete: run {self._adopt_one(cell, candidate)[:8]}, adopted"
 
     def _adopt_one(self, cell: Cell, candidate: Candidate) -> str:
-        content = self._marker(cell, candidate)
+        marker = self._marker(cell, candidate)
         run_id = candidate.run_id
         if self._experiment != self._study.config.experiment:
             run_id = self._copy(candidate)
-        tags = {"base": self._study.base, "fingerprint": self._study.fingerprint(cell), "cell": cell.name}
-        for name, value in {**tags, "adopted_from": candidate.run_id}.items():
-            self._client.set_tag(run_id, f"resomap.{name}", value)
-        self._client.set_tag(run_id, MARKER_TAG, strict_json(content, indent=None))
-        self._client.set_tag(run_id, "resomap.complete", "1")  # last, as in every run
+        tags = {
+            Tag.BASE: marker.base,
+            Tag.FINGERPRINT: marker.fingerprint,
+            Tag.CELL: cell.name,
+            Tag.ADOPTED_FROM: candidate.run_id,
+        }
+        for name, value in {**tags, **completion(marker)}.items():
+            self._client.set_tag(run_id, name, value)
         if not is_remote(self._tracking):  # a local database is never asked: the marker is what counts
-            write_marker(cell.marker, {**content, "run_id": run_id})
+            replace(marker, run_id=run_id).write(cell.marker)
         return run_id
 
     def _copy(self, candidate: Candidate) -> str:
@@ -131,10 +132,10 @@ class Adoption:
         name = self._study.config.experiment
         known = self._client.get_experiment_by_name(name)
         experiment_id = known.experiment_id if known else self._client.create_experiment(name)
-        same = self._client.search_runs([experiment_id], f"tags.`{ADOPTED_FROM}` = '{candidate.run_id}'", max_results=1)
+        same = self._client.search_runs([experiment_id], equals(Tag.ADOPTED_FROM, candidate.run_id), max_results=1)
         if same:
             return str(same[0].info.run_id)
-        run, tags = candidate.run, {ADOPTED_FROM: candidate.run_id}
+        run, tags = candidate.run, {Tag.ADOPTED_FROM: candidate.run_id}
         copy = self._client.create_run(experiment_id, run.info.start_time, tags, candidate.name).info.run_id
         metrics = [Metric(key, value, run.info.end_time, 0) for key, value in run.data.metrics.items()]
         params = [Param(key, value) for key, value in run.data.params.items()]
@@ -143,29 +144,28 @@ class Adoption:
         self._client.set_terminated(copy, "FINISHED", run.info.end_time)
         return str(copy)
 
-    def _marker(self, cell: Cell, candidate: Candidate) -> dict[str, Any]:
+    def _marker(self, cell: Cell, candidate: Candidate) -> Marker:
         epochs = our_params(candidate.run.data.params).get("epochs", "")
-        return {
-            "schema": SCHEMA,
-            "model": cell.model,
-            "resolution": cell.resolution,
-            "seed": cell.seed,
-            "fingerprint": self._study.fingerprint(cell),
-            "base": self._study.base,
-            "uid": candidate.run_id,
-            "run_id": candidate.run_id,
-            "origin": "tracker",
-            "finished_at": (candidate.run.info.end_time or candidate.run.info.start_time) / 1000,
-            "epochs": int(epochs) if epochs.isdigit() else None,
-            "best_epoch": None,
-            "metrics": candidate.metrics,
-            "cost": dict.fromkeys(COST),
-            "exact": False,
-            "exact_reasons": [f"adopted from run {candidate.run_id} of an older script", *candidate.notes],
-            "content_digest": None,
-            "environment": {},
-            "attempt": 1,
-        }
+        return Marker(
+            schema=SCHEMA,
+            model=cell.model,
+            resolution=cell.resolution,
+            seed=cell.seed,
+            fingerprint=self._study.fingerprint(cell),
+            base=self._study.base,
+            uid=candidate.run_id,
+            run_id=candidate.run_id,
+            origin=TRACKER,
+            finished_at=(candidate.run.info.end_time or candidate.run.info.start_time) / 1000,
+            epochs=int(epochs) if epochs.isdigit() else None,
+            metrics=candidate.metrics,
+            cost=TrainingCost(),
+            exact=False,
+            exact_reasons=(f"adopted from run {candidate.run_id} of an older script", *candidate.notes),
+            environment={},
+            attempt=1,
+            absent=frozenset({"weights_in_tracker", "microbatch"}),
+        )
 
     def _named(self, name: str) -> Candidate:
         same = [candidate for candidate in self.candidates if candidate.name == name]
@@ -199,7 +199,7 @@ class Adoption:
             token = None
             while True:
                 page = self._client.search_runs([experiment.experiment_id], max_results=PAGE, page_token=token)
-                runs += [run for run in page if "resomap.fingerprint" not in run.data.tags]
+                runs += [run for run in page if Tag.FINGERPRINT not in run.data.tags]
                 token = page.token
                 if not token:
                     break
@@ -217,7 +217,7 @@ class Adoption:
     def _complete_cells(self, cells: Sequence[Cell]) -> set[Cell]:
         """Return the cells that count already, here or in the tracker: adopting another run of them changes nothing."""
         wanted = self._study.fingerprints(cells)
-        done = {cell for cell, mark in wanted.items() if is_valid(read_marker(cell.marker), cell, mark)}
+        done = {cell for cell, fingerprint in wanted.items() if Marker.of_done(cell, fingerprint)}
         known = Completed(self._tracking, self._study.config.experiment, self._study.base)
         try:
             known.ask_once()

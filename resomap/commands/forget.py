@@ -6,8 +6,9 @@ import time
 from resomap.cells import archive
 from resomap.cells.cell import Cell
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import read_marker
+from resomap.cells.marker import Marker
 from resomap.cells.study import Study
+from resomap.cells.tags import Tag
 from resomap.commands import Commands
 from resomap.core.errors import ResomapError
 from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
@@ -45,8 +46,8 @@ def forget(study: Study, cell: Cell, in_tracker: bool) -> list[str]:
 
 
 def _forget_run(study: Study, cell: Cell) -> str:
-    tracking, marker = study.config.tracking, read_marker(cell.marker)
-    run_id = marker["run_id"] if marker else None
+    tracking, marker = study.config.tracking, Marker.read(cell.marker)
+    run_id = marker.run_id if marker else None
     if not is_remote(tracking):
         return "the tracker is the local database, which is never asked: nothing to do there"
     if run_id is None:
@@ -54,7 +55,7 @@ def _forget_run(study: Study, cell: Cell) -> str:
             f"{cell.name} has no marker here that names its run; run `snakemake -n` first, which fetches it"
         )
     try:
-        ask(tracking, "runs/set-tag", {"run_id": run_id, "key": "resomap.complete", "value": "0"})
+        ask(tracking, "runs/set-tag", {"run_id": run_id, "key": Tag.COMPLETE, "value": "0"})
     except TrackerUnavailable as error:
         raise ResomapError(f"the tracker {tracking_uri(tracking)} did not do it: {error}; try again later") from None
     return f"run {run_id} no longer counts as complete in {tracking_uri(tracking)}"

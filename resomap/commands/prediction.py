@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from resomap.cells.marker import read_marker
+from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.compute.device import choose_device, prepare_backend
 from resomap.core.errors import ResomapError
@@ -37,7 +37,7 @@ class Answer:
 def cell_weights(study: Study, name: str) -> Weights:
     """Load best.pt of the cell named like `vgg11@320`. Raises ResomapError where it is not here."""
     cell = study.find(name)
-    weights = find_weights(cell, read_marker(cell.marker))
+    weights = find_weights(cell, Marker.read(cell.marker))
     if weights is None:
         raise ResomapError(
             f"{cell.name} has no best.pt in {cell.checkpoints}; train it with `{study.resume_command(cell)}` and "

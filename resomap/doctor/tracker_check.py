@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from resomap.cells.tags import Tag
 from resomap.config import Config
 from resomap.config.schema import Tracking
 from resomap.core.deadline import within
@@ -96,7 +97,7 @@ def _server(config: Config) -> Generator[Finding, None, bool]:
         "ok", "tracker", f"{uri} answers in {milliseconds:.0f} ms; the experiment {config.experiment} {there}"
     )
     try:
-        ask(tracking, "runs/set-tag", {"run_id": NO_RUN, "key": "resomap.doctor", "value": "1"})
+        ask(tracking, "runs/set-tag", {"run_id": NO_RUN, "key": Tag.DOCTOR, "value": "1"})
     except TrackerUnavailable as error:
         if error.code == "RESOURCE_DOES_NOT_EXIST":  # it would have written, had there been such a run
             yield Finding("ok", "tracker", "runs may be written")

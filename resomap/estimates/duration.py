@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import read_marker
+from resomap.cells.marker import Marker
 from resomap.cells.measurement import DIRECTORY as COSTS
 from resomap.cells.study import Study
 from resomap.core.files import read_json
@@ -64,13 +64,13 @@ class Durations:
         """Measured seconds per image of finished cells, those on the device that most of them ran on."""
         found: list[tuple[str, Pair, float]] = []
         for cell in self._study.cells():
-            marker = read_marker(cell.marker)
-            if marker is None or not isinstance(cost := marker["cost"], dict):
+            marker = Marker.read(cell.marker)
+            if marker is None:
                 continue
-            seconds, epochs = cost.get("train_seconds"), marker["epochs"]
+            seconds, epochs = marker.cost.train_seconds, marker.epochs
             if seconds and epochs:
                 pair = cell.model, cell.resolution
-                found.append((str(cost.get("device")), pair, seconds / self._passes(cell, epochs)))
+                found.append((str(marker.cost.device), pair, seconds / self._passes(cell, epochs)))
         if not found:
             return []
         usual = Counter(device for device, _, _ in found).most_common(1)[0][0]

@@ -5,17 +5,16 @@ as soon as it is computed, so that a kill costs the pair under way and another r
 one pair per cell (Touvron et al. 2019, FixRes, on why the test resolution is varied at all).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.marker import Marker, require_done
 from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.compute.metrics import confusion, measure, per_class
-from resomap.core.errors import ResomapError
 from resomap.core.files import write_json
 from resomap.core.gc_control import loading
 from resomap.data import DATA_DIRECTORY
@@ -33,18 +32,13 @@ def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], N
     prepared images are missing or not those of the training.
     """
     with cell_lock(cell, say):
-        marker = read_marker(cell.marker)
-        if marker is None or not is_valid(marker, cell, study.fingerprint(cell)):
-            raise ResomapError(f"{cell.name} is not done under these settings; run {study.resume_command(cell)}")
-        _Evaluation(study, cell, marker, threads, say).run()
+        _Evaluation(study, cell, require_done(study, cell), threads, say).run()
 
 
 class _Evaluation:
     """Evaluation of one cell. The network is built when the first missing predictions are computed, if at all."""
 
-    def __init__(
-        self, study: Study, cell: Cell, marker: Mapping[str, Any], threads: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, study: Study, cell: Cell, marker: Marker, threads: int, say: Callable[[str], None]) -> None:
         self._study, self._cell, self._marker, self._threads, self._say = study, cell, marker, threads, say
         self._evaluator: Evaluator | None = None
 
@@ -62,8 +56,12 @@ class _Evaluation:
             entries[str(resolution)] = {split: _figures(part, classes) for split, part in found.splits.items()}
         content = {
             "schema": evaluation_record.SCHEMA,
-            **{name: self._marker[name] for name in ("model", "resolution", "seed", "fingerprint", "uid")},
-            "epoch": self._marker.get("best_epoch"),
+            "model": self._cell.model,
+            "resolution": self._cell.resolution,
+            "seed": self._cell.seed,
+            "fingerprint": self._marker.fingerprint,
+            "uid": self._marker.uid,
+            "epoch": self._marker.best_epoch,
             "device": self._evaluator.device.name if self._evaluator else None,
             "classes": classes,
             "test_resolutions": entries,
@@ -79,8 +77,7 @@ class _Evaluation:
     def _kept(self, resolution: int) -> Predictions | None:
         """Predictions that an earlier call of the step, or the training, kept of the same training; else None."""
         found = Predictions.load(evaluation_record.predictions_path(self._cell, resolution))
-        same = found is not None and all(getattr(found, name) == self._marker[name] for name in ("fingerprint", "uid"))
-        return found if same else None
+        return found if found is not None and self._marker.is_of(found.fingerprint, found.uid) else None
 
     def _computed(self, resolution: int) -> Predictions | str:
         """Compute predictions and keep them; a sentence with the reason where that cannot be."""

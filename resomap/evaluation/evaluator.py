@@ -1,15 +1,14 @@
 """Predictions of a done cell's best weights at any resolution whose images are prepared."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from resomap.cells.cell import Cell
 from resomap.cells.evaluation_record import weights_paths
+from resomap.cells.marker import Marker
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.compute.device import (
@@ -32,12 +31,12 @@ class Evaluator:
 
     classifier: Classifier
     device: Device
-    marker: Mapping[str, Any]
+    marker: Marker
     batch: int  # images a forward pass at the training's resolution
     data: Path  # the data directory
 
     @classmethod
-    def open(cls, study: Study, cell: Cell, marker: Mapping[str, Any], threads: int, data: Path) -> "Evaluator | None":
+    def open(cls, study: Study, cell: Cell, marker: Marker, threads: int, data: Path) -> "Evaluator | None":
         """Build the network of the marker's own best.pt; None where that is not here.
 
         Raises ResomapError where it is damaged, or does not fit the installed libraries or the device.
@@ -49,13 +48,8 @@ class Evaluator:
         prepare_backend(device, study.config.deterministic, threads)
         if not device.is_cuda:
             keep_freed_memory()
-        return cls(
-            weights.classifier(device),
-            device,
-            marker,
-            evaluation_batch(study.recipe(cell), marker.get("microbatch")),
-            data,
-        )
+        batch = evaluation_batch(study.recipe(cell), marker.microbatch)
+        return cls(weights.classifier(device), device, marker, batch, data)
 
     def why_not(self, resolution: int) -> str | None:
         """Reason why the network cannot take images of this many pixels; None where it can."""
@@ -73,11 +67,11 @@ class Evaluator:
             images = store.split(split)
             probabilities = self._probabilities(images, self.batch_at(resolution))
             splits[split] = SplitPredictions(images.names, images.labels, probabilities)
-        return Predictions(self.marker["fingerprint"], self.marker["uid"], store.classes, splits)
+        return Predictions(self.marker.fingerprint, self.marker.uid, store.classes, splits)
 
     def _require_same_images(self, store: Store) -> None:
-        trained = self.marker.get("content_digest")
-        if store.classes != self.classifier.weights.classes or trained not in (None, store.content_digest):
+        are_others = self.marker.is_of_other_images(store.content_digest)
+        if are_others or store.classes != self.classifier.weights.classes:
             raise ResomapError(
                 f"the images in {store.place} are not those of the training: files changed under their old names; "
                 "give `data.source` the images as they were, or `resomap forget` the cell and train it anew"
@@ -106,13 +100,13 @@ class Evaluator:
             batch //= 2
 
 
-def find_weights(cell: Cell, marker: Mapping[str, Any] | None) -> Weights | None:
+def find_weights(cell: Cell, marker: Marker | None) -> Weights | None:
     """Load the best weights of a marker's training, or whichever best.pt is there without a marker; None without.
 
     Raises ResomapError for a damaged file.
     """
-    for path in weights_paths(cell, marker["fingerprint"]) if marker else [cell.checkpoints / "best.pt"]:
+    for path in weights_paths(cell, marker.fingerprint) if marker else [cell.checkpoints / "best.pt"]:
         weights = Weights.load(path) if path.exists() else None
-        if weights and (marker is None or (weights.fingerprint, weights.uid) == (marker["fingerprint"], marker["uid"])):
+        if weights and (marker is None or marker.is_of(weights.fingerprint, weights.uid)):
             return weights
     return None

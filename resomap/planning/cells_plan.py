@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from resomap.cells import archive
 from resomap.cells.cell import Cell
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import is_valid, read_marker, write_marker
+from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.planning.disk import forecast_disk, require_disk
@@ -74,11 +74,11 @@ class CellsPlan:
 
     def _settle_one(self, cell: Cell) -> None:
         fingerprint = self._study.fingerprint(cell)
-        marker = read_marker(cell.marker)
+        marker = Marker.read(cell.marker)
         if marker and self._tracker.is_refused(marker):
             self._api.make_again(cell.marker)
             print(f"{cell.name}: its marker came from a run that saw other images, so it trains anew", file=sys.stderr)
-        elif is_valid(marker, cell, fingerprint):
+        elif marker and marker.counts_for(cell, fingerprint):
             self._done.add(cell)
             if self._may_be_flagged:
                 self._api.accept(cell.marker)
@@ -105,16 +105,16 @@ class CellsPlan:
 
     def _set_results_aside(self, cell: Cell) -> None:
         """Keep the marker and files of other settings, which Snakemake or a new training would overwrite."""
-        marker = read_marker(cell.marker)
+        marker = Marker.read(cell.marker)
         if marker is not None:
-            place, _ = archive.put_results_aside(cell, marker["fingerprint"])
+            place, _ = archive.put_results_aside(cell, marker.fingerprint)
             print(f"{cell.name}: results of other settings are set aside in {place}", file=sys.stderr)
 
     def _write_tracker_markers(self, wanted: Mapping[Cell, str]) -> None:
         """Write the markers of cells that the tracker knows as complete, so that they are not trained again here."""
-        for cell, content in self._tracker.complete(wanted).items():
+        for cell, marker in self._tracker.complete(wanted).items():
             self._set_results_aside(cell)
-            write_marker(cell.marker, content)
+            marker.write(cell.marker)
             self._done.add(cell)
             self._api.accept(cell.marker)
 

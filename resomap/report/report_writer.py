@@ -46,7 +46,7 @@ def _map(study: Study, evidence: Evidence) -> Map:
         return write_map(evidence)
     is_same = (
         found.basis == basis(study)
-        and {one.uid for one in found.trainings} == {str(one.marker["uid"]) for one in evidence.trained}
+        and {one.uid for one in found.trainings} == {one.marker.uid for one in evidence.trained}
         and len(found.missing) == len(evidence.missing)
         and SUMMARY.stat().st_mtime_ns >= _newest(evidence)
     )
@@ -57,5 +57,5 @@ def _newest(evidence: Evidence) -> int:
     """Return when the last of the files that a map rests on was written, in nanoseconds."""
     files = list(COSTS.glob("*/*/*.json"))
     for one in evidence.trained:
-        files += [one.cell.marker, record_path(one.cell), predictions_path(one.cell, one.cell.resolution)]
+        files += [one.cell.marker, record_path(one.cell), predictions_path(one.cell)]
     return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from resomap.cells.cell import Cell
 from resomap.cells.margin import within_margin
-from resomap.cells.marker import is_valid, read_marker
-from resomap.cells.progress import Failure, Progress, duration, is_alive
+from resomap.cells.marker import Marker
+from resomap.cells.progress import Failure, Progress, duration, failure_path, is_alive, progress_path
 from resomap.core.files import read_json
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
@@ -80,23 +80,21 @@ def summary_line(statuses: Iterable[CellStatus], seconds: float | None = None) -
 
 
 def _status(cell: Cell, fingerprint: str, metric: str) -> CellStatus:
-    marker = read_marker(cell.marker)
-    if marker is not None and is_valid(marker, cell, fingerprint):
-        exact = marker["exact"] is True
-        reasons = marker.get("exact_reasons") or []
+    marker = Marker.read(cell.marker)
+    if marker is not None and marker.counts_for(cell, fingerprint):
         return CellStatus(
             cell,
             "done",
-            note="" if exact else "; ".join(map(str, reasons)) or "not exactly repeatable",
-            value=marker["metrics"].get(f"test/{metric}"),
-            validation=marker["metrics"].get(f"val/{metric}"),
-            origin=marker["origin"],
-            is_exact=exact,
+            note="" if marker.exact else "; ".join(marker.exact_reasons) or "not exactly repeatable",
+            value=marker.metrics.get(f"test/{metric}"),
+            validation=marker.metrics.get(f"val/{metric}"),
+            origin=marker.origin,
+            is_exact=marker.exact,
         )
-    progress = Progress.read(cell.beside_marker("progress.json"))
+    progress = Progress.read(progress_path(cell))
     if progress is not None and is_alive(progress):
         return CellStatus(cell, "running", progress=progress)
-    failure = Failure.read(cell.beside_marker("failed.json"))
+    failure = Failure.read(failure_path(cell))
     is_last_word = failure is not None and (progress is None or failure.at >= progress.started_at)
     other = Elsewhere.read(note_path(cell))
     if other is not None and other.fingerprint == fingerprint and (failure is None or other.seen_at > failure.at):
@@ -107,7 +105,7 @@ def _status(cell: Cell, fingerprint: str, metric: str) -> CellStatus:
     return CellStatus(cell, "waiting", note=_why_waiting(cell, marker, progress))
 
 
-def _why_waiting(cell: Cell, marker: Mapping[str, Any] | None, progress: Progress | None) -> str:
+def _why_waiting(cell: Cell, marker: Marker | None, progress: Progress | None) -> str:
     if progress is not None:
         return f"interrupted after epoch {progress.epoch}/{progress.epochs}; goes on from its checkpoint"
     if marker is not None:

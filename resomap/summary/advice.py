@@ -55,7 +55,7 @@ def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
         found.append(f"The images have {native} px (median of the short sides): at {sizes} px they are enlarged.")
     if advice and advice.chosen and advice.chosen.resolution in above:
         found.append("The recommended resolution enlarges the images: it adds computation, not detail.")
-    inexact = sum(one.marker["exact"] is not True for one in evidence.trained)
+    inexact = sum(not one.marker.exact for one in evidence.trained)
     if inexact:
         found.append(f"{inexact} of {len(evidence.trained)} trainings are not repeatable to the bit; each says why.")
     return found

@@ -55,7 +55,7 @@ def compose(evidence: Evidence) -> document.Map:
 
 def _images(evidence: Evidence) -> document.Images:
     study, manifest = evidence.study, evidence.manifest
-    digests = {one.marker.get("content_digest") for one in evidence.trained}
+    digests = {one.marker.content_digest for one in evidence.trained}
     return document.Images(
         source=study.config.data.source,
         identity=study.data_identity,
@@ -97,12 +97,12 @@ def _qualities(
 ) -> dict[str, document.Estimate | None]:
     """Return an estimate of each metric of the markers, with its interval where the statistics have one."""
     trained = evidence.of(position)
-    names = dict.fromkeys(name for one in trained for name in one.marker["metrics"] if name.startswith(f"{split}/"))
+    names = dict.fromkeys(name for one in trained for name in one.marker.metrics if name.startswith(f"{split}/"))
     qualities: dict[str, document.Estimate | None] = {}
     for name in names:
         metric = name.removeprefix(f"{split}/")
         interval = found.get(metric, {}).get(position)
-        values = [one.marker["metrics"].get(name) for one in trained]
+        values = [one.marker.metrics.get(name) for one in trained]
         if interval is not None and interval.seeds == len(trained):
             qualities[metric] = document.Estimate(
                 value=interval.value,
@@ -142,27 +142,32 @@ def _measured(content: Any, is_comparable: bool) -> document.Measured:
 def _trainings(evidence: Evidence) -> list[document.Training]:
     config = evidence.study.config
     judged = f"val/{config.report.metric}"
-    near = within_margin([one.marker["metrics"].get(judged) for one in evidence.trained], config.report.margin)
+    near = within_margin([one.marker.metrics.get(judged) for one in evidence.trained], config.report.margin)
     return [_training(one, is_near) for one, is_near in zip(evidence.trained, near, strict=True)]
 
 
 def _training(one: Trained, within: bool) -> document.Training:
-    marker, cost = one.marker, one.marker["cost"]
+    marker, cost = one.marker, one.marker.cost
     return document.Training(
         model=one.cell.model,
         resolution=one.cell.resolution,
         seed=one.cell.seed,
-        origin=marker["origin"],
-        exact=marker["exact"] is True,
-        exact_reasons=[str(reason) for reason in marker.get("exact_reasons") or []],
+        origin=marker.origin,
+        exact=marker.exact,
+        exact_reasons=list(marker.exact_reasons),
         within_margin=within,
-        **{name: marker.get(name) for name in ("fingerprint", "uid", "run_id", "finished_at", "epochs", "best_epoch")},
-        metrics=marker["metrics"],
+        fingerprint=marker.fingerprint,
+        uid=marker.uid,
+        run_id=marker.run_id,
+        finished_at=marker.finished_at,
+        epochs=marker.epochs,
+        best_epoch=marker.best_epoch,
+        metrics=dict(marker.metrics),
         intervals=_image_intervals(one),
-        **{
-            name: cost.get(name)
-            for name in ("train_seconds", "images_per_second", "peak_training_memory_bytes", "device")
-        },
+        train_seconds=cost.train_seconds,
+        images_per_second=cost.images_per_second,
+        peak_training_memory_bytes=cost.peak_training_memory_bytes,
+        device=cost.device,
     )
 
 

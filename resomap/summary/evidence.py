@@ -10,7 +10,7 @@ from typing import Any
 
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
-from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.marker import Marker
 from resomap.cells.measurement import KINDS, class_count, measurements
 from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.cells.study import Study
@@ -25,7 +25,7 @@ class Trained:
     """One finished training: its marker, its evaluation at all resolutions and its predictions, each None if absent."""
 
     cell: Cell
-    marker: Mapping[str, Any]
+    marker: Marker
     evaluation: Mapping[str, Any] | None
     predictions: Predictions | None
 
@@ -101,12 +101,12 @@ def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
 
     waiting: dict[Cell, str] = {}
     for cell, fingerprint in study.fingerprints().items():
-        marker = read_marker(cell.marker)
-        if marker is None or not is_valid(marker, cell, fingerprint):
+        marker = Marker.of_done(cell, fingerprint)
+        if marker is None:
             waiting[cell] = fingerprint
             continue
-        found = Predictions.load(evaluation_record.predictions_path(cell, cell.resolution))
-        if found is not None and (found.fingerprint, found.uid) != (fingerprint, marker["uid"]):
+        found = Predictions.load(evaluation_record.predictions_path(cell))
+        if found is not None and not marker.is_of(found.fingerprint, found.uid):
             found = None
         yield Trained(cell, marker, evaluation_record.read_record(cell, marker), found)
     report = study.config.report
@@ -141,7 +141,7 @@ def _images(predictions: Predictions) -> tuple[Any, ...]:
 def _note_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing]) -> None:
     noted = {(gap.model, gap.resolution, gap.seed) for gap in missing if gap.what == "predictions"}
     if one.predictions is None and (one.cell.model, one.cell.resolution, one.cell.seed) not in noted:
-        where = "the tracker has none of them" if one.marker["origin"] == "tracker" else "their file is gone"
+        where = "the tracker has none of them" if one.marker.is_from_tracker else "their file is gone"
         missing.append(_gap(one, "predictions", where))
     if one.evaluation is None:
         missing.append(_gap(one, "evaluation", "not evaluated yet; `snakemake evaluations` does it", can_come=True))

@@ -5,17 +5,15 @@ is noticed by looking again, and the lowest (start time, id) of several counts.
 """
 
 import fcntl
-import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from resomap.cells.marker import whole
+from resomap.cells.tags import Tag, complete_marker, equals
 from resomap.core.gc_control import loading
-from resomap.tracking.completed import MARKER_TAG
 from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
 from resomap.tracking.rest import LOCAL_ARTIFACTS
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-UID = "resomap.uid"
-SWEEP = "resomap.sweep"  # the tag of a sweep's parent run; its value is the base of all cells in it
 LOOK_AGAIN_SECONDS = 1.0
 SEVERAL = 200
 # What the server will say again, however often it is asked: the event is left out, those behind it are not.
@@ -113,10 +109,10 @@ def sweep(client: "MlflowClient", experiment: str, base: str) -> str:
     """The id of the run that stands above all cells of one base. It is a heading and no process: FINISHED at once."""
 
     def create() -> "Run":
-        tags = {SWEEP: base, "mlflow.note.content": "All cells of one grid. Each of them is a run below this one."}
+        tags = {Tag.SWEEP: base, Tag.NOTE: "All cells of one grid. Each of them is a run below this one."}
         return client.create_run(experiment, round(time.time() * 1000), tags, f"sweep {base}")
 
-    run = find_or_create(client, experiment, SWEEP, base, create, LOOK_AGAIN_SECONDS)
+    run = find_or_create(client, experiment, Tag.SWEEP, base, create, LOOK_AGAIN_SECONDS)
     if run.info.status == "RUNNING":
         client.set_terminated(run.info.run_id, "FINISHED")
     return str(run.info.run_id)
@@ -127,21 +123,20 @@ def rival(client: "MlflowClient", run: "Run", here: str) -> Elsewhere | None:
 
     A complete one counts always; of those that run, the one with the lowest (start time, id) whose heartbeat is fresh.
     """
-    own, fingerprint = run.data.tags, run.data.tags["resomap.fingerprint"]
+    own = run.data.tags
     found = client.search_runs(
         [run.info.experiment_id],
-        f"tags.`resomap.fingerprint` = '{fingerprint}'",
+        equals(Tag.FINGERPRINT, own[Tag.FINGERPRINT]),
         max_results=SEVERAL,
         order_by=["attributes.start_time DESC"],
     )
-    digest = own.get("resomap.content_digest")
+    digest = own.get(Tag.CONTENT_DIGEST)
     others = [
         other for other in found if other.info.run_id != run.info.run_id and competes(other.data.tags, here, digest)
     ]
     for other in others:
-        marker = _marker(other.data.tags)
-        if other.info.status == "FINISHED" and other.data.tags.get("resomap.complete") == "1" and marker:
-            marker |= {"origin": "tracker", "run_id": other.info.run_id}
+        marker = complete_marker(other.info.run_id, other.info.status, other.data.tags)
+        if marker is not None:
             return from_tags(other.info.run_id, other.data.tags, marker)
     running = [other for other in others if other.info.status == "RUNNING" and _order(other) < _order(run)]
     fresh = [from_tags(other.info.run_id, other.data.tags) for other in sorted(running, key=_order)]
@@ -160,15 +155,8 @@ def is_missing(error: BaseException) -> bool:
 
 def _tagged(client: "MlflowClient", experiment: str, tag: str, value: str) -> "list[Run]":
     """The runs whose tag has this value, the one that counts first."""
-    return sorted(client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=SEVERAL), key=_order)
+    return sorted(client.search_runs([experiment], equals(tag, value), max_results=SEVERAL), key=_order)
 
 
 def _order(run: "Run") -> tuple[int, str]:
     return run.info.start_time, run.info.run_id
-
-
-def _marker(tags: Mapping[str, str]) -> dict[str, Any] | None:
-    try:
-        return whole(json.loads(tags[MARKER_TAG]))
-    except (KeyError, ValueError):
-        return None

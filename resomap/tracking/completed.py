@@ -1,23 +1,21 @@
 """Cells that the tracker knows as complete: one paged query for the whole study, answers checked here.
 
-A run counts when it is FINISHED, carries the complete tag (a bare FINISHED proves nothing: a script that dies in an
-exit handler ends so too), and its tag `resomap.marker` holds a marker that fits: this cell, these settings, finite
-metrics, and the very images that are prepared here. That tag is the marker as the trainer wrote it.
+A run counts when it is complete (see `resomap.cells.tags`) and its marker fits: this cell, these settings, finite
+metrics, and the very images that are prepared here.
 """
 
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import is_valid, whole
+from resomap.cells.marker import Marker
+from resomap.cells.tags import Tag, complete_marker, equals
 from resomap.config.schema import Tracking
 from resomap.data import DATA_DIRECTORY
 from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
 
-MARKER_TAG = "resomap.marker"
 PAGE = 1000
 HEAD = 1 << 20  # bytes: what stands before the manifest's list of images
 
@@ -31,7 +29,7 @@ class Completed:
     def __init__(self, tracking: Tracking, experiment: str, base: str) -> None:
         self._tracking, self._experiment, self._base = tracking, experiment, base
         self._asked = False
-        self._known: dict[str, list[dict[str, Any]]] = {}  # by fingerprint, newest first
+        self._known: dict[str, list[Marker]] = {}  # by fingerprint, newest first
         self.refused: dict[Cell, str] = {}  # complete runs that do not count all the same, in words
 
     def ask_once(self) -> None:
@@ -44,26 +42,25 @@ class Completed:
         self._asked = True
         for run in _complete_runs(self._tracking, self._experiment, self._base):
             tags = run_tags(run)
-            content = _marker(tags)
-            if run["info"].get("status") == "FINISHED" and tags.get("resomap.complete") == "1" and content:
-                content |= {"origin": "tracker", "run_id": run["info"].get("run_id")}
-                self._known.setdefault(str(tags.get("resomap.fingerprint")), []).append(content)
+            marker = complete_marker(str(run["info"].get("run_id")), run["info"].get("status"), tags)
+            if marker is not None:
+                self._known.setdefault(str(tags.get(Tag.FINGERPRINT)), []).append(marker)
 
-    def markers(self, wanted: Mapping[Cell, str], content_digest: str | None) -> dict[Cell, dict[str, Any]]:
-        """Marker contents, with origin `tracker`, of those wanted cells (with their fingerprints) that are complete.
+    def markers(self, wanted: Mapping[Cell, str], content_digest: str | None) -> dict[Cell, Marker]:
+        """The markers, with origin `tracker`, of those wanted cells (with their fingerprints) that are complete.
 
         `content_digest` is that of the images prepared here, where they are. Of several runs the newest counts.
         """
-        found: dict[Cell, dict[str, Any]] = {}
+        found: dict[Cell, Marker] = {}
         for cell, fingerprint in wanted.items():
-            for content in self._known.get(fingerprint, []):
-                run = str(content["run_id"])[:8]
-                if not is_valid(content, cell, fingerprint):
+            for marker in self._known.get(fingerprint, []):
+                run = str(marker.run_id)[:8]
+                if not marker.counts_for(cell, fingerprint):
                     self.refused.setdefault(cell, f"run {run} is complete, but its marker is not a valid one")
-                elif is_of_other_images(content, content_digest):
+                elif marker.is_of_other_images(content_digest):
                     self.refused.setdefault(cell, f"run {run} saw other image contents than those prepared here")
                 else:
-                    found[cell] = content
+                    found[cell] = marker
                     self.refused.pop(cell, None)
                     break
         return found
@@ -85,12 +82,6 @@ def experiment_id(tracking: Tracking, name: str, seconds: float | None = None) -
             return None
         _experiments[key] = str(known[0]["experiment_id"])
     return _experiments[key]
-
-
-def is_of_other_images(content: Mapping[str, Any], content_digest: str | None) -> bool:
-    """Whether a marker names other image contents than the given digest; where one is unknown, nothing is wrong."""
-    named = content.get("content_digest")
-    return bool(named and content_digest and named != content_digest)
 
 
 def prepared_digest(data_identity: str) -> str | None:
@@ -116,8 +107,7 @@ def _complete_runs(tracking: Tracking, experiment: str, base: str) -> Iterator[d
         return
     question = {
         "experiment_ids": [known],
-        "filter": f"attributes.status = 'FINISHED' and tags.`resomap.base` = '{base}' "
-        "and tags.`resomap.complete` = '1'",
+        "filter": f"attributes.status = 'FINISHED' and {equals(Tag.BASE, base)} and {equals(Tag.COMPLETE, '1')}",
         "order_by": ["attributes.start_time DESC"],
         "max_results": PAGE,
     }
@@ -130,10 +120,3 @@ def _complete_runs(tracking: Tracking, experiment: str, base: str) -> Iterator[d
         if not answer.get("next_page_token"):
             return
         question["page_token"] = answer["next_page_token"]
-
-
-def _marker(tags: Mapping[str, str]) -> dict[str, Any] | None:
-    try:
-        return whole(json.loads(tags[MARKER_TAG]))
-    except (KeyError, ValueError):
-        return None

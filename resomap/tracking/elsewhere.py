@@ -5,7 +5,6 @@ gives way, the status table and the lines of a sweep. Runs count as alive while 
 assumes clocks that agree within a minute or so.
 """
 
-import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.cells.marker import whole
+from resomap.cells.marker import Marker
 from resomap.cells.progress import duration
+from resomap.cells.tags import Tag, equals, heartbeat_of, host_of
 from resomap.config.schema import Tracking
 from resomap.core.files import read_json, write_json
 from resomap.tracking.completed import experiment_id, run_tags
 from resomap.tracking.directory_id import place
-from resomap.tracking.journal import SUFFIX
+from resomap.tracking.journal import beside
 from resomap.tracking.rest import TrackerUnavailable, ask
 
 # A run whose heartbeat is older is dead. The longest interval that the configuration allows fits in twice.
@@ -36,7 +36,7 @@ class Elsewhere:
     host: str
     heartbeat: float
     seen_at: float
-    marker: dict[str, Any] | None = None  # of a run that is complete; None: it runs
+    marker: Marker | None = None  # of a run that is complete; None: it runs
 
     def __str__(self) -> str:
         if self.marker:
@@ -55,14 +55,14 @@ class Elsewhere:
 
     def write(self, path: Path) -> None:
         """Write atomically. Raises OSError."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, {**vars(self), "marker": self.marker.as_json() if self.marker else None})
 
     @classmethod
     def read(cls, path: Path) -> "Elsewhere | None":
         """What is known, or None where nothing is or the file is damaged."""
         content = read_json(path)
         try:
-            marker = whole(content["marker"])
+            marker = Marker.parse(content["marker"])
             fingerprint, run_id, host = (str(content[name]) for name in ("fingerprint", "run_id", "host"))
             return cls(fingerprint, run_id, host, float(content["heartbeat"]), float(content["seen_at"]), marker)
         except (KeyError, TypeError, ValueError):
@@ -76,13 +76,13 @@ def note_path(cell: Cell) -> Path:
 
 def note_beside(journal: Path) -> Path:
     """The same, for those who only know the cell's journal."""
-    return journal.with_name(f"{journal.name.removesuffix(SUFFIX)}.elsewhere.json")
+    return beside(journal, "elsewhere.json")
 
 
 def competes(tags: Mapping[str, str], here: str, content_digest: str | None = None) -> bool:
     """Whether a run with these tags comes from another directory, and saw the same image contents as far as known."""
-    theirs = tags.get("resomap.content_digest")
-    return tags.get("resomap.place") != here and (not theirs or not content_digest or theirs == content_digest)
+    theirs = tags.get(Tag.CONTENT_DIGEST)
+    return tags.get(Tag.PLACE) != here and (not theirs or not content_digest or theirs == content_digest)
 
 
 def running_elsewhere(
@@ -101,7 +101,7 @@ def running_elsewhere(
         raise TrackerUnavailable("it did not answer in time")
     question = {
         "experiment_ids": [known],
-        "filter": f"attributes.status = 'RUNNING' and tags.`resomap.base` = '{base}'",
+        "filter": f"attributes.status = 'RUNNING' and {equals(Tag.BASE, base)}",
         "order_by": ["attributes.start_time DESC"],
         "max_results": NEWEST,
     }
@@ -113,7 +113,7 @@ def _fresh(runs: Iterable[Mapping[str, Any]], wanted: Mapping[Cell, str]) -> dic
     here, found = place(), {}
     for run in runs:
         tags = run_tags(run)
-        cell = cell_of.get(tags.get("resomap.fingerprint", ""))
+        cell = cell_of.get(tags.get(Tag.FINGERPRINT, ""))
         if cell is not None and competes(tags, here):
             other = from_tags(str(run["info"].get("run_id")), tags)
             if other.is_fresh:
@@ -121,9 +121,7 @@ def _fresh(runs: Iterable[Mapping[str, Any]], wanted: Mapping[Cell, str]) -> dic
     return found
 
 
-def from_tags(run_id: str, tags: Mapping[str, str], marker: dict[str, Any] | None = None) -> Elsewhere:
+def from_tags(run_id: str, tags: Mapping[str, str], marker: Marker | None = None) -> Elsewhere:
     """What a run's tags tell."""
-    beat = tags.get("resomap.heartbeat", "")
-    heartbeat = float(beat) if beat.isdigit() else 0.0
-    host = tags.get("resomap.host", "an unknown host")
-    return Elsewhere(tags.get("resomap.fingerprint", ""), run_id, host, heartbeat, time.time(), marker)
+    heartbeat = heartbeat_of(tags) or 0.0
+    return Elsewhere(tags.get(Tag.FINGERPRINT, ""), run_id, host_of(tags), heartbeat, time.time(), marker)

@@ -12,6 +12,7 @@ from typing import Any
 from resomap.cells.cell import Cell
 from resomap.cells.progress import duration
 from resomap.cells.study import Study
+from resomap.cells.tags import Tag, heartbeat_of, host_of
 from resomap.tracking.completed import experiment_id, run_tags
 from resomap.tracking.rest import TrackerUnavailable, ask
 
@@ -47,9 +48,9 @@ class Reasons:
     def _reason(self, cell: Cell) -> str | None:
         for run in self._runs or []:
             tags = run_tags(run)
-            if tags.get("resomap.cell") == cell.name and "resomap.superseded" not in tags:
+            if tags.get(Tag.CELL) == cell.name and Tag.SUPERSEDED not in tags:
                 return why_not(run, self._study, cell)
-            if "resomap.fingerprint" not in tags and _name(run, tags) == f"{cell.model}_{cell.resolution}":
+            if Tag.FINGERPRINT not in tags and _name(run, tags) == f"{cell.model}_{cell.resolution}":
                 return (
                     f"run {_short(run)} has this cell's name but no fingerprint; `resomap adopt "
                     f"{cell.model}_{cell.resolution}` lets it count"
@@ -61,19 +62,17 @@ def why_not(run: Mapping[str, Any], study: Study, cell: Cell) -> str:
     """What keeps one run of a cell from counting as complete under the study's settings."""
     tags, state = run_tags(run), str(run["info"].get("status"))
     name, other = f"run {_short(run)}", ""
-    if tags.get("resomap.fingerprint") != study.fingerprint(cell):
+    if tags.get(Tag.FINGERPRINT) != study.fingerprint(cell):
         logged = {str(item.get("key")): str(item.get("value")) for item in run.get("data", {}).get("params", [])}
         other = differences(logged, study, cell) or "other images, split, weights or version of the recipe"
     if state == "RUNNING":
-        return f"{name} RUNNING on {tags.get('resomap.host', 'an unknown host')}, {_heartbeat(tags)}" + (
-            f"; it has {other}" if other else ""
-        )
+        return f"{name} RUNNING on {host_of(tags)}, {_heartbeat(tags)}" + (f"; it has {other}" if other else "")
     if other:
         return f"{name} {state.lower()} with {other}"
     if state == "FINISHED":
         words = {"1": "is complete, but its marker does not fit", "0": "was forgotten with `resomap forget --tracker`"}
-        return f"{name} {words.get(tags.get('resomap.complete', ''), 'FINISHED without its complete tag')}"
-    reason = tags.get("resomap.reason")
+        return f"{name} {words.get(tags.get(Tag.COMPLETE, ''), 'FINISHED without its complete tag')}"
+    reason = tags.get(Tag.REASON)
     return f"{name} {state}: {reason}" if reason else f"{name} {state}"
 
 
@@ -122,12 +121,12 @@ def _short(run: Mapping[str, Any]) -> str:
 
 
 def _name(run: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    return str(run["info"].get("run_name") or tags.get("mlflow.runName"))
+    return str(run["info"].get("run_name") or tags.get(Tag.RUN_NAME))
 
 
 def _heartbeat(tags: Mapping[str, str]) -> str:
-    beat = tags.get("resomap.heartbeat", "")
-    return f"heartbeat {duration(max(0, time.time() - int(beat)))} ago" if beat.isdigit() else "no heartbeat"
+    beat = heartbeat_of(tags)
+    return "no heartbeat" if beat is None else f"heartbeat {duration(max(0, time.time() - beat))} ago"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -6,15 +6,16 @@ What a run does not have is not available; no cell is trained for it.
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resomap.cells import archive
 from resomap.cells.cell import Cell
+from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.fetch_record import SCHEMA, record_path
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.marker import Marker, require_done
 from resomap.cells.predictions import Predictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
@@ -36,10 +37,8 @@ def fetch_cell(study: Study, cell: Cell, say: Callable[[str], None]) -> None:
     Raises ResomapError where the cell is not done.
     """
     with cell_lock(cell, say):
-        marker = read_marker(cell.marker)
-        if marker is None or not is_valid(marker, cell, study.fingerprint(cell)):
-            raise ResomapError(f"{cell.name} is not done under these settings; run {study.resume_command(cell)}")
-        if marker["origin"] != "tracker":
+        marker = require_done(study, cell)
+        if not marker.is_from_tracker:
             raise ResomapError(f"{cell.name} was trained here: all that its run has is here, there is nothing to fetch")
         _Fetch(study, cell, marker, say).run()
 
@@ -47,12 +46,13 @@ def fetch_cell(study: Study, cell: Cell, say: Callable[[str], None]) -> None:
 class _Fetch:
     """One call of the step."""
 
-    def __init__(self, study: Study, cell: Cell, marker: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def __init__(self, study: Study, cell: Cell, marker: Marker, say: Callable[[str], None]) -> None:
         self._study, self._cell, self._marker, self._say = study, cell, marker, say
+        self._run_id = str(marker.run_id)  # which a marker from the tracker has
         # By artifact: where it belongs, and whether a file is the marker's. What has no such test is believed.
         self._wanted: dict[str, tuple[Path, Callable[[Path], bool]]] = {
-            "predictions.npz": (cell.beside_marker("predictions.npz"), self._are_its_predictions),
-            "history.csv": (cell.beside_marker("history.csv"), lambda path: path.read_text().startswith("epoch,")),
+            "predictions.npz": (predictions_path(cell), self._are_its_predictions),
+            "history.csv": (cell.history, lambda path: path.read_text().startswith("epoch,")),
             "config.yaml": (provenance.config_path(cell), lambda _: True),
             "environment.json": (provenance.environment_path(cell), lambda path: read_json(path) is not None),
             "best.pt": (cell.checkpoints / "best.pt", self._are_its_weights),
@@ -80,7 +80,9 @@ class _Fetch:
         content = {
             "schema": SCHEMA,
             "cell": self._cell.name,
-            **{name: self._marker[name] for name in ("fingerprint", "uid", "run_id")},
+            "fingerprint": self._marker.fingerprint,
+            "uid": self._marker.uid,
+            "run_id": self._marker.run_id,
             "files": here,
             "unavailable": unavailable,
             "is_final": is_final,
@@ -90,14 +92,14 @@ class _Fetch:
     def _names_there(self) -> set[str]:
         os.environ.update(credentials(self._study.config.tracking))
         self._client: MlflowClient = connect(tracking_uri(self._study.config.tracking))
-        return {item.path for item in self._client.list_artifacts(self._marker["run_id"])}
+        return {item.path for item in self._client.list_artifacts(self._run_id)}
 
     def _bring(self, name: str) -> str | None:
         """None where the file is in its place, else why it is not."""
         place, is_right = self._wanted[name]
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place.parent) as directory:
-            path = Path(self._client.download_artifacts(self._marker["run_id"], name, directory))
+            path = Path(self._client.download_artifacts(self._run_id, name, directory))
             try:
                 is_its = is_right(path)
             except (OSError, UnicodeDecodeError):
@@ -106,7 +108,7 @@ class _Fetch:
                 return "what the run has under this name is damaged or of another training"
             if name == "best.pt":
                 # An identity of our own: a training that begins here one day is not the one that made these weights.
-                identity = {"fingerprint": self._marker["fingerprint"], "uid": uuid.uuid4().hex}
+                identity = {"fingerprint": self._marker.fingerprint, "uid": uuid.uuid4().hex}
                 archive.claim(self._cell, {**identity, "cell": self._cell.name})
             os.replace(path, place)
         sync_directory(place.parent)
@@ -114,7 +116,7 @@ class _Fetch:
 
     def _are_its_predictions(self, path: Path) -> bool:
         found = Predictions.load(path)
-        return found is not None and self._is_its(found.fingerprint, found.uid)
+        return found is not None and self._marker.is_of(found.fingerprint, found.uid)
 
     def _are_its_weights(self, path: Path) -> bool:
         from resomap.compute.checkpoint import DamagedCheckpoint, load_sealed
@@ -123,7 +125,4 @@ class _Fetch:
             content = load_sealed(path)
         except DamagedCheckpoint:
             return False
-        return self._is_its(content.get("fingerprint"), content.get("uid"))
-
-    def _is_its(self, fingerprint: object, uid: object) -> bool:
-        return (fingerprint, uid) == (self._marker["fingerprint"], self._marker["uid"])
+        return self._marker.is_of(content.get("fingerprint"), content.get("uid"))

@@ -109,6 +109,11 @@ class Journal:
                 self._waiting = b""
 
 
+def beside(journal: Path, extension: str) -> Path:
+    """Return `results/vgg11/320.<extension>`, another file of the cell, where only its journal is known."""
+    return journal.with_name(f"{journal.name.removesuffix(SUFFIX)}.{extension}")
+
+
 def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
     """Each complete event from a byte offset on, with the offset behind it; a torn last line is left for later."""
     with path.open("rb") as stream:

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
 
 from resomap.cells.cell import Cell
+from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
-from resomap.tracking.completed import Completed, is_of_other_images, prepared_digest
+from resomap.tracking.completed import Completed, prepared_digest
 from resomap.tracking.elsewhere import Elsewhere, running_elsewhere
 from resomap.tracking.explain import Reasons
 from resomap.tracking.rest import TrackerUnavailable, is_remote, tracking_uri, why_unreachable
@@ -32,8 +32,8 @@ class TrackerLookup:
         self._unexplained: list[Cell] = []
         self._asked_ahead: Future[None] | None = None
 
-    def complete(self, wanted: Mapping[Cell, str]) -> dict[Cell, dict[str, Any]]:
-        """Marker contents of those cells (with their fingerprints) that the tracker has complete.
+    def complete(self, wanted: Mapping[Cell, str]) -> dict[Cell, Marker]:
+        """The markers of those cells (with their fingerprints) that the tracker has complete.
 
         Raises ResomapError where the tracker is required and does not answer; else that is one line.
         """
@@ -59,9 +59,9 @@ class TrackerLookup:
                 print(f"{cell.name} is not taken from the tracker: {self._completed.refused[cell]}", file=sys.stderr)
         return found
 
-    def is_refused(self, marker: Mapping[str, Any]) -> bool:
+    def is_refused(self, marker: Marker) -> bool:
         """Whether a marker that came from the tracker speaks of other images than those prepared here since."""
-        return marker["origin"] == "tracker" and is_of_other_images(marker, self._content_digest)
+        return marker.is_from_tracker and marker.is_of_other_images(self._content_digest)
 
     def elsewhere(self, wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
         """Those of the cells (with their fingerprints) that another place trains right now; one line names them."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resomap.cells.study import STATE_DIRECTORY
+from resomap.cells.tags import Tag
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.tracking import artifacts
-from resomap.tracking.client import UID, connect, experiment_id, find_or_create, is_missing, is_refusal, rival, sweep
+from resomap.tracking.client import connect, experiment_id, find_or_create, is_missing, is_refusal, rival, sweep
 from resomap.tracking.credentials import without_secrets
 from resomap.tracking.directory_id import place
 from resomap.tracking.elsewhere import Elsewhere, note_beside
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 BATCH = 100  # params or tags a call: the REST interface's limit
 POINTS = 1000  # metrics a call, likewise
 PARAM_LENGTH, TAG_LENGTH = 6000, 5000
-COMPLETE = "resomap.complete"
 # What an earlier attempt may have left on the run, and what is not true any more once it goes on.
-ENDINGS = ("resomap.reason", "resomap.superseded")
+ENDINGS = (Tag.REASON, Tag.SUPERSEDED)
 
 
 @dataclass(frozen=True)
@@ -176,15 +176,15 @@ class Sender:
 
         client = self._connected()
         experiment = experiment_id(client, self._uri, self._experiment)
-        tags = {**event["tags"], "resomap.heartbeat": _seconds(event)}
-        if base := tags.get("resomap.base"):
-            tags["mlflow.parentRunId"] = sweep(client, experiment, base)
+        tags = {**event["tags"], Tag.HEARTBEAT: _seconds(event)}
+        if base := tags.get(Tag.BASE):
+            tags[Tag.PARENT] = sweep(client, experiment, base)
 
         def create() -> "Run":
-            content = {name: value[:TAG_LENGTH] for name, value in tags.items()} | {UID: event["uid"]}
+            content = {name: value[:TAG_LENGTH] for name, value in tags.items()} | {Tag.UID: event["uid"]}
             return client.create_run(experiment, event["time"], content, event["name"])
 
-        run = find_or_create(client, experiment, UID, event["uid"], create)
+        run = find_or_create(client, experiment, Tag.UID, event["uid"], create)
         run_id = str(run.info.run_id)
         if event["uid"] == self._receipt.uid and run_id != self._receipt.run_id:
             raise _RunLost
@@ -214,7 +214,7 @@ class Sender:
             for name, value in (event["values"] if event["kind"] in ("metrics", "beat") else {}).items()
             if value is not None
         ]
-        tags = {"resomap.heartbeat": _seconds(group[-1])}
+        tags = {Tag.HEARTBEAT: _seconds(group[-1])}
         for part in _parts(points, POINTS):
             self._bisect(lambda some: self._log_points(run_id, some), part)
         self._connected().log_batch(run_id, tags=[RunTag(*pair) for pair in tags.items()])
@@ -224,7 +224,7 @@ class Sender:
 
     def _end(self, run_id: str, event: Mapping[str, Any]) -> None:
         client = self._connected()
-        last = {name: value for name, value in event["tags"].items() if name == COMPLETE}
+        last = {name: value for name, value in event["tags"].items() if name == Tag.COMPLETE}
         for name, value in event["tags"].items():
             if name not in last:
                 client.set_tag(run_id, name, value)

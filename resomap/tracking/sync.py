@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from resomap.cells.marker import read_marker
+from resomap.cells.marker import Marker
 from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
-from resomap.core.files import strict_json
-from resomap.tracking.completed import MARKER_TAG
-from resomap.tracking.journal import SUFFIX, Journal
+from resomap.cells.tags import completion
+from resomap.tracking.journal import SUFFIX, Journal, beside
 from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unreachable
 from resomap.tracking.sender import Busy, Receipt, Sender, in_words, is_sent
 
@@ -28,7 +27,7 @@ NICE = 10
 def unsent(uri: str, results: Path = RESULTS) -> list[Path]:
     """The journals of which the tracker at `uri` lacks something."""
     journals = sorted(results.glob(f"*/*{SUFFIX}"))
-    return [path for path in journals if not is_sent(path, uri) or _lacks_end(path)]
+    return [path for path in journals if not is_sent(path, uri) or _without_end(path)]
 
 
 def send_all(study: Study, results: Path = RESULTS) -> int:
@@ -93,20 +92,19 @@ def _send(study: Study, uri: str, journals: Iterable[Path]) -> bool:
     return arrived
 
 
-def _lacks_end(journal: Path) -> bool:
-    """Whether a training was killed after it was complete and before it said so; its marker has come back since."""
+def _without_end(journal: Path) -> Marker | None:
+    """The marker of a training that was killed after it was complete and before it said so: it came back since."""
     receipt = Receipt.read(journal)
     if receipt is None or not receipt.is_open:
-        return False
-    marker = read_marker(journal.with_name(f"{journal.name.removesuffix(SUFFIX)}.done"))
-    return marker is not None and marker["uid"] == receipt.uid
+        return None
+    marker = Marker.read(beside(journal, "done"))
+    return marker if marker is not None and marker.uid == receipt.uid else None
 
 
 def _end_what_is_complete(journal: Path) -> None:
-    if _lacks_end(journal):
-        marker = read_marker(journal.with_name(f"{journal.name.removesuffix(SUFFIX)}.done"))
+    if marker := _without_end(journal):
         book = Journal(journal)
-        book.end("FINISHED", {MARKER_TAG: strict_json(marker, indent=None), "resomap.complete": "1"})
+        book.end("FINISHED", completion(marker))
         book.close()
 
 

@@ -5,7 +5,7 @@ Light, so that an attempt with nothing to do ends at once, and so that the GPU i
 
 from resomap.cells import archive
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.marker import Marker
 from resomap.core.errors import Interrupted
 from resomap.core.gc_control import loading
 from resomap.machine.gpu_lock import bind_gpu
@@ -21,7 +21,7 @@ def train_cell(request: Request) -> None:
     """
     cell, config = request.cell, request.study.config
     with SignalWatch() as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
-        if is_valid(read_marker(cell.marker), cell, request.fingerprint):
+        if Marker.of_done(cell, request.fingerprint):
             request.say(f"{cell.name} is done already")
             return
         if archive.recover_marker(cell, request.fingerprint):

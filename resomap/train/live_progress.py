@@ -9,7 +9,6 @@ from resomap.compute.device import Device
 from resomap.compute.memory import MemoryWatch
 from resomap.train.request import Request
 from resomap.train.state import TrainingState
-from resomap.train.tracked_run import host
 
 INTERVAL_SECONDS = 1.0
 
@@ -34,7 +33,6 @@ class LiveProgress:
             metric=request.study.config.report.metric,
             value=None,
             eta_seconds=None,
-            host=host(),
             pid=os.getpid(),
             started_at=time.time(),
             heartbeat=time.time(),

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from resomap.cells import archive, evaluation_record
 from resomap.cells.cell import Cell
-from resomap.cells.marker import SCHEMA
+from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.compute import checkpoint
 from resomap.compute.device import Device
@@ -76,55 +75,55 @@ def evaluate_best(
         metrics |= {f"{split}/{name}": value for name, value in measure(probabilities, images.labels).items()}
         splits[split] = SplitPredictions(images.names, images.labels, probabilities)
     predictions = Predictions(request.fingerprint, _uid(request.cell), store.classes, splits)
-    predictions.save(predictions_path(request.cell))
+    predictions.save(evaluation_record.predictions_path(request.cell))
     return metrics
 
 
 def write_history(cell: Cell, rows: list[dict[str, Any]]) -> None:
     """Write history.csv, a line an epoch; it has no times, so that a resumed training writes the same bytes."""
-    write_csv(history_path(cell), rows)
+    write_csv(cell.history, rows)
 
 
-def marker_content(
+def finished_marker(
     request: Request,
     state: TrainingState,
     store: Store,
     device: Device,
     fixed: Mapping[str, Any],
     metrics: Metrics,
-) -> dict[str, Any]:
+) -> Marker:
     """The done marker of a training that ended here; `run_id` comes later, if at all."""
     cell = request.cell
-    return {
-        "schema": SCHEMA,
-        "model": cell.model,
-        "resolution": cell.resolution,
-        "seed": cell.seed,
-        "fingerprint": request.fingerprint,
-        "base": request.study.base,
-        "uid": fixed["uid"],
-        "run_id": None,
-        "origin": "local",
-        "finished_at": time.time(),
-        "epochs": state.epoch,
-        "best_epoch": state.best.epoch,
-        "metrics": metrics,
-        "cost": {
-            "params": parameter_count(state.model),
-            "flops": count_operations(state.model, cell.resolution).flops,
-            "train_seconds": state.seconds,
-            "images_per_second": state.images_seen / max(1e-9, state.seconds),
-            "peak_training_memory_bytes": device.peak_memory_bytes(),
-            "device": device.name,
-        },
-        "weights_in_tracker": request.study.config.tracking.keep_weights,
-        "microbatch": state.microbatch or request.recipe.batch_size,
-        "exact": not state.deviations,
-        "exact_reasons": state.deviations,
-        "content_digest": store.content_digest,
-        "environment": fixed["environment"],
-        "attempt": request.attempt,
-    }
+    return Marker(
+        schema=SCHEMA,
+        model=cell.model,
+        resolution=cell.resolution,
+        seed=cell.seed,
+        fingerprint=request.fingerprint,
+        base=request.study.base,
+        uid=fixed["uid"],
+        run_id=None,
+        origin=LOCAL,
+        finished_at=time.time(),
+        epochs=state.epoch,
+        best_epoch=state.best.epoch,
+        metrics=metrics,
+        cost=TrainingCost(
+            params=parameter_count(state.model),
+            flops=count_operations(state.model, cell.resolution).flops,
+            train_seconds=state.seconds,
+            images_per_second=state.images_seen / max(1e-9, state.seconds),
+            peak_training_memory_bytes=device.peak_memory_bytes(),
+            device=device.name,
+        ),
+        weights_in_tracker=request.study.config.tracking.keep_weights,
+        microbatch=state.microbatch or request.recipe.batch_size,
+        exact=not state.deviations,
+        exact_reasons=tuple(state.deviations),
+        content_digest=store.content_digest,
+        environment=fixed["environment"],
+        attempt=request.attempt,
+    )
 
 
 def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:
@@ -133,16 +132,6 @@ def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:
     for kind, names in files.items():
         for name in names if kind not in keep else ():
             (cell.checkpoints / name).unlink(missing_ok=True)
-
-
-def predictions_path(cell: Cell) -> Path:
-    """Path of the predictions at the training's own resolution."""
-    return evaluation_record.predictions_path(cell, cell.resolution)
-
-
-def history_path(cell: Cell) -> Path:
-    """Path of the history: a CSV file with a line an epoch."""
-    return cell.beside_marker("history.csv")
 
 
 def _uid(cell: Cell) -> str:

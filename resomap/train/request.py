@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from resomap.cells.cell import Cell
-from resomap.cells.progress import Failure
+from resomap.cells.progress import Failure, failure_path, progress_path
 from resomap.cells.study import Study
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure, ResomapError, RunsElsewhere
@@ -38,12 +38,12 @@ class Request:
     @property
     def failure_path(self) -> Path:
         """Path of the note that a failed attempt leaves."""
-        return self.cell.beside_marker("failed.json")
+        return failure_path(self.cell)
 
     @property
     def progress_path(self) -> Path:
         """Path of the file that shows a running attempt's progress."""
-        return self.cell.beside_marker("progress.json")
+        return progress_path(self.cell)
 
 
 def refuse_hopeless_retry(request: Request) -> None:

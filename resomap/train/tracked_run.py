@@ -1,6 +1,7 @@
 """An attempt as the tracker will see it: its journal, the process that sends it, and the wait at the end."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from resomap.cells.marker import is_valid, write_marker
+from resomap.cells.tags import Tag
 from resomap.compute.device import Device
 from resomap.compute.environment import environment
 from resomap.core.errors import RunsElsewhere
@@ -22,11 +23,6 @@ from resomap.tracking.sender import sent_run_id
 from resomap.train.request import Request
 
 REASON_LENGTH = 500  # characters
-
-
-def host() -> str:
-    """Name of this machine, as tags and progress files carry it."""
-    return os.uname().nodename
 
 
 class TrackedRun:
@@ -71,9 +67,9 @@ class TrackedRun:
 
     def close_after(self, error: BaseException, is_signalled: bool) -> None:
         """Write the end of an attempt that did not finish, with its reason."""
-        tags = {"resomap.reason": (str(error) or type(error).__name__)[:REASON_LENGTH]}
+        tags = {Tag.REASON: (str(error) or type(error).__name__)[:REASON_LENGTH]}
         if isinstance(error, RunsElsewhere):
-            tags["resomap.superseded"] = error.run_id
+            tags[Tag.SUPERSEDED] = error.run_id
         self.close("KILLED" if is_signalled or isinstance(error, RunsElsewhere) else "FAILED", tags)
 
     def wait_for_id(self) -> str | None:
@@ -99,15 +95,15 @@ class TrackedRun:
 
     def _tags(self, device: Device, content_digest: str) -> dict[str, str]:
         return {
-            "resomap.base": self._request.study.base,
-            "resomap.fingerprint": self._request.fingerprint,
-            "resomap.cell": self._request.cell.name,
-            "resomap.place": place(),
-            "resomap.host": host(),
-            "resomap.device": device.name,
-            "resomap.attempt": str(self._request.attempt),
-            "resomap.content_digest": content_digest,
-            "mlflow.source.git.commit": provenance.git_commit() or "unknown",
+            Tag.BASE: self._request.study.base,
+            Tag.FINGERPRINT: self._request.fingerprint,
+            Tag.CELL: self._request.cell.name,
+            Tag.PLACE: place(),
+            Tag.HOST: socket.gethostname(),
+            Tag.DEVICE: device.name,
+            Tag.ATTEMPT: str(self._request.attempt),
+            Tag.CONTENT_DIGEST: content_digest,
+            Tag.COMMIT: provenance.git_commit() or "unknown",
         }
 
     def _start_sender(self) -> "subprocess.Popen[bytes]":
@@ -129,9 +125,11 @@ class TrackedRun:
 def take_over(request: Request, error: RunsElsewhere) -> bool:
     """Write the marker of a run that was finished elsewhere meanwhile; False where it still runs there."""
     other = Elsewhere.read(note_path(request.cell))
-    if other is None or other.run_id != error.run_id or not is_valid(other.marker, request.cell, request.fingerprint):
+    if other is None or other.marker is None or other.run_id != error.run_id:
         return False
-    write_marker(request.cell.marker, other.marker or {})
+    if not other.marker.counts_for(request.cell, request.fingerprint):
+        return False
+    other.marker.write(request.cell.marker)
     note_path(request.cell).unlink(missing_ok=True)
     request.progress_path.unlink(missing_ok=True)
     request.say(f"{other}: its marker is taken over, and this training ends")

@@ -2,13 +2,16 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
 
 from resomap.cells import archive, microbatch_choice
-from resomap.cells.marker import write_marker
+from resomap.cells.evaluation_record import predictions_path
+from resomap.cells.marker import Marker
+from resomap.cells.tags import completion
 from resomap.compute import checkpoint
 from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
 from resomap.compute.environment import deviations, environment
@@ -16,11 +19,10 @@ from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import RunsElsewhere
-from resomap.core.files import read_json, strict_json
+from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
 from resomap.models.build import BuiltModel, build_model
-from resomap.tracking.completed import MARKER_TAG
 from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
 from resomap.train.checkpoint_saver import CheckpointSaver
@@ -90,7 +92,7 @@ class _Training:
             metrics = self._evaluate_best(state, data.normalisation, execution, observer)
             saver.wait()
             self._add_results(run, state.epoch, metrics)
-            marker = outcome.marker_content(self._request, state, self._store, self._device, fixed, metrics)
+            marker = outcome.finished_marker(self._request, state, self._store, self._device, fixed, metrics)
         except BaseException as error:
             run.close_after(error, is_signalled=self._signals.received is not None)
             raise
@@ -206,21 +208,21 @@ class _Training:
         tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
         run.journal.metrics(epoch, tested)
         cell = self._cell
-        run.keep(outcome.history_path(cell), outcome.predictions_path(cell), cell.checkpoints / "best.pt")
+        run.keep(cell.history, predictions_path(cell), cell.checkpoints / "best.pt")
 
-    def _mark_done(self, marker: dict[str, Any], run: TrackedRun) -> None:
+    def _mark_done(self, marker: Marker, run: TrackedRun) -> None:
         """Write the marker's twin first: from then on the cell is complete, and a kill costs no training."""
         twin, marker_path = archive.twin_path(self._cell), self._cell.marker
-        write_marker(twin, marker)
+        marker.write(twin)
         outcome.prune_checkpoints(self._cell, self._config.checkpoints.keep)
         # The complete tag last: a run that carries it has everything else.
-        run.close("FINISHED", {MARKER_TAG: strict_json(marker, indent=None), "resomap.complete": "1"})
-        marker["run_id"] = run.wait_for_id()
-        write_marker(twin, marker)
-        write_marker(marker_path, marker)
+        run.close("FINISHED", completion(marker))
+        marker = replace(marker, run_id=run.wait_for_id())
+        marker.write(twin)
+        marker.write(marker_path)
         self._request.progress_path.unlink(missing_ok=True)
-        accuracy = marker["metrics"]["test/accuracy"]
+        accuracy = marker.metrics["test/accuracy"]
         self._say(
-            f"done after {marker['epochs']} epochs (best {marker['best_epoch']}): test accuracy {accuracy:.4f}, "
-            f"{marker['cost']['train_seconds']:.0f} s of training"
+            f"done after {marker.epochs} epochs (best {marker.best_epoch}): test accuracy {accuracy:.4f}, "
+            f"{marker.cost.train_seconds:.0f} s of training"
         )

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from resomap.cells import evaluation_record
-from resomap.cells.marker import read_marker
+from resomap.cells.marker import Marker
 from resomap.planning.grid import Grid
 from resomap.planning.rules.images import ImagesRule
 from resomap.planning.snakemake_api import asked_often
@@ -36,15 +36,15 @@ class EvaluateRule:
         if not self._grid.api.is_main_process:
             return []  # the plan has seen to them, and which ones is not to be told from here: the record is away
         wanted: Collection[int] = {cell.resolution, *self._grid.config.resolutions}
-        marker = read_marker(cell.marker) if self._grid.is_done(cell) else None
+        marker = Marker.read(cell.marker) if self._grid.is_done(cell) else None
         if marker is None:  # at its own resolution the training keeps its predictions: its images are there anyhow
             has_weights = "best" in self._grid.config.checkpoints.keep
         else:
             wanted = evaluation_record.missing(cell, marker, wanted)
             if wanted:
                 self._grid.make_again(evaluation_record.record_path(cell))
-            has_weights = any(path.exists() for path in evaluation_record.weights_paths(cell, marker["fingerprint"]))
-            has_weights |= marker["origin"] == "tracker" and bool(marker.get("weights_in_tracker"))
+            has_weights = any(path.exists() for path in evaluation_record.weights_paths(cell, marker.fingerprint))
+            has_weights |= marker.is_from_tracker and marker.weights_in_tracker
         if not has_weights:
             return []  # nothing can be computed, and the record says so: that takes no images
         return self._images.ready(wanted)

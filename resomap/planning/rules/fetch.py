@@ -1,20 +1,19 @@
 """Rule `fetch`: the cells that have files to fetch from the tracker."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from resomap.cells.cell import Cell
 from resomap.cells.fetch_record import is_fetched, record_path
-from resomap.cells.marker import is_valid, read_marker
+from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.planning.grid import Grid
 from resomap.planning.snakemake_api import asked_often
 from resomap.tracking.rest import is_remote
 
 
-def is_fetchable(study: Study, cell: Cell, marker: Mapping[str, Any]) -> bool:
+def is_fetchable(study: Study, cell: Cell, marker: Marker) -> bool:
     """Return True if a marker is of a run in a remote tracker that the configuration lets us ask."""
-    return _may_ask(study) and marker["origin"] == "tracker" and is_valid(marker, cell, study.fingerprint(cell))
+    return _may_ask(study) and marker.is_from_tracker and marker.counts_for(cell, study.fingerprint(cell))
 
 
 def _may_ask(study: Study) -> bool:
@@ -47,11 +46,11 @@ class FetchRule:
     @asked_often
     def run(self, wildcards: Any) -> str:
         """Return the only param of a fetch job: the id of the run that the cell's marker names."""
-        marker = read_marker(self._grid.cell(wildcards).marker)
-        return str(marker["run_id"]) if marker else ""
+        marker = Marker.read(self._grid.cell(wildcards).marker)
+        return str(marker.run_id) if marker else ""
 
     def _record(self, cell: Cell) -> list[str]:
-        marker = read_marker(cell.marker)
+        marker = Marker.read(cell.marker)
         if marker is None or not is_fetchable(self._study, cell, marker):
             return []
         if not is_fetched(cell, marker):

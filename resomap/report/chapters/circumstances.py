@@ -10,6 +10,7 @@ from resomap.core.files import read_json, strict_json
 from resomap.report.blocks import Code, Table
 from resomap.report.material import Material
 from resomap.summary.evidence import Trained
+from resomap.tracking.provenance import environment_path
 
 
 def changed_settings(material: Material) -> Table | None:
@@ -58,7 +59,7 @@ def environments(material: Material) -> Table | None:
 
 def packages(material: Material) -> Code | None:
     """Return every installed package of the newest training here; None where no record is here."""
-    newest = sorted(material.evidence.trained, key=lambda one: one.marker.get("finished_at") or 0)
+    newest = sorted(material.evidence.trained, key=lambda one: one.marker.finished_at or 0)
     for one in reversed(newest):
         found = _environment(one).get("packages")
         if isinstance(found, dict) and found:
@@ -68,10 +69,9 @@ def packages(material: Material) -> Code | None:
 
 
 def _environment(one: Trained) -> dict[str, Any]:
-    content = read_json(one.cell.beside_marker("environment.json"))
-    if not isinstance(content, dict):
-        content = one.marker.get("environment")  # the marker's own, which is shorter
-    return dict(content) if isinstance(content, dict) else {}
+    content = read_json(environment_path(one.cell))
+    # The marker's own is shorter.
+    return content if isinstance(content, dict) else dict(one.marker.environment or {})
 
 
 def _told(content: dict[str, Any]) -> tuple[str, ...]:

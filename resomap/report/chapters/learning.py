@@ -41,7 +41,7 @@ def _history(one: Trained, material: Material) -> list[Row]:
     quality = f"val/{material.map.metric}"
     names = {quality: ("quality", "validation"), "val/loss": ("loss", "validation"), "train/loss": ("loss", "training")}
     try:
-        with one.cell.beside_marker("history.csv").open(newline="") as stream:
+        with one.cell.history.open(newline="") as stream:
             lines = list(csv.DictReader(stream))
         stride = 1 + len(lines) // EPOCHS
         return [
@@ -53,10 +53,10 @@ def _history(one: Trained, material: Material) -> list[Row]:
                 "kind": kind,
                 "split": split,
                 "value": float(line[column]),
-                "is_used": split == "validation" and int(line["epoch"]) == one.marker.get("best_epoch"),
+                "is_used": split == "validation" and int(line["epoch"]) == one.marker.best_epoch,
             }
             for index, line in enumerate(lines)
-            if index % stride == 0 or index == len(lines) - 1 or int(line["epoch"]) == one.marker.get("best_epoch")
+            if index % stride == 0 or index == len(lines) - 1 or int(line["epoch"]) == one.marker.best_epoch
             for column, (kind, split) in names.items()
             if line.get(column)
         ]

@@ -18,9 +18,9 @@ from resomap.config.schema import Tracking
 from resomap.core.deadline import within
 from resomap.core.errors import ResomapError
 from resomap.doctor.finding import Finding
-from resomap.tracking.completed import experiment_id
 from resomap.tracking.credentials import access, dagshub_host, dagshub_token, token_file, without_secrets
 from resomap.tracking.rest import LOCAL_DATABASE, TrackerUnavailable, ask, is_remote, tracking_uri
+from resomap.tracking.run_search import experiment_id
 
 SECONDS = 10.0  # for DagsHub's client, which asks twice
 NO_RUN = "0" * 32

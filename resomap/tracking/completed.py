@@ -5,22 +5,18 @@ metrics, and the very images that are prepared here.
 """
 
 import re
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.tags import Tag, complete_marker, equals
 from resomap.config.schema import Tracking
 from resomap.data import DATA_DIRECTORY
-from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
+from resomap.tracking.rest import is_remote
+from resomap.tracking.run_search import run_tags, search_runs
 
 PAGE = 1000
 HEAD = 1 << 20  # bytes: what stands before the manifest's list of images
-
-# Ids of experiments by tracker and name: they never change, and three questions of one plan need them.
-_experiments: dict[tuple[str, str], str] = {}
 
 
 class Completed:
@@ -40,7 +36,10 @@ class Completed:
         if self._asked or not is_remote(self._tracking):
             return
         self._asked = True
-        for run in _complete_runs(self._tracking, self._experiment, self._base):
+        is_complete = (
+            f"attributes.status = 'FINISHED' and {equals(Tag.BASE, self._base)} and {equals(Tag.COMPLETE, '1')}"
+        )
+        for run in search_runs(self._tracking, self._experiment, is_complete, PAGE, self._tracking.timeout_seconds):
             tags = run_tags(run)
             marker = complete_marker(str(run["info"].get("run_id")), run["info"].get("status"), tags)
             if marker is not None:
@@ -66,24 +65,6 @@ class Completed:
         return found
 
 
-def run_tags(run: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a run as MLflow's REST interface gives it."""
-    return {str(tag.get("key")): str(tag.get("value")) for tag in run.get("data", {}).get("tags", [])}
-
-
-def experiment_id(tracking: Tracking, name: str, seconds: float | None = None) -> str | None:
-    """The id of an experiment, None where there is none of that name; asked once. Raises TrackerUnavailable."""
-    key = (tracking_uri(tracking), name)
-    if key not in _experiments:
-        quoted = name.replace("\\", "\\\\").replace("'", "\\'")
-        question = {"filter": f"name = '{quoted}'", "max_results": 1}
-        known = ask(tracking, "experiments/search", question, seconds).get("experiments")
-        if not known:
-            return None
-        _experiments[key] = str(known[0]["experiment_id"])
-    return _experiments[key]
-
-
 def prepared_digest(data_identity: str) -> str | None:
     """The content digest of the images prepared in this directory; None where they are not, or are others.
 
@@ -97,26 +78,3 @@ def prepared_digest(data_identity: str) -> str | None:
     found = dict(re.findall(rb'^ {2}"(identity|content_digest)": "([0-9a-f]+)"', head, re.MULTILINE))
     digest = found.get(b"content_digest")
     return digest.decode() if digest and found.get(b"identity") == data_identity.encode() else None
-
-
-def _complete_runs(tracking: Tracking, experiment: str, base: str) -> Iterator[dict[str, Any]]:
-    """Newest first, all within `tracking.timeout_seconds`."""
-    end = time.monotonic() + tracking.timeout_seconds
-    known = experiment_id(tracking, experiment)
-    if known is None:
-        return
-    question = {
-        "experiment_ids": [known],
-        "filter": f"attributes.status = 'FINISHED' and {equals(Tag.BASE, base)} and {equals(Tag.COMPLETE, '1')}",
-        "order_by": ["attributes.start_time DESC"],
-        "max_results": PAGE,
-    }
-    while True:
-        left = end - time.monotonic()
-        if left <= 0:
-            raise TrackerUnavailable(f"it did not give all of its answer within {tracking.timeout_seconds:g} s")
-        answer = ask(tracking, "runs/search", question, left)
-        yield from (run for run in answer.get("runs", []) if isinstance(run.get("info"), dict))
-        if not answer.get("next_page_token"):
-            return
-        question["page_token"] = answer["next_page_token"]

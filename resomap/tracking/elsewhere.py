@@ -8,6 +8,7 @@ assumes clocks that agree within a minute or so.
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from resomap.cells.progress import duration
 from resomap.cells.tags import Tag, equals, heartbeat_of, host_of
 from resomap.config.schema import Tracking
 from resomap.core.files import read_json, write_json
-from resomap.tracking.completed import experiment_id, run_tags
 from resomap.tracking.directory_id import place
 from resomap.tracking.journal import beside
-from resomap.tracking.rest import TrackerUnavailable, ask
+from resomap.tracking.run_search import run_tags, search_runs
 
 # A run whose heartbeat is older is dead. The longest interval that the configuration allows fits in twice.
 STALE_SECONDS = 120.0
@@ -86,26 +86,15 @@ def competes(tags: Mapping[str, str], here: str, content_digest: str | None = No
 
 
 def running_elsewhere(
-    tracking: Tracking, experiment: str, base: str, wanted: Mapping[Cell, str], seconds: float | None = None
+    tracking: Tracking, experiment: str, base: str, wanted: Mapping[Cell, str]
 ) -> dict[Cell, Elsewhere]:
     """Those of the wanted cells (with their fingerprints) that another directory trains right now, by its heartbeat.
 
     One bounded query by plain REST. Raises TrackerUnavailable.
     """
-    end = time.monotonic() + (tracking.timeout_seconds if seconds is None else seconds)
-    known = experiment_id(tracking, experiment, seconds)
-    if known is None:
-        return {}
-    left = end - time.monotonic()
-    if left <= 0:
-        raise TrackerUnavailable("it did not answer in time")
-    question = {
-        "experiment_ids": [known],
-        "filter": f"attributes.status = 'RUNNING' and {equals(Tag.BASE, base)}",
-        "order_by": ["attributes.start_time DESC"],
-        "max_results": NEWEST,
-    }
-    return _fresh(ask(tracking, "runs/search", question, left).get("runs", []), wanted)
+    runs_now = f"attributes.status = 'RUNNING' and {equals(Tag.BASE, base)}"
+    found = search_runs(tracking, experiment, runs_now, NEWEST, tracking.timeout_seconds)
+    return _fresh(islice(found, NEWEST), wanted)
 
 
 def _fresh(runs: Iterable[Mapping[str, Any]], wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:

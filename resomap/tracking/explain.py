@@ -7,14 +7,16 @@ than none.
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from resomap.cells.cell import Cell
 from resomap.cells.progress import duration
 from resomap.cells.study import Study
 from resomap.cells.tags import Tag, heartbeat_of, host_of
-from resomap.tracking.completed import experiment_id, run_tags
-from resomap.tracking.rest import TrackerUnavailable, ask
+from resomap.tracking.rest import TrackerUnavailable
+from resomap.tracking.run_params import flat
+from resomap.tracking.run_search import run_tags, search_runs
 
 NEWEST, PAGE = 200, 50  # runs
 SECONDS = 0.5
@@ -81,7 +83,7 @@ def differences(logged: Mapping[str, str], study: Study, cell: Cell) -> str:
 
     Settings that the run did not log count as alike.
     """
-    wanted = _flat(study.recipe(cell).model_dump())
+    wanted = {key: str(value) for key, value in flat(study.recipe(cell).model_dump()).items()}
     found = [
         f"{key} {logged[key]}, wanted {value}"
         for key, value in wanted.items()
@@ -93,26 +95,13 @@ def differences(logged: Mapping[str, str], study: Study, cell: Cell) -> str:
 
 def _newest(study: Study) -> list[dict[str, Any]]:
     """What comes in time of the newest runs. Raises TrackerUnavailable where nothing does."""
-    tracking, end = study.config.tracking, time.monotonic() + SECONDS
-    known = experiment_id(tracking, study.config.experiment, SECONDS)
-    if known is None:
-        return []
-    question = {"experiment_ids": [known], "order_by": ["attributes.start_time DESC"], "max_results": PAGE}
     runs: list[dict[str, Any]] = []
-    while len(runs) < NEWEST:
-        left = end - time.monotonic()
-        try:
-            if left <= 0:
-                raise TrackerUnavailable(f"it did not answer within {SECONDS:g} s")
-            answer = ask(tracking, "runs/search", question, left)
-        except TrackerUnavailable:
-            if not runs:
-                raise
-            break
-        runs += [run for run in answer.get("runs", []) if isinstance(run.get("info"), dict)]
-        if not answer.get("next_page_token"):
-            break
-        question["page_token"] = answer["next_page_token"]
+    try:
+        for run in islice(search_runs(study.config.tracking, study.config.experiment, "", PAGE, SECONDS), NEWEST):
+            runs.append(run)
+    except TrackerUnavailable:
+        if not runs:
+            raise
     return runs
 
 
@@ -127,15 +116,6 @@ def _name(run: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 def _heartbeat(tags: Mapping[str, str]) -> str:
     beat = heartbeat_of(tags)
     return "no heartbeat" if beat is None else f"heartbeat {duration(max(0, time.time() - beat))} ago"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings under dotted names, as a run's params have them: text."""
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        flat |= _flat(value, f"{path}.") if isinstance(value, Mapping) else {path: str(value)}
-    return flat
 
 
 def _is_same(logged: str, wanted: str) -> bool:

@@ -19,6 +19,7 @@ from resomap.tracking.directory_id import place
 from resomap.tracking.elsewhere import Elsewhere, note_path
 from resomap.tracking.journal import Journal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri
+from resomap.tracking.run_params import flat
 from resomap.tracking.sender import sent_run_id
 from resomap.train.request import Request
 
@@ -90,7 +91,7 @@ class TrackedRun:
             "resolution": cell.resolution,
             "seed": cell.seed,
             "data.source": self._request.study.config.data.source,
-            **_flat(self._request.recipe.model_dump()),
+            **flat(self._request.recipe.model_dump()),
         }
 
     def _tags(self, device: Device, content_digest: str) -> dict[str, str]:
@@ -148,10 +149,3 @@ def _machine(device: Device, content_digest: str) -> dict[str, Any]:
             "cudnn": torch.backends.cudnn.version(),
         }
     return found
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import pyte
 import pytest
+from conftest import ROOT
 
 from resomap.cells.progress import Failure, Progress
-from resomap.planning.snakemake_cli import MARKER
+from resomap.planning.snakemake_cli import MARKER, PROFILE
 from snakemake_logger_plugin_resomap.sweep import Sweep, describe, ending
 
 # Stands in for the trainer: writes its files, so that the lines can be read without waiting for a training.
@@ -73,6 +75,7 @@ rule train:
 def project(tmp_path: Path) -> Path:
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     (tmp_path / "trainer.py").write_text(TRAINER)
+    shutil.copytree(ROOT / PROFILE, tmp_path / PROFILE)
     return tmp_path
 
 
@@ -96,7 +99,10 @@ def cells(**behaviours: str) -> tuple[str, str]:
 def test_a_sweep_is_told_in_lines(project: Path) -> None:
     shown = run(project, *cells(vgg11="slow", resnet18="fine"))
     lines = shown.splitlines()
-    assert lines[0] == "Plan: 3 jobs (2 train, 1 all)"
+    assert lines[:2] == [
+        f"Using profile {project / PROFILE} for setting default command line arguments.",
+        "Plan: 3 jobs (2 train, 1 all)",
+    ]
     assert "\x1b" not in shown
     for number, cell in (("1", "vgg11@320"), ("2", "resnet18@320")):
         assert any(line.startswith("[") and line.endswith(f"/2] {cell} started") for line in lines), number
@@ -209,7 +215,8 @@ def test_nothing_to_do_and_a_locked_directory_are_named(project: Path) -> None:
 
 @pytest.mark.slow
 def test_quiet_and_verbose_are_heard(project: Path) -> None:
-    assert run(project, "-F", "-q", "all") == ""
+    (said,) = run(project, "-F", "-q", "all").splitlines()
+    assert said.startswith("Using profile "), "which Snakemake says before it knows that it is to be quiet"
     shown = run(project, "-F", "-q")
     assert "started" not in shown
     assert "This run's cells: 1 completed" in shown
@@ -266,7 +273,7 @@ def test_an_end_in_words() -> None:
 
 
 def test_importing_the_plugin_stays_light() -> None:
-    heavy = ("numpy", "torch", "PIL", "rich", "mlflow", "yaml", "pydantic", "resomap", "snakemake.logging")
+    heavy = ("numpy", "torch", "PIL", "rich", "mlflow", "yaml", "pydantic", "psutil", "snakemake")
     code = f"import sys, snakemake_logger_plugin_resomap; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert done.stdout.strip() == "[]"

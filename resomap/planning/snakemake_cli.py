@@ -8,6 +8,7 @@ workflows.
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -87,11 +88,13 @@ def attend(on_run: Callable[[], None] = lambda: None) -> None:
         return
     parse_args, args_to_api = parser.parse_args, cli.args_to_api
 
+    @functools.wraps(parse_args)
     def reading(args: Any = None, *more: Any, **named: Any) -> Any:
         if args is None:
             _guarded(lambda: _read(parser, on_run))
         return parse_args(args, *more, **named)
 
+    @functools.wraps(args_to_api)
     def acting(args: argparse.Namespace, *more: Any, **named: Any) -> Any:
         _guarded(lambda: command_line.complete(args))
         return args_to_api(args, *more, **named)

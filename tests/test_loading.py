@@ -5,21 +5,21 @@ import sys
 
 CODE = """
 import gc, weakref
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 
 class Knot:
     def __init__(self):
         self.itself = self
 
-with loading():
+with paused_collection():
     assert not gc.isenabled()
-    with loading():
+    with paused_collection():
         pass
     assert not gc.isenabled(), "the inner one leaves it as it was"
     import email.message
 frozen = gc.get_freeze_count()
 assert gc.isenabled() and frozen > 1000
-with loading():  # nothing new: garbage is not to be kept for ever
+with paused_collection():  # nothing new: garbage is not to be kept for ever
     import email.message
 assert gc.get_freeze_count() <= frozen
 knot = weakref.ref(Knot())

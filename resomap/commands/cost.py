@@ -6,7 +6,7 @@ import sys
 
 from resomap.cells.study import Study
 from resomap.commands import Commands
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 from resomap.machine.gpu_lock import bind_gpu
 
 
@@ -29,7 +29,7 @@ def run(given: argparse.Namespace) -> None:
     measurement = Measurement(cell.model, cell.resolution, given.device)
     if given.device == "cuda":
         bind_gpu()
-    with loading():
+    with paused_collection():
         from resomap.cost.measure import measure
 
     for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):

@@ -5,7 +5,7 @@ import os
 
 from resomap.cells.study import Study
 from resomap.commands import Commands
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 
 
 def add(commands: Commands) -> None:
@@ -19,7 +19,7 @@ def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     from resomap.core.logging import say
 
-    with loading():
+    with paused_collection():
         from resomap.evaluation.evaluation_writer import evaluate_cell
 
     study = Study.load(given.study)

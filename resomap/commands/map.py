@@ -4,7 +4,7 @@ import argparse
 
 from resomap.cells.study import Study
 from resomap.commands import Commands
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 
 
 def add(commands: Commands) -> None:
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
-    with loading():
+    with paused_collection():
         from resomap.summary.summary_writer import make_map, summary_text
 
     print(summary_text(make_map(Study.load(given.study), given.device)), flush=True)

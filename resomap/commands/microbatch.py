@@ -5,7 +5,7 @@ import os
 
 from resomap.cells.study import Study
 from resomap.commands import Commands
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 from resomap.machine.gpu_lock import bind_gpu
 
 
@@ -25,7 +25,7 @@ def run(given: argparse.Namespace) -> None:
         bind_gpu()
     from resomap.core.logging import say
 
-    with loading():
+    with paused_collection():
         from resomap.train.microbatch_search import find_microbatch
 
     find_microbatch(study, given.model, given.classes, given.threads, given.memory_mb * 10**6, say)

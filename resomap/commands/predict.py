@@ -7,7 +7,7 @@ from pathlib import Path
 from resomap.cells.study import Study
 from resomap.commands import Commands
 from resomap.core.errors import ResomapError
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run the subcommand."""
-    with loading():
+    with paused_collection():
         from resomap.commands import prediction
         from resomap.evaluation.trained_weights import Weights
 

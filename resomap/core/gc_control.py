@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def paused_collection() -> Iterator[None]:
     """Disable garbage collection during heavy imports, and freeze what they made.
 
     Around the imports of torch and its kind a training's process starts and ends 1.7 s sooner (of 6.9 s). An import

@@ -16,7 +16,7 @@ from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.compute.metrics import confusion, measure, per_class
 from resomap.core.files import write_json
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 from resomap.data import DATA_DIRECTORY
 from resomap.evaluation.uncertainty import image_intervals
 from resomap.machine.gpu_lock import bind_gpu
@@ -97,7 +97,7 @@ class _Evaluation:
         if self._study.config.device != "cpu":
             bind_gpu(self._say)
         # Imported here: where everything is kept, the step needs neither a GPU nor torch.
-        with loading():
+        with paused_collection():
             from resomap.evaluation.evaluator import Evaluator
 
         return Evaluator.open(self._study, self._cell, self._marker, self._threads, DATA_DIRECTORY)

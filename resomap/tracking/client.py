@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resomap.cells.tags import Tag, complete_marker, equals
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
 from resomap.tracking.rest import LOCAL_ARTIFACTS
 
@@ -38,7 +38,7 @@ def connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    with loading():
+    with paused_collection():
         from mlflow import MlflowClient
 
     if not uri.startswith("sqlite:"):

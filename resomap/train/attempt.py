@@ -7,7 +7,7 @@ from resomap.cells import archive
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker
 from resomap.core.errors import Interrupted
-from resomap.core.gc_control import loading
+from resomap.core.gc_control import paused_collection
 from resomap.machine.gpu_lock import bind_gpu
 from resomap.train.request import Request, refuse_hopeless_retry
 from resomap.train.signals import SignalWatch
@@ -32,7 +32,7 @@ def train_cell(request: Request) -> None:
         if config.device != "cpu":
             # After the cell's lock: who waits for another training of this cell keeps no GPU from others.
             bind_gpu(request.say, stop_waiting=lambda: signals.received is not None)
-        with loading():
+        with paused_collection():
             from resomap.train.training import run_training
 
         if signals.received is not None:

@@ -241,7 +241,7 @@ def test_without_weights_there_is_a_reason_until_they_arrive(study: Study, cell:
 
 def test_weights_count_by_their_training_wherever_they_lie(study: Study, cell: Cell) -> None:
     marker = read_json(cell.marker)
-    archive.put_aside(cell, marker["fingerprint"])
+    archive.set_aside_checkpoints(cell, marker["fingerprint"])
     assert not (cell.checkpoints / "best.pt").exists()
     assert evaluated(study, cell)["test_resolutions"]["48"] is not None
     # The same settings trained once more by hand: the old weights are another training's.

@@ -316,42 +316,42 @@ def test_a_cell_that_is_not_done_is_one_sentence(study_in: Callable[..., Study])
 def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
     """A cell whose directory holds a complete training, but for its marker."""
     monkeypatch.chdir(tmp_path)
-    archive.claim(OF, {"fingerprint": FINGERPRINT, "uid": "u", "cell": OF.name})
+    archive.activate(OF, {"fingerprint": FINGERPRINT, "uid": "u", "cell": OF.name})
     return OF
 
 
-def test_the_twin_gives_the_marker_back_to_the_byte(cell: Cell) -> None:
-    twin = archive.twin_path(cell)
-    twin.write_text(TEXT)
+def test_the_copy_gives_the_marker_back_to_the_byte(cell: Cell) -> None:
+    copy = archive.marker_copy_path(cell)
+    copy.write_text(TEXT)
     assert archive.recover_marker(cell, FINGERPRINT)
     assert cell.marker.read_text() == TEXT
     later = LAYOUTS["later"]
-    twin.write_text(json.dumps(later))
+    copy.write_text(json.dumps(later))
     assert archive.recover_marker(cell, FINGERPRINT)
     assert json.loads(cell.marker.read_text()) == later
 
 
-def test_the_twin_comes_back_from_where_it_was_set_aside(cell: Cell) -> None:
-    archive.twin_path(cell).write_text(TEXT)
-    archive.claim(cell, {"fingerprint": "another", "uid": "v", "cell": cell.name})
-    assert not archive.twin_path(cell).exists()
+def test_the_copy_comes_back_from_where_it_was_set_aside(cell: Cell) -> None:
+    archive.marker_copy_path(cell).write_text(TEXT)
+    archive.activate(cell, {"fingerprint": "another", "uid": "v", "cell": cell.name})
+    assert not archive.marker_copy_path(cell).exists()
     assert archive.recover_marker(cell, FINGERPRINT)
     assert cell.marker.read_text() == TEXT
 
 
 @pytest.mark.parametrize("content", [{**CONTENT, "metrics": 3}, {**CONTENT, "fingerprint": "another"}, {}, None])
-def test_a_twin_that_does_not_count_gives_nothing_back(cell: Cell, content: Any) -> None:
-    archive.twin_path(cell).write_text(json.dumps(content))
+def test_a_copy_that_does_not_count_gives_nothing_back(cell: Cell, content: Any) -> None:
+    archive.marker_copy_path(cell).write_text(json.dumps(content))
     assert not archive.recover_marker(cell, FINGERPRINT)
     assert not cell.marker.exists()
 
 
-def test_a_damaged_twin_in_the_way_of_a_whole_one_is_no_marker(cell: Cell) -> None:
-    """The directory holds the wanted training, so the one on the shelf stays there: nothing to trust, no crash."""
-    aside = cell.checkpoints / archive.ASIDE / FINGERPRINT / "done.json"
+def test_a_damaged_copy_in_the_way_of_a_whole_one_is_no_marker(cell: Cell) -> None:
+    """The directory holds the wanted training, so the one set aside stays there: nothing to trust, no crash."""
+    aside = cell.checkpoints / archive.SET_ASIDE / FINGERPRINT / "done.json"
     aside.parent.mkdir(parents=True)
     aside.write_text(TEXT)
-    archive.twin_path(cell).write_text(TEXT[:99])
+    archive.marker_copy_path(cell).write_text(TEXT[:99])
     assert archive.is_recoverable(cell, FINGERPRINT)
     assert not archive.recover_marker(cell, FINGERPRINT)
     assert not cell.marker.exists()

@@ -229,7 +229,7 @@ def test_a_training_that_was_complete_before_it_could_say_so_is_told_by_sync(
     MlflowClient(tracking_uri=server).delete_experiment(
         MlflowClient(tracking_uri=server).get_experiment_by_name(name).experiment_id
     ) if runs(server, name) else None
-    assert trainer(CELL, here).wait(timeout=120) == 0  # the marker comes back from its twin
+    assert trainer(CELL, here).wait(timeout=120) == 0  # the marker comes back from its copy
     study_in(here, experiment=f"{name}-2", training={"epochs": 1}, tracking=tracking)
     first = command("resomap", "sync", cwd=here)
     assert first.returncode == 0, first.stderr

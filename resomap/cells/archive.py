@@ -1,8 +1,8 @@
-"""Sets all that belongs to a training aside under its fingerprint when settings change, and finds it again.
+"""Archive of trainings: files of other settings, set aside under their fingerprint and restored when those return.
 
 A cell's checkpoint directory holds one training at a time, and so do the files beside its marker;
-`set-aside/<fingerprint>/` in both places holds the earlier ones. `cell.json` names the training whose checkpoints
-lie there; `done.json`, the marker's twin, says that it is complete.
+`set-aside/<fingerprint>/` in both directories holds the earlier ones. `cell.json` names the training whose checkpoints
+lie there; `done.json`, a copy of the marker, says that it is complete.
 """
 
 import os
@@ -16,137 +16,143 @@ from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.core.files import read_json, write_json
 
-OWNED = ("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "final.pt")
+TRAINING_FILES = ("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "final.pt")
 UNKNOWN = "unknown"
-ASIDE = "set-aside"
+SET_ASIDE = "set-aside"
 # Beside the marker, but of the cell and not of one training: they are appended to, whatever the settings.
-LASTING = ("log", "journal.jsonl", "journal.sent.json", "progress.json")
+CELL_FILES = ("log", "journal.jsonl", "journal.sent.json", "progress.json")
 
 
 def identity_path(cell: Cell) -> Path:
-    """`cell.json`: which training (fingerprint, uid) the cell's directory holds."""
+    """Return the path of `cell.json`, which names the training (fingerprint, uid) that the cell's directory holds."""
     return cell.checkpoints / "cell.json"
 
 
-def twin_path(cell: Cell) -> Path:
-    """`done.json`: the marker's content once more, from which a lost marker comes back."""
+def marker_copy_path(cell: Cell) -> Path:
+    """Return the path of `done.json`, a copy of the marker, from which a lost marker is recovered."""
     return cell.checkpoints / "done.json"
 
 
 def held_fingerprint(cell: Cell) -> str | None:
-    """Fingerprint of the training in the cell's directory; None where the directory is empty.
+    """Return the fingerprint of the training in the cell's directory; None where the directory is empty.
 
-    Files without a readable cell.json belong to nobody knows which training: `unknown`.
+    It is `unknown` where files lie there without a readable cell.json.
     """
-    stored = read_json(identity_path(cell))
-    if isinstance(stored, dict) and isinstance(stored.get("fingerprint"), str):
-        return stored["fingerprint"]
-    return UNKNOWN if any((cell.checkpoints / name).exists() for name in OWNED) else None
+    identity = read_json(identity_path(cell))
+    if isinstance(identity, dict) and isinstance(identity.get("fingerprint"), str):
+        return identity["fingerprint"]
+    return UNKNOWN if any((cell.checkpoints / name).exists() for name in TRAINING_FILES) else None
 
 
-def claim(cell: Cell, identity: dict[str, Any]) -> list[str]:
-    """Make the cell's places belong to the training with `identity["fingerprint"]`.
+def activate(cell: Cell, identity: dict[str, Any]) -> list[str]:
+    """Make the training with `identity["fingerprint"]` the one whose files lie in the cell's directories.
 
-    Another training's files are set aside, this training's own are taken back from there. Returns one sentence
+    Another training's files are set aside, this training's own are restored from there. Returns one sentence
     for each thing that was done. The caller holds the cell's lock.
     """
     fingerprint, notes = identity["fingerprint"], []
-    held = held_fingerprint(cell)
-    if held is not None and held != fingerprint:
-        put_results_aside(cell, held)
-        notes.append(f"the settings changed: the training {held} is set aside in {put_aside(cell, held)}")
-    if _take_back(cell, fingerprint):
+    stored = held_fingerprint(cell)
+    if stored is not None and stored != fingerprint:
+        set_aside_results(cell, stored)
+        directory = set_aside_checkpoints(cell, stored)
+        notes.append(f"the settings changed: the training {stored} is set aside in {directory}")
+    if _restore(cell, fingerprint):
         notes.append(f"the training {fingerprint} with these settings is taken back from where it was set aside")
     if held_fingerprint(cell) is None:
         write_json(identity_path(cell), identity)
     return notes
 
 
-def put_aside(cell: Cell, name: str) -> Path:
-    """Move the cell's checkpoints below `set-aside/<name>`; returns that directory. A fingerprint as the name is
-    found again when the settings return.
+def set_aside_checkpoints(cell: Cell, name: str) -> Path:
+    """Move the cell's checkpoints below `set-aside/<name>`; return that directory.
+
+    Under a fingerprint as the name they are found again when the settings return.
     """
-    target = _free(cell.checkpoints / ASIDE / name)
+    target = _unused_path(cell.checkpoints / SET_ASIDE / name)
     # cell.json last: until it has moved, the directory still says whose files these are.
-    _move([cell.checkpoints / owned for owned in reversed(OWNED)], target)
+    _move([cell.checkpoints / file for file in reversed(TRAINING_FILES)], target)
     return target
 
 
-def put_results_aside(cell: Cell, name: str, lasting: bool = False) -> tuple[Path, int]:
-    """Move the marker and what lies beside it below `set-aside/<name>`; that directory, and how many files went.
+def set_aside_results(cell: Cell, name: str, with_logs: bool = False) -> tuple[Path, int]:
+    """Move the marker and the files beside it below `set-aside/<name>`; return that directory and the number of files.
 
-    Log and journal stay, unless `lasting` is true.
+    Log, journal, its receipt and the progress file stay, unless `with_logs` is true.
     """
-    target = _free(cell.marker.parent / ASIDE / name)
-    files = [path for path in files_beside_marker(cell) if lasting or _extension(cell, path) not in LASTING]
+    target = _unused_path(cell.marker.parent / SET_ASIDE / name)
+    files = [path for path in files_beside_marker(cell) if with_logs or _extension(cell, path) not in CELL_FILES]
     _move(files, target)
     return target, len(files)
 
 
 def files_beside_marker(cell: Cell) -> list[Path]:
-    """All files that share the marker's stem: `320.done`, but not `320.seed1.done` for the first seed."""
+    """Return all files that share the marker's stem: `320.done`, but not `320.seed1.done` for the first seed."""
     files = sorted(cell.marker.parent.glob(f"{cell.marker.stem}.*")) if cell.marker.parent.is_dir() else []
     return [path for path in files if path.is_file() and not _extension(cell, path).startswith("seed")]
 
 
 def recover_marker(cell: Cell, fingerprint: str) -> bool:
-    """Bring back the marker, and with it the files, of a training that is complete; True where there is one.
+    """Restore the marker, and with it the files, of a training that is complete; return True if there is one.
 
-    Looks in the cell's directory and on the shelf. The caller holds the cell's lock.
+    It is looked for in the cell's directory and below `set-aside`. The caller holds the cell's lock.
     """
     if not is_recoverable(cell, fingerprint):
         return False
-    if not _is_complete(twin_path(cell), cell, fingerprint):
-        claim(cell, {"fingerprint": fingerprint, "cell": cell.name})
-    _take_back(cell, fingerprint)
-    twin = Marker.read(twin_path(cell))
-    if twin is None or not twin.counts_for(cell, fingerprint):
-        return False  # the one on the shelf could not come back: something else is in its way
-    twin.write(cell.marker)
+    if not _is_complete(marker_copy_path(cell), cell, fingerprint):
+        activate(cell, {"fingerprint": fingerprint, "cell": cell.name})
+    _restore(cell, fingerprint)
+    copy = Marker.read(marker_copy_path(cell))
+    if copy is None or not copy.counts_for(cell, fingerprint):
+        return False  # the one set aside could not be restored: something else is in its way
+    copy.write(cell.marker)
     return True
 
 
-def places(cell: Cell, fingerprint: str) -> tuple[Path, Path]:
-    """Where checkpoints of the training with this fingerprint can lie: its cell's directory, and the shelf."""
-    return cell.checkpoints, cell.checkpoints / ASIDE / fingerprint
+def checkpoint_directories(cell: Cell, fingerprint: str) -> tuple[Path, Path]:
+    """Return the directories in which checkpoints of this fingerprint can lie: the cell's, and the one set aside."""
+    return cell.checkpoints, cell.checkpoints / SET_ASIDE / fingerprint
 
 
 def is_recoverable(cell: Cell, fingerprint: str) -> bool:
-    """Whether the wanted training is complete without its marker. Cheap (two small files): planning asks for all."""
+    """Return True if the wanted training is complete but for its marker.
+
+    Cheap (two small files), so that planning can ask for all cells.
+    """
     if not cell.checkpoints.is_dir():
         return False
-    return any(_is_complete(place / "done.json", cell, fingerprint) for place in places(cell, fingerprint))
+    directories = checkpoint_directories(cell, fingerprint)
+    return any(_is_complete(directory / "done.json", cell, fingerprint) for directory in directories)
 
 
-def _is_complete(twin: Path, cell: Cell, fingerprint: str) -> bool:
-    marker = Marker.read(twin)
+def _is_complete(copy: Path, cell: Cell, fingerprint: str) -> bool:
+    marker = Marker.read(copy)
     return marker is not None and marker.counts_for(cell, fingerprint)
 
 
-def _take_back(cell: Cell, fingerprint: str) -> bool:
-    """Move what is on the shelf under this fingerprint to its places, where nothing is in the way."""
-    taken = False
-    shelved = cell.checkpoints / ASIDE / fingerprint
-    if shelved.is_dir() and held_fingerprint(cell) is None:
-        _move([shelved / owned for owned in OWNED], cell.checkpoints)
-        shutil.rmtree(shelved, ignore_errors=True)
-        taken = True
-    results = cell.marker.parent / ASIDE / fingerprint
+def _restore(cell: Cell, fingerprint: str) -> bool:
+    """Move the files set aside under this fingerprint back where nothing is in the way; return True if any were."""
+    restored = False
+    archived = cell.checkpoints / SET_ASIDE / fingerprint
+    if archived.is_dir() and held_fingerprint(cell) is None:
+        _move([archived / file for file in TRAINING_FILES], cell.checkpoints)
+        shutil.rmtree(archived, ignore_errors=True)
+        restored = True
+    results = cell.marker.parent / SET_ASIDE / fingerprint
     own = [
         path for path in sorted(results.glob(f"{cell.marker.stem}.*")) if not (cell.marker.parent / path.name).exists()
     ]
     if own:
         _move(own, cell.marker.parent)
-        taken = True
-    return taken
+        restored = True
+    return restored
 
 
 def _extension(cell: Cell, path: Path) -> str:
     return path.name.removeprefix(f"{cell.marker.stem}.")
 
 
-def _free(target: Path) -> Path:
-    """The directory itself, or a neighbour of it where it is taken."""
+def _unused_path(target: Path) -> Path:
+    """Return the path itself, or one beside it where it exists already."""
     return target.with_name(f"{target.name}-{time.time_ns()}") if target.exists() else target
 
 

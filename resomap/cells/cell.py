@@ -1,4 +1,4 @@
-"""One square of the map: a model at a resolution with a seed, and where everything of it lies."""
+"""Cell of the map: a model at a resolution with a seed, its name and the paths of its files."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """(model, resolution, seed), plus what its paths need. The only place where a cell's path is put together.
+    """Cell: a model, a resolution and a seed, with its paths. The only place where a cell's path is put together.
 
     `family` is the folder of its checkpoints; `suffix` is empty for the first seed of the configuration and
     `.seed<k>` for another.
@@ -21,30 +21,30 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """`vgg11@320`, or `vgg11@320.seed1`: what people type and read."""
+        """Name that people type and read: `vgg11@320`, or `vgg11@320.seed1`."""
         return f"{self.model}@{self.resolution}{self.suffix}"
 
     @property
     def map_position(self) -> str:
-        """`vgg11@320`: the key of its overrides, the same for all seeds."""
+        """Key of its overrides, the same for all seeds: `vgg11@320`."""
         return f"{self.model}@{self.resolution}"
 
     def beside_marker(self, extension: str) -> Path:
-        """`results/vgg11/320.<extension>`: files of the cell share the marker's stem."""
+        """Return the path `results/vgg11/320.<extension>`: files of the cell share the marker's stem."""
         return Path("results", self.model, f"{self.resolution}{self.suffix}.{extension}")
 
     @cached_property
     def marker(self) -> Path:
-        """The done marker, which is Snakemake's target."""
+        """Path of the done marker, which is Snakemake's target."""
         return self.beside_marker("done")
 
     @property
     def history(self) -> Path:
-        """Losses, metrics and learning rate of the finished training, a line an epoch."""
+        """Path of the history: losses, metrics and learning rate of the finished training, one line for each epoch."""
         return self.beside_marker("history.csv")
 
     @property
     def checkpoints(self) -> Path:
-        """The directory of last.pt, best.pt and final.pt."""
+        """Directory of last.pt, best.pt and final.pt."""
         directory = Path("checkpoints", self.family, self.model, str(self.resolution))
         return directory / self.suffix.lstrip(".") if self.suffix else directory

@@ -1,4 +1,4 @@
-"""What the evaluation of a cell leaves behind, where it lies, and what is still missing from it.
+"""Evaluation record of a cell: its content, its path, and the test resolutions that are missing from it.
 
 `results/<model>/<resolution>.evaluation.json`, strict JSON:
 
@@ -30,24 +30,24 @@ SCHEMA = 2
 
 
 def record_path(cell: Cell) -> Path:
-    """The record of a cell's evaluation, beside its marker."""
+    """Return the path of a cell's evaluation record, beside its marker."""
     return cell.beside_marker("evaluation.json")
 
 
 def predictions_path(cell: Cell, resolution: int | None = None) -> Path:
-    """What the cell's best weights said of each image at a test resolution: its own (None), or another one."""
+    """Return the path of the best weights' predictions at a test resolution: the cell's own (None), or another one."""
     return cell.beside_marker(f"at{resolution}.npz" if resolution not in (None, cell.resolution) else "predictions.npz")
 
 
-def kept_elsewhere(cell: Cell) -> list[int]:
-    """The test resolutions, beside the cell's own, of which predictions lie here."""
+def other_test_resolutions(cell: Cell) -> list[int]:
+    """Return the test resolutions other than the cell's own for which a predictions file exists."""
     stem = f"{cell.marker.stem}.at"
     found = (path.name.removeprefix(stem).removesuffix(".npz") for path in cell.marker.parent.glob(f"{stem}*.npz"))
     return [int(text) for text in found if text.isdigit()]
 
 
 def read_record(cell: Cell, marker: Marker) -> dict[str, Any] | None:
-    """The record of the very training that the marker speaks of; None where there is none."""
+    """Return the record of the very training that the marker is of; None where there is none."""
     content = read_json(record_path(cell))
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         return None
@@ -56,10 +56,10 @@ def read_record(cell: Cell, marker: Marker) -> dict[str, Any] | None:
 
 
 def missing(cell: Cell, marker: Marker, resolutions: Iterable[int]) -> list[int]:
-    """The test resolutions at which a done cell is still to be evaluated.
+    """Return the test resolutions at which a done cell is still to be evaluated.
 
-    One without an entry; one whose predictions are gone; and one that was not available, once files that may
-    change that have arrived. Cheap (one small file), so that planning can ask for all cells.
+    They are those without an entry; those whose predictions are gone; and those that were not available, once files
+    that may change that have arrived. Cheap (one small file), so that planning can ask for all cells.
     """
     record = read_record(cell, marker)
     if record is None:
@@ -78,14 +78,14 @@ def missing(cell: Cell, marker: Marker, resolutions: Iterable[int]) -> list[int]
 
 
 def weights_paths(cell: Cell, fingerprint: str) -> list[Path]:
-    """Where best.pt of this training can lie; what lies there may be another training's."""
-    return [directory / "best.pt" for directory in archive.places(cell, fingerprint)]
+    """Return the paths at which best.pt of this training can lie; a file there may be another training's."""
+    return [directory / "best.pt" for directory in archive.checkpoint_directories(cell, fingerprint)]
 
 
 def _arrived(record: Path, files: Iterable[Path]) -> bool:
-    """Whether one of the files came here after the record was written.
+    """Return True if one of the files came here after the record was written.
 
-    By the time of the inode's change: a copy that keeps the modification time has a new one all the same.
+    It is told by the time of the inode's change: a copy that keeps the modification time has a new one all the same.
     """
     written = record.stat().st_mtime_ns
     return any(file.stat().st_ctime_ns > written for file in files if file.exists())

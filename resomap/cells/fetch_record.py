@@ -1,4 +1,4 @@
-"""Which cells have files to fetch from the tracker, and the record of what was fetched. Light: planning reads it.
+"""Fetch record of a cell: the files of its run that were fetched from the tracker. Light: planning reads it.
 
 `results/<model>/<resolution>.fetched.json`, strict JSON:
 
@@ -18,12 +18,12 @@ SCHEMA = 1
 
 
 def record_path(cell: Cell) -> Path:
-    """`results/vgg11/320.fetched.json`."""
+    """Return the path `results/vgg11/320.fetched.json`."""
     return cell.beside_marker("fetched.json")
 
 
 def is_fetched(cell: Cell, marker: Marker) -> bool:
-    """Whether all that the marker's run has is here, as far as the tracker could be asked."""
+    """Return True if all files of the marker's run have been fetched, or the tracker said that they do not exist."""
     content = read_json(record_path(cell))
     return (
         isinstance(content, dict)

@@ -1,8 +1,8 @@
-"""One trainer a cell: an flock that dies with its holder, and a note with a heartbeat for other machines.
+"""Per-cell lock: an flock, so that one process at a time trains a cell, and a heartbeat for other machines.
 
 The kernel releases an flock however its holder ends, so on one machine there is no stale lock. On a shared disk an
-flock may not reach other machines (Lustre without `-o flock`, some NFS mounts); there the note decides: a holder on
-another host counts as long as its heartbeat is fresh, and it wipes its note when it ends.
+flock may not reach other machines (Lustre without `-o flock`, some NFS mounts); there the content of the lock file
+decides: a holder on another host counts as long as its heartbeat is fresh, and it empties the file when it ends.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from resomap.core.errors import Interrupted, ResomapError
 HEARTBEAT_SECONDS = 15.0
 # Longer than a heartbeat takes to show on a network file system with attribute caching (60 s by default on NFS).
 STALE_SECONDS = 120.0
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who says that it trains the cell. Times are Unix times in seconds."""
+    """Process that a lock file names as the trainer of the cell. Times are Unix times in seconds."""
 
     host: str
     pid: int
@@ -38,7 +38,7 @@ class Holder:
 
     @classmethod
     def read(cls, path: Path) -> "Holder | None":
-        """The holder that a lock file names, or None."""
+        """Return the holder that a lock file names, or None."""
         try:
             note = json.loads(path.read_text())
             return cls(str(note["host"]), int(note["pid"]), float(note["heartbeat"]))
@@ -46,8 +46,8 @@ class Holder:
             return None
 
     @property
-    def is_fresh_elsewhere(self) -> bool:
-        """Whether another machine wrote this not long ago; on this one the flock tells."""
+    def is_alive_elsewhere(self) -> bool:
+        """True if it is on another machine and its heartbeat is fresh; on this one the flock tells."""
         return self.host != socket.gethostname() and time.time() - self.heartbeat < STALE_SECONDS
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Holder:
 
 
 def lock_path(cell: Cell) -> Path:
-    """The cell's lock file; outside its directories, because those are moved when settings change."""
+    """Return the path of the lock file; outside the cell's directories, which are moved when settings change."""
     return STATE_DIRECTORY / "locks" / f"{cell.name}.lock"
 
 
@@ -67,7 +67,7 @@ def cell_lock(
     poll_seconds: float = 1.0,
     stop_waiting: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Hold the cell's lock; where another process has it, say for whom we wait, and wait.
+    """Hold the cell's lock; where another process has it, say which one, and wait for it.
 
     Raises ResomapError where it is held and `wait` is false, Interrupted where `stop_waiting` comes true.
     """
@@ -76,7 +76,7 @@ def cell_lock(
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         waiting = False
-        while not _take(descriptor, path):
+        while not _try_lock(descriptor, path):
             holder = Holder.read(path) or "another process"
             if not wait:
                 raise ResomapError(f"{cell.name} is being trained by {holder}; stop that first")
@@ -86,38 +86,40 @@ def cell_lock(
                 say(f"{cell.name} is being trained by {holder}; waiting for it to end")
                 waiting = True
             time.sleep(poll_seconds)
-        ended = threading.Event()
-        beating = threading.Thread(target=_beat, args=(descriptor, ended), name="heartbeat", daemon=True)
-        beating.start()
+        released = threading.Event()
+        heartbeat = threading.Thread(
+            target=_write_heartbeats, args=(descriptor, released), name="heartbeat", daemon=True
+        )
+        heartbeat.start()
         try:
             yield
         finally:
-            ended.set()
-            beating.join()
+            released.set()
+            heartbeat.join()
             os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: Path) -> bool:
+def _try_lock(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in UNSUPPORTED:
             raise
     holder = Holder.read(path)
-    if holder is not None and holder.is_fresh_elsewhere:
+    if holder is not None and holder.is_alive_elsewhere:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         return False
     _write_note(descriptor)
     return True
 
 
-def _beat(descriptor: int, ended: threading.Event) -> None:
-    while not ended.wait(HEARTBEAT_SECONDS):
-        with contextlib.suppress(OSError):  # a full or absent disk for a while: the next beat may reach it
+def _write_heartbeats(descriptor: int, released: threading.Event) -> None:
+    while not released.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(OSError):  # a full or absent disk for a while: the next heartbeat may reach it
             _write_note(descriptor)
 
 

@@ -1,10 +1,10 @@
-"""Which cells are as good as the best. Decided on validation alone: the test split only reports."""
+"""Cells within the margin of the best, decided on validation alone: the test split only reports."""
 
 from collections.abc import Sequence
 
 
 def within_margin(values: Sequence[float | None], margin: float) -> list[bool]:
-    """For each validation quality (higher is better) whether its deficit to the highest is at most `margin`.
+    """Return, for each validation quality (higher is better), True if its deficit to the highest is at most `margin`.
 
     An undefined quality is within no margin.
     """

@@ -32,7 +32,9 @@ class TrainingCost(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class Marker(JsonObject):
-    """One finished training. The fields are the file's keys, in its order; one with a default may be missing there.
+    """Done marker: the result of one finished training.
+
+    The fields are the file's keys, in its order; one with a default may be missing there.
 
     `read` and `parse` are the only ways from JSON to a marker, `write` and `as_json` those back; what this version
     does not know is kept in between.
@@ -72,11 +74,11 @@ class Marker(JsonObject):
         return found if found is not None and found.counts_for(cell, fingerprint) else None
 
     def write(self, path: Path) -> None:
-        """Write the marker (or its twin beside the checkpoints) atomically. Raises OSError."""
+        """Write the marker (or its copy beside the checkpoints) atomically. Raises OSError."""
         write_json(path, self.as_json())
 
     def counts_for(self, cell: Cell, fingerprint: str) -> bool:
-        """Return True where it says that this very cell is done under these settings, with metrics finite or null."""
+        """Return True if this very cell is done under these settings by the marker, with metrics finite or null."""
         return (
             self.fingerprint == fingerprint
             and (self.model, self.resolution, self.seed) == (cell.model, cell.resolution, cell.seed)
@@ -85,18 +87,19 @@ class Marker(JsonObject):
         )
 
     def is_of(self, fingerprint: object, uid: object) -> bool:
-        """Return True where a file that names this fingerprint and uid belongs to the marker's training."""
+        """Return True if a file that names this fingerprint and uid belongs to the marker's training."""
         return (fingerprint, uid) == (self.fingerprint, self.uid)
 
     def is_of_other_images(self, content_digest: str | None) -> bool:
-        """Return True where the training saw other image contents than those of this digest; False where either is
-        unknown.
+        """Return True if the training saw other image contents than those of this digest.
+
+        False where either is unknown.
         """
         return bool(self.content_digest and content_digest and self.content_digest != content_digest)
 
     @property
     def is_from_tracker(self) -> bool:
-        """Return True where the cell was not trained in this directory."""
+        """True if the marker comes from the tracker: the cell was not trained in this directory."""
         return self.origin == TRACKER
 
 

@@ -1,4 +1,4 @@
-"""One measurement of cost: a model at a resolution on a kind of device, what it depends on and where it lies. Light."""
+"""Cost measurements: a model at a resolution on a kind of device, with settings and file of each. Light: no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ DIRECTORY = Path("results", "cost")
 
 @dataclass(frozen=True)
 class Measurement:
-    """The cost of one model at one resolution on one kind of device; seeds share it."""
+    """Cost measurement of one model at one resolution on one kind of device; seeds share it."""
 
     model: str
     resolution: int  # pixels, images are square
@@ -25,18 +25,18 @@ class Measurement:
 
     @property
     def name(self) -> str:
-        """`vgg11@320 on cuda`, for people."""
+        """Name for people: `vgg11@320 on cuda`."""
         return f"{self.model}@{self.resolution} on {self.kind}"
 
     @property
     def path(self) -> Path:
-        """Its figures, which are Snakemake's target."""
+        """Path of the measured figures, which is Snakemake's target."""
         return DIRECTORY / self.kind / self.model / f"{self.resolution}.json"
 
     def settings(self, study: Study, classes: int) -> dict[str, Any]:
-        """All that the figures depend on, the machine apart: when this changes, they are measured anew.
+        """Return all settings that the figures depend on, the machine apart: when they change, it is measured anew.
 
-        Nothing of the recipe but what an evaluation computes with is in it, so another learning rate measures
+        Of the recipe only what an evaluation computes with is in them, so another learning rate measures
         nothing again.
         """
         recipe = study.recipe(study.cell(self.model, self.resolution))
@@ -53,22 +53,22 @@ class Measurement:
         }
 
     def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
-        """The figures, where they are there, whole and measured under these settings; else None."""
+        """Return the figures; None where they are missing, damaged or measured under other settings."""
         content = read_json(self.path)
         return content if isinstance(content, dict) and content.get("settings") == settings else None
 
 
 def measurements(study: Study, kind: str) -> list[Measurement]:
-    """One a model and resolution of the configuration, in its order."""
+    """Return one measurement for each model and resolution of the configuration, in its order."""
     config = study.config
     return [Measurement(model, res, kind) for model in config.models for res in config.resolutions]
 
 
 def class_count(data: Data) -> int:
-    """How many classes the data source has, told from its folders alone: no image is opened.
+    """Return the number of classes of the data source, counted from its folders alone: no image is opened.
 
     A class counts from one image file on. Images that turn out damaged later can, with `data.problems: skip`,
-    leave a class out: the head then has an output less than was measured, which no figure feels.
+    leave a class out: the head then has one output less than was measured, which changes no figure noticeably.
     Raises ResomapError: no package, no folder, nothing in it.
     """
     if data.source == "elpv":

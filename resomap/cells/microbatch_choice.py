@@ -1,5 +1,6 @@
-"""How many images a forward pass a model's trainings take where `training.microbatch` is `auto`: what was found, and
-what that depends on. Light; `resomap/train/microbatch_search.py` finds it.
+"""Microbatch of a model where `training.microbatch` is `auto`: the number found, and the settings it depends on.
+
+It is the number of images a forward pass takes in training; `resomap/train/microbatch_search.py` finds it. Light.
 
 One number for a model at all its resolutions and seeds, because batch normalisation sees the microbatch. The
 fingerprint holds the word `auto`, so that a plan needs no GPU; the number is in last.pt and in the marker.
@@ -18,29 +19,29 @@ DIRECTORY = Path("results", "microbatch")
 
 
 def path_of(model: str) -> Path:
-    """What was found for a model, which is Snakemake's target."""
+    """Return the path of the number found for a model, which is Snakemake's target."""
     return DIRECTORY / f"{model}.json"
 
 
-def is_wanted(study: Study, cell: Cell) -> bool:
-    """Whether the cell's microbatch is to be found."""
+def is_auto(study: Study, cell: Cell) -> bool:
+    """Return True if the cell's microbatch is to be found, not given by the configuration."""
     return study.recipe(cell).microbatch == "auto"
 
 
 def cells_of(study: Study, model: str) -> list[Cell]:
-    """The cells that the model is tried as, one a resolution, the largest first.
+    """Return the cells at which the microbatch is tried, one for each resolution, the largest first.
 
     Raises ResomapError where the model is unknown or its microbatch is given by the configuration.
     """
     cells = [study.cell(model, resolution) for resolution in sorted(study.config.resolutions, reverse=True)]
-    wanted = [cell for cell in cells if is_wanted(study, cell)]
+    wanted = [cell for cell in cells if is_auto(study, cell)]
     if not wanted:
         raise ResomapError(f"training.microbatch is not auto for {model}: there is nothing to find")
     return wanted
 
 
 def settings(study: Study, model: str) -> dict[str, Any]:
-    """All that the number depends on, machine and resolution apart: when this changes, it is found anew."""
+    """Return the settings that the number depends on, machine and resolution apart; it is found anew if they change."""
     recipe = study.recipe(cells_of(study, model)[0])
     return {
         "schema": SCHEMA,
@@ -57,9 +58,9 @@ def settings(study: Study, model: str) -> dict[str, Any]:
 
 
 def read(study: Study, model: str) -> int | None:
-    """The number that was found under the present settings, for the largest resolution or beyond; None without one.
+    """Return the number found under the present settings at the largest resolution or a larger one; None without one.
 
-    So a sub-grid of smaller images keeps the number that the whole grid has.
+    A larger one counts, so a sub-grid of smaller images keeps the number that the whole grid has.
     """
     content = read_json(path_of(model))
     if not isinstance(content, dict) or content.get("settings") != settings(study, model):
@@ -68,7 +69,7 @@ def read(study: Study, model: str) -> int | None:
 
 
 def require(study: Study, cell: Cell) -> int | None:
-    """Images a forward pass of the cell's training; None: the whole batch.
+    """Return the microbatch of the cell's training, in images a forward pass; None: the whole batch.
 
     Raises ResomapError where it is to be found and was not.
     """

@@ -1,4 +1,4 @@
-"""The file of a cell's predictions: class probabilities of every validation and test image, and whose they are.
+"""Predictions file of a cell: class probabilities of every validation and test image, and the training they are of.
 
 A NumPy archive with `fingerprint`, `uid`, `classes`, and for each split `<split>_names`, `<split>_labels` and
 `<split>_probabilities`.
@@ -19,7 +19,7 @@ EVALUATED = ("val", "test")
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """One split. Image i has names[i], labels[i] (int64) and probabilities[i] (float32 [classes])."""
+    """Predictions of one split. Image i has names[i], labels[i] (int64) and probabilities[i] (float32 [classes])."""
 
     names: Sequence[str]
     labels: np.ndarray
@@ -28,7 +28,7 @@ class SplitPredictions:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one training's best weights say at one resolution, by the splits of EVALUATED."""
+    """Predictions of one training's best weights at one resolution, by the splits of EVALUATED."""
 
     fingerprint: str
     uid: str
@@ -46,7 +46,7 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> "Predictions | None":
-        """What an archive holds; None where it is missing, damaged, or of another form."""
+        """Return the predictions in an archive; None where it is missing, damaged, or of another form."""
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return cls(

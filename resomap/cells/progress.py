@@ -1,4 +1,4 @@
-"""What a running or failed training says about itself: `<stem>.progress.json` and `<stem>.failed.json`.
+"""Progress of a running training and failure of one that ended: `<stem>.progress.json` and `<stem>.failed.json`.
 
 The trainer writes them; the status table and the lines of a running sweep read them. Both stand beside the
 done marker, so no process has to be asked.
@@ -24,7 +24,7 @@ START_SLACK_SECONDS = 60.0
 
 @dataclass
 class Progress:
-    """Where a training is. Times are Unix times in seconds, `epoch` and `step` count what is completed."""
+    """Progress of one training. Times are Unix times in seconds, `epoch` and `step` count what is completed."""
 
     cell: str  # vgg11@320
     state: str = "starting"  # starting | training | evaluating | sending
@@ -50,14 +50,14 @@ class Progress:
 
     @classmethod
     def read(cls, path: Path) -> "Progress | None":
-        """The training's last word, or None where it left none or the file is damaged."""
+        """Return the progress last written, or None where there is none or the file is damaged."""
         known = known_values(cls, read_json(path))
         return None if known is None else cls(**known)
 
 
 @dataclass
 class Failure:
-    """Why a training ended without a marker, and the command that goes on."""
+    """Failure of one training: the reason why it ended without a marker, and the command that resumes it."""
 
     cell: str
     fingerprint: str
@@ -75,23 +75,23 @@ class Failure:
 
     @classmethod
     def read(cls, path: Path) -> "Failure | None":
-        """The failure, or None where there is none or the file is damaged."""
+        """Return the failure, or None where there is none or the file is damaged."""
         known = known_values(cls, read_json(path))
         return None if known is None else cls(**known)
 
 
 def progress_path(cell: Cell) -> Path:
-    """Return `results/vgg11/320.progress.json`."""
+    """Return the path `results/vgg11/320.progress.json`."""
     return cell.beside_marker("progress.json")
 
 
 def failure_path(cell: Cell) -> Path:
-    """Return `results/vgg11/320.failed.json`."""
+    """Return the path `results/vgg11/320.failed.json`."""
     return cell.beside_marker("failed.json")
 
 
 def is_alive(progress: Progress) -> bool:
-    """Whether the training that wrote this still runs.
+    """Return True if the training that wrote this still runs.
 
     On this host its process must exist and be the one that wrote it; from another host its heartbeat must be
     younger than 120 s, which assumes clocks that agree about as well.
@@ -102,7 +102,7 @@ def is_alive(progress: Progress) -> bool:
 
 
 def figures(progress: Progress) -> list[str]:
-    """`val 0.830`, `145 images/s`, `ETA 14 min`: those that are known."""
+    """Return the figures that are known, for people: `val 0.830`, `145 images/s`, `ETA 14 min`."""
     found = []
     if progress.value is not None:
         found.append(f"val {progress.value:.3f}")
@@ -114,7 +114,7 @@ def figures(progress: Progress) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `14 min`, `3 h 20 min`."""
+    """Return a duration in words: `40 s`, `14 min`, `3 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

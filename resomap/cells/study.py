@@ -1,4 +1,4 @@
-"""One study: a checked configuration, its cells and their fingerprints. What the workflow and every job agree on.
+"""Study: a checked configuration, its cells and their fingerprints, shared by the workflow and every job.
 
 The main Snakemake process makes it once (`Study.open`) and writes it below `.resomap/`; the jobs
 read that file, so that no job walks the images again and all speak of the same fingerprints.
@@ -29,7 +29,7 @@ TARGET = "TARGET"
 
 
 class Study:
-    """Cells, recipes and fingerprints of one configuration on one data set."""
+    """One configuration on one data set: its cells, their recipes and fingerprints."""
 
     def __init__(
         self, config: Config, data: Description, families: Mapping[str, str] | None = None, command: str = ""
@@ -63,7 +63,7 @@ class Study:
 
     @classmethod
     def load(cls, path: Path = CURRENT) -> "Study":
-        """The study as the main process wrote it. Raises ResomapError where there is no such file."""
+        """Return the study that the main process wrote. Raises ResomapError where there is no such file."""
         stored = read_json(path)
         if stored is None:
             raise ResomapError(f"no study is written at {path}; run snakemake (or `snakemake -n`) here first")
@@ -85,17 +85,17 @@ class Study:
 
     @cached_property
     def index(self) -> ModelIndex:
-        """The names that the installed torchvision and timm know."""
+        """Index of the models of the installed torchvision and timm."""
         return load_index()
 
     def family(self, model: str) -> str:
-        """Folder of a model's checkpoints. Raises ResomapError for an unknown model."""
+        """Return the folder of a model's checkpoints. Raises ResomapError for an unknown model."""
         if model not in self._families:
             self._families[model] = self.index.entry(model).family
         return self._families[model]
 
     def cells(self) -> list[Cell]:
-        """The grid: resolution changes fastest, then model, then seed."""
+        """Return the cells of the grid: resolution changes fastest, then model, then seed."""
         config = self.config
         return [
             self.cell(model, resolution, seed)
@@ -105,14 +105,14 @@ class Study:
         ]
 
     def cell(self, model: str, resolution: int, seed: int | None = None) -> Cell:
-        """A cell, in the grid or beside it. Raises ResomapError for an unknown model."""
+        """Return a cell, in the grid or outside it. Raises ResomapError for an unknown model."""
         first = self.config.seeds[0]
         seed = first if seed is None else seed
         suffix = "" if seed == first else f".seed{seed}"
         return Cell(model, resolution, seed, self.family(model), suffix)
 
     def find(self, name: str) -> Cell:
-        """The cell that a person names `vgg11@320` or `vgg11@320.seed1`.
+        """Return the cell that a person names `vgg11@320` or `vgg11@320.seed1`.
 
         Raises ResomapError where the name is of another form or the model unknown.
         """
@@ -123,7 +123,7 @@ class Study:
         return self.cell(model, int(resolution), int(seed) if seed else None)
 
     def target(self, model: str, resolution: str, suffix: str) -> Cell:
-        """The cell behind the wildcards of `results/{model}/{resolution}{suffix}.done`.
+        """Return the cell behind the wildcards of `results/{model}/{resolution}{suffix}.done`.
 
         Raises ResomapError for a resolution that is no number, an unknown model, one that cannot take the
         resolution, or the first seed written with a suffix.
@@ -147,18 +147,18 @@ class Study:
         return cell
 
     def recipe(self, cell: Cell) -> Training:
-        """The training section after the overrides of the model and of the map position."""
+        """Return the training section after the overrides of the model and of the map position."""
         if cell.map_position not in self._recipes:
             self._recipes[cell.map_position] = training_for(self.config, cell.map_position)
         return self._recipes[cell.map_position]
 
     @cached_property
     def base(self) -> str:
-        """12 hex digits shared by all cells: the fingerprint without model, resolution, seed and overrides."""
+        """Fingerprint shared by all cells, without model, resolution, seed and overrides: 12 hex digits."""
         return _digest(self._base_content())
 
     def fingerprint(self, cell: Cell) -> str:
-        """12 hex digits over all that decides the cell's result; device, workers, paths and host do not."""
+        """Return 12 hex digits, a hash of all that decides the cell's result (not device, workers, paths and host)."""
         if cell not in self._fingerprints:
             recipe = self.recipe(cell)
             if recipe.weights not in self._weights:
@@ -176,11 +176,11 @@ class Study:
         return self._fingerprints[cell]
 
     def resume_command(self, cell: Cell) -> str:
-        """What a person types to train this cell or go on with it."""
+        """Return the command that trains this cell or resumes it."""
         return self.command.replace(TARGET, str(cell.marker), 1)
 
     def fingerprints(self, cells: Iterable[Cell] | None = None) -> dict[Cell, str]:
-        """Fingerprint of each cell (of the grid where none are given)."""
+        """Return the fingerprint of each cell (of the grid where none are given)."""
         return {cell: self.fingerprint(cell) for cell in (self.cells() if cells is None else cells)}
 
     def _base_content(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Names of the tags that a run has in the tracker, and the marker as one of them.
+"""Tags of a run in the tracker: their names, and the marker as one of them.
 
 A run is complete when it is FINISHED and carries the complete tag: a bare FINISHED proves nothing, for a script that
 dies in an exit handler ends so too. Its marker tag holds the marker as the trainer wrote it.
@@ -13,7 +13,7 @@ from resomap.core.files import strict_json
 
 
 class Tag:
-    """Every tag that is written or asked for, by name."""
+    """Names of all tags that are written or searched for."""
 
     UID = "resomap.uid"  # of the training: one run a uid, over all attempts
     BASE = "resomap.base"  # what all cells of a study share, by which they are asked for in one question
@@ -68,5 +68,5 @@ def host_of(tags: Mapping[str, str]) -> str:
 
 def heartbeat_of(tags: Mapping[str, str]) -> float | None:
     """Return the time of a run's last heartbeat in seconds since 1970; None where it has none."""
-    beat = tags.get(Tag.HEARTBEAT, "")
-    return float(beat) if beat.isdecimal() else None
+    heartbeat = tags.get(Tag.HEARTBEAT, "")
+    return float(heartbeat) if heartbeat.isdecimal() else None

@@ -38,8 +38,8 @@ def forget(study: Study, cell: Cell, in_tracker: bool) -> list[str]:
         sentences = [_forget_run(study, cell)] if in_tracker else []
         name = f"forgotten-{time.strftime('%Y%m%d-%H%M%S')}"
         if archive.held_fingerprint(cell) is not None:
-            sentences.append(f"checkpoints are now in {archive.put_aside(cell, name)}")
-        place, moved = archive.put_results_aside(cell, name, lasting=True)
+            sentences.append(f"checkpoints are now in {archive.set_aside_checkpoints(cell, name)}")
+        place, moved = archive.set_aside_results(cell, name, with_logs=True)
         if moved:
             sentences.append(f"{moved} files of results are now in {place}")
     return sentences or [f"there is nothing of {cell.name} here"]

@@ -72,7 +72,8 @@ class _Evaluation:
     def _resolutions(self) -> list[int]:
         wanted = {self._cell.resolution, *self._study.config.resolutions}
         # What a sub-grid does not name stays in the record: the next whole grid need not ask for it again.
-        return sorted(wanted | {other for other in evaluation_record.kept_elsewhere(self._cell) if self._kept(other)})
+        others = evaluation_record.other_test_resolutions(self._cell)
+        return sorted(wanted | {other for other in others if self._kept(other)})
 
     def _kept(self, resolution: int) -> Predictions | None:
         """Predictions that an earlier call of the step, or the training, kept of the same training; else None."""

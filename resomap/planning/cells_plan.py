@@ -107,7 +107,7 @@ class CellsPlan:
         """Keep the marker and files of other settings, which Snakemake or a new training would overwrite."""
         marker = Marker.read(cell.marker)
         if marker is not None:
-            place, _ = archive.put_results_aside(cell, marker.fingerprint)
+            place, _ = archive.set_aside_results(cell, marker.fingerprint)
             print(f"{cell.name}: results of other settings are set aside in {place}", file=sys.stderr)
 
     def _write_tracker_markers(self, wanted: Mapping[Cell, str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resomap.cells.archive import ASIDE
+from resomap.cells.archive import SET_ASIDE
 from resomap.tracking.client import is_refusal
 from resomap.tracking.journal import digest
 
@@ -89,7 +89,7 @@ def _store(client: "MlflowClient", run_id: str, path: Path, place: str | None) -
 def _found(file: Mapping[str, str]) -> Path | None:
     """The very file that the journal meant, also where it was set aside since; None where it is nowhere."""
     path, wanted = Path(file["path"]), file.get("sha256")
-    for place in (path, *sorted(path.parent.glob(f"{ASIDE}/*/{path.name}"))):
+    for place in (path, *sorted(path.parent.glob(f"{SET_ASIDE}/*/{path.name}"))):
         if place.exists() and wanted in (None, digest(place)):
             return place
     return None

@@ -109,7 +109,7 @@ class _Fetch:
             if name == "best.pt":
                 # An identity of our own: a training that begins here one day is not the one that made these weights.
                 identity = {"fingerprint": self._marker.fingerprint, "uid": uuid.uuid4().hex}
-                archive.claim(self._cell, {**identity, "cell": self._cell.name})
+                archive.activate(self._cell, {**identity, "cell": self._cell.name})
             os.replace(path, place)
         sync_directory(place.parent)
         return None

@@ -109,7 +109,7 @@ class _Training:
             "uid": uuid.uuid4().hex,
             "cell": self._cell.name,
         }
-        for note in archive.claim(self._cell, identity):
+        for note in archive.activate(self._cell, identity):
             self._say(note)
         checkpoint.remove_leftovers(self._cell.checkpoints)
         return str(read_json(archive.identity_path(self._cell))["uid"])
@@ -211,14 +211,14 @@ class _Training:
         run.keep(cell.history, predictions_path(cell), cell.checkpoints / "best.pt")
 
     def _mark_done(self, marker: Marker, run: TrackedRun) -> None:
-        """Write the marker's twin first: from then on the cell is complete, and a kill costs no training."""
-        twin, marker_path = archive.twin_path(self._cell), self._cell.marker
-        marker.write(twin)
+        """Write the marker's copy first: from then on the cell is complete, and a kill costs no training."""
+        copy, marker_path = archive.marker_copy_path(self._cell), self._cell.marker
+        marker.write(copy)
         outcome.prune_checkpoints(self._cell, self._config.checkpoints.keep)
         # The complete tag last: a run that carries it has everything else.
         run.close("FINISHED", completion(marker))
         marker = replace(marker, run_id=run.wait_for_id())
-        marker.write(twin)
+        marker.write(copy)
         marker.write(marker_path)
         self._request.progress_path.unlink(missing_ok=True)
         accuracy = marker.metrics["test/accuracy"]

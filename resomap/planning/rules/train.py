@@ -32,7 +32,7 @@ class TrainRule:
             return []
         self._grid.warn_if_elsewhere(cell)
         images = self._images.for_training(cell)
-        if not microbatch_choice.is_wanted(self._study, cell):
+        if not microbatch_choice.is_auto(self._study, cell):
             return images
         return [*images, str(microbatch_choice.path_of(cell.model))]
 

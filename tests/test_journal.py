@@ -58,7 +58,7 @@ def write_whole(path: Path, uid: str) -> None:
     data = {"name": "images", "digest": "0123456789abcdef" * 4, "source": "images"}
     journal.start(uid, "cell", {"model": "m", "epochs": EPOCHS}, TAGS, data)
     for epoch in range(1, EPOCHS + 1):
-        journal.beat(epoch, {"system/cpu_utilization_percentage": 10.0 * epoch})
+        journal.heartbeat(epoch, {"system/cpu_utilization_percentage": 10.0 * epoch})
         journal.metrics(epoch, {"val/loss": 1 / epoch, "val/auroc": None, "val/accuracy": float("nan")})
     journal.artifact(history, "history.csv")
     journal.artifact(predictions, "predictions.npz")
@@ -104,7 +104,7 @@ import errno, resource, signal, sys
 from pathlib import Path
 from resomap.tracking import journal as module
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-module.FULL = (*module.FULL, errno.EFBIG)
+module.DISK_FULL = (*module.DISK_FULL, errno.EFBIG)
 path = Path(sys.argv[1])
 book = module.Journal(path)
 book.start("uid", "cell", {}, {})

@@ -19,13 +19,6 @@ PACKAGES = [
     "benchmarks",
 ]
 
-# Packages whose prose still has to be gone through; one that is done fails until it is taken off this list.
-TODO = [
-    "resomap/tracking",
-]
-
-STILL_TO_DO = "on the list TODO of test_prose.py: take it off once its prose is done"
-
 # A sentence that begins with one of these has no subject: "What it costs", "Whether it fits", "Of one image".
 RIDDLES = {"what", "whether", "of", "how", "who", "why", "which", "where", "when", "that", "as", "from"}
 
@@ -147,23 +140,13 @@ def faults_of_list(init: Path) -> Iterator[str]:
         yield f"{where} names `{name}`, which is in none of its modules"
 
 
-@pytest.mark.parametrize(
-    "package",
-    [
-        pytest.param(package, marks=pytest.mark.xfail(strict=True, reason=STILL_TO_DO) if package in TODO else ())
-        for package in PACKAGES
-    ],
-)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_docstrings_say_their_subject(package: str) -> None:
     faults = [fault for path in modules(package) for fault in faults_of_docstrings(path)]
     for init in modules(package):
         if init.name == "__init__.py" and package != "resomap":
             faults += faults_of_list(init)
     assert faults == []
-
-
-def test_what_is_still_to_be_done_is_there() -> None:
-    assert set(TODO) <= set(PACKAGES)
 
 
 def test_riddles_and_wrong_lists_are_seen(tmp_path: Path) -> None:

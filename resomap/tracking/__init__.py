@@ -1,5 +1,25 @@
-"""Remembers runs in MLflow without ever holding a training up.
+"""MLflow tracking: journals of trainings, their transfer to the tracker, and all questions to it.
 
-The trainer appends events to a local `journal`; a `sender`, a process of its own, replays them to the tracker.
-What could not be sent stays in the journal and is sent by `resomap sync` or by the next run.
+The trainer appends events to a local journal and never waits for the network; a process of its own replays them to the
+tracker. What could not be sent stays in the journal and is sent by `resomap sync` or by the next run.
+
+Sending a run:
+
+- `journal`: the local record of a cell's trainings
+- `sender`: replay of a journal to MLflow
+- `sender_process`: the process beside a trainer, which sends its journal
+- `sync`: `resomap sync`, and the background sync beside Snakemake
+- `client`: an MLflow client with short time-outs, and runs that are found or created
+- `artifacts`, `run_figures`: files and data set of a run, and the figures drawn of it
+- `run_params`, `provenance`, `system_metrics`: settings as params, configuration and environment, load of the machine
+- `directory_id`: id of the working directory
+
+Asking the tracker:
+
+- `credentials`, `rest`: credentials, and plain REST calls with a deadline
+- `run_search`: a search for runs, in pages
+- `lookup`: all that planning asks of the tracker
+- `completed`, `elsewhere`, `explain`: complete cells, cells trained elsewhere, and why a run does not count
+- `fetch`: the step that fetches the files of a run
+- `metric_names`: names of metrics and params of other scripts
 """

@@ -1,4 +1,4 @@
-"""The files and the data set of a run, as the tracker gets them: plain artifacts under names without the cell's.
+"""Artifacts and data set of a run, sent to the tracker: plain files under names without the cell's.
 
 No `log_model` and no registry: not every server has them. A file that cannot be stored for a reason that stays
 (the server has no artifact store, or one that only its own machine reaches) is left out with a line; a connection
@@ -23,41 +23,41 @@ DIGEST_LENGTH = 36  # characters: MLflow's column
 
 
 def send_file(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> str | None:
-    """Store the file of a journal's event; a sentence where that is pointless, None where it is stored.
+    """Store the file of a journal's event; return None, or one sentence that says why it cannot be stored for good.
 
     Raises mlflow.exceptions.MlflowException or requests' errors where trying again helps.
     """
-    path = _found(event)
+    path = _find_unchanged(event)
     if path is None:
         return f"{event['path']} is gone or written anew since, so the run does not get it"
-    with tempfile.TemporaryDirectory(prefix="resomap-") as place:
-        link = Path(place, event.get("name", path.name))
+    with tempfile.TemporaryDirectory(prefix="resomap-") as directory:
+        link = Path(directory, event.get("name", path.name))
         link.symlink_to(path.resolve())
         return _store(client, run_id, link, None)
 
 
 def send_figures(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> str | None:
-    """Draw the run's figures and store them; as `send_file`."""
-    history, predictions = _found(event["history"]), _found(event["predictions"])
+    """Draw the run's figures and store them; return and raise as `send_file` does."""
+    history, predictions = _find_unchanged(event["history"]), _find_unchanged(event["predictions"])
     if history is None or predictions is None:
         return "the figures are not drawn: the files that they show are gone or written anew since"
     try:
         from resomap.tracking.run_figures import draw
     except ImportError as error:
         return f"the figures are not drawn: {error}"
-    with tempfile.TemporaryDirectory(prefix="resomap-") as place:
+    with tempfile.TemporaryDirectory(prefix="resomap-") as directory:
         try:
-            drawn = draw(history, predictions, Path(place))
+            drawn = draw(history, predictions, Path(directory))
         except (OSError, ValueError, KeyError) as error:
             return f"the figures are not drawn: {type(error).__name__}: {error}"
         for path in drawn:
-            if sentence := _store(client, run_id, path, FIGURES):
-                return sentence
+            if problem := _store(client, run_id, path, FIGURES):
+                return problem
     return None
 
 
 def send_data(client: "MlflowClient", run_id: str, data: Mapping[str, str]) -> None:
-    """Tell which images the run saw, as MLflow's data-set input. Sent again it stays one input."""
+    """Log the images that the run saw as MLflow's data-set input. Sent again it stays one input."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     images = Dataset(
@@ -69,12 +69,12 @@ def send_data(client: "MlflowClient", run_id: str, data: Mapping[str, str]) -> N
     client.log_inputs(run_id, [DatasetInput(images, [InputTag("mlflow.data.context", "training")])])
 
 
-def _store(client: "MlflowClient", run_id: str, path: Path, place: str | None) -> str | None:
+def _store(client: "MlflowClient", run_id: str, path: Path, directory: str | None) -> str | None:
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
     try:
-        client.log_artifact(run_id, str(path), place)
+        client.log_artifact(run_id, str(path), directory)
     except (RequestException, ConnectionError, TimeoutError):
         raise
     except MlflowException as error:
@@ -86,10 +86,10 @@ def _store(client: "MlflowClient", run_id: str, path: Path, place: str | None) -
     return None
 
 
-def _found(file: Mapping[str, str]) -> Path | None:
-    """The very file that the journal meant, also where it was set aside since; None where it is nowhere."""
+def _find_unchanged(file: Mapping[str, str]) -> Path | None:
+    """Return the file that the journal means, by its digest, also if it was set aside since; None if it is nowhere."""
     path, wanted = Path(file["path"]), file.get("sha256")
-    for place in (path, *sorted(path.parent.glob(f"{SET_ASIDE}/*/{path.name}"))):
-        if place.exists() and wanted in (None, digest(place)):
-            return place
+    for candidate in (path, *sorted(path.parent.glob(f"{SET_ASIDE}/*/{path.name}"))):
+        if candidate.exists() and wanted in (None, digest(candidate)):
+            return candidate
     return None

@@ -1,7 +1,7 @@
-"""An MLflow client that gives up soon, and the runs it looks for: found before they are made, made once.
+"""MLflow client with short time-outs, and idempotent search for runs: each is found, or created once.
 
-Every function here may be interrupted anywhere and called again: a run that another process made at the same moment
-is noticed by looking again, and the lowest (start time, id) of several counts.
+Every function here may be interrupted anywhere and called again: a run that another process created at the same moment
+is noticed by a second search, and the lowest (start time, id) of several counts.
 """
 
 import fcntl
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-LOOK_AGAIN_SECONDS = 1.0
-SEVERAL = 200
-# What the server will say again, however often it is asked: the event is left out, those behind it are not.
+RECHECK_SECONDS = 1.0
+MAX_RUNS = 200
+# The server will answer the same however often it is asked: the event is left out, those behind it are not.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client that gives up after seconds, not minutes. Creates the local database's schema once, under a lock.
+    """Return an MLflow client with time-outs of seconds. Creates the local database's schema once, under a lock.
 
     Processes that use a fresh database at the same moment break each other, so all wait for the first.
     """
@@ -55,15 +55,15 @@ def connect(uri: str) -> "MlflowClient":
 
 
 def _make_database(database: Path) -> None:
-    """Make MLflow's tables in a file beside it, which then takes its name.
+    """Create MLflow's tables in a temporary file beside the database, then rename it.
 
-    MLflow makes them in dozens of steps, and cannot go on from between two of them: a kill there would leave a
+    MLflow creates them in dozens of steps, and cannot go on from between two of them: a kill there would leave a
     database that refuses every run of the study.
     """
     from mlflow import MlflowClient
 
-    for left in database.parent.glob(f".{database.name}.*.new"):  # by a kill; nobody else is at it, we hold the lock
-        left.unlink()
+    for leftover in database.parent.glob(f".{database.name}.*.new"):
+        leftover.unlink()  # of a kill; nobody else writes one, we hold the lock
     # A name of its own: MLflow keeps an engine for each address, which would not make its tables a second time.
     unfinished = database.with_name(f".{database.name}.{uuid.uuid4().hex}.new")
     MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
@@ -71,7 +71,7 @@ def _make_database(database: Path) -> None:
 
 
 def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
-    """The id of an experiment, which is made where there is none."""
+    """Return the id of an experiment, which is created where there is none."""
     from mlflow.exceptions import MlflowException
 
     known = client.get_experiment_by_name(name)
@@ -90,36 +90,36 @@ def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
 def find_or_create(
     client: "MlflowClient", experiment: str, tag: str, value: str, create: Callable[[], "Run"], pause: float = 0.0
 ) -> "Run":
-    """The one run whose tag has this value.
+    """Return the one run whose tag has this value; create it where there is none.
 
-    After creating it, and after a `pause` in seconds for those who began at the same moment, it looks again: the
-    lowest (start time, id) counts, and what we made in vain is deleted.
+    After creating it, and after a `pause` in seconds for processes that began at the same moment, it is searched for
+    again: the run with the lowest (start time, id) counts, and ours is deleted where that is another one.
     """
-    found = _tagged(client, experiment, tag, value)
+    found = _runs_with_tag(client, experiment, tag, value)
     if not found:
         made = create()
         time.sleep(pause)
-        found = _tagged(client, experiment, tag, value) or [made]
+        found = _runs_with_tag(client, experiment, tag, value) or [made]
         if made.info.run_id != found[0].info.run_id:
             client.delete_run(made.info.run_id)
     return found[0]
 
 
-def sweep(client: "MlflowClient", experiment: str, base: str) -> str:
-    """The id of the run that stands above all cells of one base. It is a heading and no process: FINISHED at once."""
+def sweep_run_id(client: "MlflowClient", experiment: str, base: str) -> str:
+    """Return the id of the parent run of all cells of one base. It groups them and runs nothing: FINISHED at once."""
 
     def create() -> "Run":
         tags = {Tag.SWEEP: base, Tag.NOTE: "All cells of one grid. Each of them is a run below this one."}
         return client.create_run(experiment, round(time.time() * 1000), tags, f"sweep {base}")
 
-    run = find_or_create(client, experiment, Tag.SWEEP, base, create, LOOK_AGAIN_SECONDS)
+    run = find_or_create(client, experiment, Tag.SWEEP, base, create, RECHECK_SECONDS)
     if run.info.status == "RUNNING":
         client.set_terminated(run.info.run_id, "FINISHED")
     return str(run.info.run_id)
 
 
-def rival(client: "MlflowClient", run: "Run", here: str) -> Elsewhere | None:
-    """Another run of the same cell and settings that counts in place of this one, or None.
+def competing_run(client: "MlflowClient", run: "Run", own_id: str) -> Elsewhere | None:
+    """Return another run of the same cell and settings that counts in place of this one, or None.
 
     A complete one counts always; of those that run, the one with the lowest (start time, id) whose heartbeat is fresh.
     """
@@ -127,36 +127,36 @@ def rival(client: "MlflowClient", run: "Run", here: str) -> Elsewhere | None:
     found = client.search_runs(
         [run.info.experiment_id],
         equals(Tag.FINGERPRINT, own[Tag.FINGERPRINT]),
-        max_results=SEVERAL,
+        max_results=MAX_RUNS,
         order_by=["attributes.start_time DESC"],
     )
     digest = own.get(Tag.CONTENT_DIGEST)
     others = [
-        other for other in found if other.info.run_id != run.info.run_id and competes(other.data.tags, here, digest)
+        other for other in found if other.info.run_id != run.info.run_id and competes(other.data.tags, own_id, digest)
     ]
     for other in others:
         marker = complete_marker(other.info.run_id, other.info.status, other.data.tags)
         if marker is not None:
             return from_tags(other.info.run_id, other.data.tags, marker)
-    running = [other for other in others if other.info.status == "RUNNING" and _order(other) < _order(run)]
-    fresh = [from_tags(other.info.run_id, other.data.tags) for other in sorted(running, key=_order)]
+    running = [other for other in others if other.info.status == "RUNNING" and _precedence(other) < _precedence(run)]
+    fresh = [from_tags(other.info.run_id, other.data.tags) for other in sorted(running, key=_precedence)]
     return next((other for other in fresh if other.is_fresh), None)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the server understood and will never take it, as opposed to trouble that passes."""
+    """Return True if the server refuses the request for good, as opposed to trouble that passes."""
     return getattr(error, "error_code", None) in REFUSALS
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether the server does not know what it was asked for."""
+    """Return True if the server does not have what it was asked for."""
     return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
 
 
-def _tagged(client: "MlflowClient", experiment: str, tag: str, value: str) -> "list[Run]":
-    """The runs whose tag has this value, the one that counts first."""
-    return sorted(client.search_runs([experiment], equals(tag, value), max_results=SEVERAL), key=_order)
+def _runs_with_tag(client: "MlflowClient", experiment: str, tag: str, value: str) -> "list[Run]":
+    """Return the runs whose tag has this value, the one that counts first."""
+    return sorted(client.search_runs([experiment], equals(tag, value), max_results=MAX_RUNS), key=_precedence)
 
 
-def _order(run: "Run") -> tuple[int, str]:
+def _precedence(run: "Run") -> tuple[int, str]:
     return run.info.start_time, run.info.run_id

@@ -1,4 +1,4 @@
-"""Cells that the tracker knows as complete: one paged query for the whole study, answers checked here.
+"""Cells that are complete in the tracker: one paged query for the whole study, whose answers are checked here.
 
 A run counts when it is complete (see `resomap.cells.tags`) and its marker fits: this cell, these settings, finite
 metrics, and the very images that are prepared here.
@@ -15,12 +15,12 @@ from resomap.data import DATA_DIRECTORY
 from resomap.tracking.rest import is_remote
 from resomap.tracking.run_search import run_tags, search_runs
 
-PAGE = 1000
-HEAD = 1 << 20  # bytes: what stands before the manifest's list of images
+PAGE_SIZE = 1000
+HEAD_BYTES = 1 << 20  # of the manifest: more than all that stands before its list of images
 
 
 class Completed:
-    """The complete runs of one study. `ask_once` asks the tracker; `markers` answers from what it said."""
+    """Complete runs of one study. `ask_once` queries the tracker; `markers` answers from the result."""
 
     def __init__(self, tracking: Tracking, experiment: str, base: str) -> None:
         self._tracking, self._experiment, self._base = tracking, experiment, base
@@ -29,9 +29,10 @@ class Completed:
         self.refused: dict[Cell, str] = {}  # complete runs that do not count all the same, in words
 
     def ask_once(self) -> None:
-        """Ask at the first call; later ones, and those about a local database, which only we write, do nothing.
+        """Query the tracker at the first call; later calls do nothing.
 
-        Raises TrackerUnavailable, which is not repeated; what came before the trouble is known.
+        A local database, which only we write, is not asked.
+        Raises TrackerUnavailable, which is not repeated; runs that came before the trouble are kept.
         """
         if self._asked or not is_remote(self._tracking):
             return
@@ -39,14 +40,16 @@ class Completed:
         is_complete = (
             f"attributes.status = 'FINISHED' and {equals(Tag.BASE, self._base)} and {equals(Tag.COMPLETE, '1')}"
         )
-        for run in search_runs(self._tracking, self._experiment, is_complete, PAGE, self._tracking.timeout_seconds):
+        for run in search_runs(
+            self._tracking, self._experiment, is_complete, PAGE_SIZE, self._tracking.timeout_seconds
+        ):
             tags = run_tags(run)
             marker = complete_marker(str(run["info"].get("run_id")), run["info"].get("status"), tags)
             if marker is not None:
                 self._known.setdefault(str(tags.get(Tag.FINGERPRINT)), []).append(marker)
 
     def markers(self, wanted: Mapping[Cell, str], content_digest: str | None) -> dict[Cell, Marker]:
-        """The markers, with origin `tracker`, of those wanted cells (with their fingerprints) that are complete.
+        """Return the markers, with origin `tracker`, of those wanted cells (with their fingerprints) that are complete.
 
         `content_digest` is that of the images prepared here, where they are. Of several runs the newest counts.
         """
@@ -66,13 +69,13 @@ class Completed:
 
 
 def prepared_digest(data_identity: str) -> str | None:
-    """The content digest of the images prepared in this directory; None where they are not, or are others.
+    """Return the content digest of the images prepared in this directory; None where they are not, or are others.
 
     Reads the head of manifest.json only: its list of images can be a million entries long.
     """
     try:
         with (DATA_DIRECTORY / "manifest.json").open("rb") as stream:
-            head = stream.read(HEAD)
+            head = stream.read(HEAD_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     found = dict(re.findall(rb'^ {2}"(identity|content_digest)": "([0-9a-f]+)"', head, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Who we are to the tracker: credentials from the environment, or from the usual files of MLflow and DagsHub.
+"""Credentials for the tracker, from the environment or from the usual files of MLflow and DagsHub.
 
 They go into an HTTP header or a process's environment and nowhere else; `without_secrets` guards what is printed.
 Nothing here asks a person, opens a browser or imports MLflow's or DagsHub's client.
@@ -24,19 +24,19 @@ DAGSHUB = "https://dagshub.com"
 
 @dataclass(frozen=True)
 class Access:
-    """The header that lets us in, and where it comes from, in words for a person."""
+    """HTTP header with the credentials, and the source of these, in words for a person."""
 
     source: str | None  # None: no credentials were found
     headers: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 def dagshub_host() -> str:
-    """The DagsHub server: DAGSHUB_CLIENT_HOST, as for DagsHub's own client, or dagshub.com."""
+    """Return the URL of the DagsHub server: DAGSHUB_CLIENT_HOST, as for DagsHub's own client, or dagshub.com."""
     return os.environ.get("DAGSHUB_CLIENT_HOST", DAGSHUB).rstrip("/")
 
 
 def dagshub_token() -> tuple[str, str] | None:
-    """(token, where it comes from): DAGSHUB_USER_TOKEN, or what `dagshub login` stored; None where there is neither."""
+    """Return (token, its source): DAGSHUB_USER_TOKEN, or the token that `dagshub login` stored; None without either."""
     if token := os.environ.get("DAGSHUB_USER_TOKEN"):
         return token, "DAGSHUB_USER_TOKEN"
     token = _stored_token(dagshub_host())
@@ -44,7 +44,7 @@ def dagshub_token() -> tuple[str, str] | None:
 
 
 def token_file() -> Path:
-    """Where DagsHub's client stores tokens."""
+    """Return the path at which DagsHub's client stores tokens."""
     if own := os.environ.get("DAGSHUB_CLIENT_TOKENS_CACHE"):
         return Path(own)
     if sys.platform == "darwin":
@@ -53,7 +53,7 @@ def token_file() -> Path:
 
 
 def credentials(tracking: Tracking) -> dict[str, str]:
-    """Environment variables that let the MLflow client in: a DagsHub token becomes user and password.
+    """Return environment variables with which the MLflow client authenticates: a DagsHub token as user and password.
 
     Variables that are set already win. The values go into a process's environment and nowhere else.
     """
@@ -64,7 +64,7 @@ def credentials(tracking: Tracking) -> dict[str, str]:
 
 
 def access(tracking: Tracking, uri: str) -> Access:
-    """What a request to the tracker carries, chosen as MLflow's client chooses it.
+    """Return the credentials of a request to the tracker, chosen as MLflow's client chooses them.
 
     An entry of ~/.netrc for the host wins, then user and password, then MLFLOW_TRACKING_TOKEN.
     """
@@ -82,7 +82,7 @@ def access(tracking: Tracking, uri: str) -> Access:
 
 
 def without_secrets(text: str) -> str:
-    """The text with every token and password that this process knows replaced by ***, also in base64."""
+    """Return the text with every token and password that this process knows replaced by ***, also in base64."""
     for secret in sorted(set(_secrets()), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
@@ -112,7 +112,7 @@ def _source_of_password(tracking: Tracking) -> str:
 
 
 def _stored_token(host: str) -> str | None:
-    """The token that DagsHub's client would take: one made in the settings before one of a login, none that ended."""
+    """Return the token that DagsHub's client takes: one made in the settings before one of a login, none expired."""
     try:
         content = yaml.safe_load(token_file().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -141,7 +141,7 @@ def _mlflow_path() -> Path:
 
 
 def _mlflow_file() -> dict[str, str]:
-    """MLflow's own credentials file, with the names of the variables that win over it (and `%%` for a `%`)."""
+    """Return the values of MLflow's credentials file, by the variables that win over it; it writes `%%` for a `%`."""
     parser = configparser.ConfigParser()
     try:
         parser.read(_mlflow_path(), encoding="utf-8")
@@ -162,7 +162,7 @@ def _netrc() -> dict[str, tuple[str, str, str]]:
 
 
 def _netrc_entry(uri: str) -> tuple[str, str] | None:
-    """(login, password) of the host; `default` counts too, as it does for the requests library below MLflow."""
+    """Return (login, password) of the host; `default` counts too, as it does for the requests library below MLflow."""
     known = _netrc()
     entry = known.get(urlsplit(uri).hostname or "") or known.get("default")
     return (entry[0] or entry[1], entry[2]) if entry else None

@@ -1,6 +1,7 @@
-"""The id of this working directory. Runs that come from here do not compete with each other: a cell's lock sees to it.
+"""Id of the working directory, by which runs of another directory are told from our own.
 
-So a training that was killed here and is started again need not wait until its run in the tracker looks dead.
+Runs of one directory do not compete with each other, since a cell's lock prevents it. So a training that was killed
+here and is started again need not wait until its run in the tracker looks dead.
 """
 
 import os
@@ -8,22 +9,22 @@ import uuid
 
 from resomap.cells.study import STATE_DIRECTORY
 
-PLACE = STATE_DIRECTORY / "place"
+ID_FILE = STATE_DIRECTORY / "place"
 
 
-def place() -> str:
-    """32 hex digits, made at the first call in a directory; the same for all machines that share it."""
+def directory_id() -> str:
+    """Return 32 hex digits, drawn at the first call in a directory; the same for all machines that share it."""
     try:
-        return PLACE.read_text().strip()
+        return ID_FILE.read_text().strip()
     except FileNotFoundError:
         pass
-    PLACE.parent.mkdir(parents=True, exist_ok=True)
-    own = PLACE.with_name(f".place.{uuid.uuid4().hex}.tmp")
-    own.write_text(uuid.uuid4().hex)
+    ID_FILE.parent.mkdir(parents=True, exist_ok=True)
+    temporary = ID_FILE.with_name(f".place.{uuid.uuid4().hex}.tmp")
+    temporary.write_text(uuid.uuid4().hex)
     try:
-        os.link(own, PLACE)  # of several at once the first wins; a reader never finds half an id
+        os.link(temporary, ID_FILE)  # of several at once the first wins; a reader never finds half an id
     except FileExistsError:
         pass
     finally:
-        own.unlink(missing_ok=True)
-    return PLACE.read_text().strip()
+        temporary.unlink(missing_ok=True)
+    return ID_FILE.read_text().strip()

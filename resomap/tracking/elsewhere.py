@@ -1,6 +1,6 @@
-"""A cell that is trained, or was finished, in another working directory: what the tracker tells of it.
+"""Cells that are trained, or were finished, in another working directory, as the tracker knows them.
 
-`<stem>.elsewhere.json` beside the marker keeps it for those who do not ask the tracker themselves: the trainer, which
+`<stem>.elsewhere.json` beside the marker keeps them for those who do not ask the tracker themselves: the trainer, which
 gives way, the status table and the lines of a sweep. Runs count as alive while their heartbeat is fresh, which
 assumes clocks that agree within a minute or so.
 """
@@ -18,18 +18,18 @@ from resomap.cells.progress import duration
 from resomap.cells.tags import Tag, equals, heartbeat_of, host_of
 from resomap.config.schema import Tracking
 from resomap.core.files import read_json, write_json
-from resomap.tracking.directory_id import place
+from resomap.tracking.directory_id import directory_id
 from resomap.tracking.journal import beside
 from resomap.tracking.run_search import run_tags, search_runs
 
 # A run whose heartbeat is older is dead. The longest interval that the configuration allows fits in twice.
 STALE_SECONDS = 120.0
-NEWEST = 1000  # runs looked at: those that were killed stay RUNNING for ever, and must not make the answer endless
+MAX_RUNS = 1000  # runs looked at: those that were killed stay RUNNING for ever, and must not make the answer endless
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Another run of a cell with the same settings. Times are Unix times in seconds."""
+    """Run of a cell with the same settings in another directory. Times are Unix times in seconds."""
 
     fingerprint: str
     run_id: str
@@ -45,12 +45,12 @@ class Elsewhere:
 
     @property
     def age(self) -> float:
-        """Seconds since its last heartbeat that we know of."""
+        """Seconds since its last known heartbeat."""
         return max(0.0, time.time() - self.heartbeat)
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it was alive not long ago."""
+        """True if its last heartbeat is less than STALE_SECONDS old."""
         return self.age < STALE_SECONDS
 
     def write(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class Elsewhere:
 
     @classmethod
     def read(cls, path: Path) -> "Elsewhere | None":
-        """What is known, or None where nothing is or the file is damaged."""
+        """Return the run noted in a file, or None where there is none or the file is damaged."""
         content = read_json(path)
         try:
             marker = Marker.parse(content["marker"])
@@ -70,40 +70,40 @@ class Elsewhere:
 
 
 def note_path(cell: Cell) -> Path:
-    """`results/vgg11/320.elsewhere.json`."""
+    """Return the path `results/vgg11/320.elsewhere.json`."""
     return cell.beside_marker("elsewhere.json")
 
 
-def note_beside(journal: Path) -> Path:
-    """The same, for those who only know the cell's journal."""
+def note_path_of_journal(journal: Path) -> Path:
+    """Return the same path, where only the cell's journal is known."""
     return beside(journal, "elsewhere.json")
 
 
-def competes(tags: Mapping[str, str], here: str, content_digest: str | None = None) -> bool:
-    """Whether a run with these tags comes from another directory, and saw the same image contents as far as known."""
+def competes(tags: Mapping[str, str], own_id: str, content_digest: str | None = None) -> bool:
+    """Return True if a run with these tags is of another directory and saw the same image contents, as far as known."""
     theirs = tags.get(Tag.CONTENT_DIGEST)
-    return tags.get(Tag.PLACE) != here and (not theirs or not content_digest or theirs == content_digest)
+    return tags.get(Tag.PLACE) != own_id and (not theirs or not content_digest or theirs == content_digest)
 
 
 def running_elsewhere(
     tracking: Tracking, experiment: str, base: str, wanted: Mapping[Cell, str]
 ) -> dict[Cell, Elsewhere]:
-    """Those of the wanted cells (with their fingerprints) that another directory trains right now, by its heartbeat.
+    """Return the wanted cells (with their fingerprints) that another directory trains right now, by its heartbeat.
 
     One bounded query by plain REST. Raises TrackerUnavailable.
     """
     runs_now = f"attributes.status = 'RUNNING' and {equals(Tag.BASE, base)}"
-    found = search_runs(tracking, experiment, runs_now, NEWEST, tracking.timeout_seconds)
-    return _fresh(islice(found, NEWEST), wanted)
+    found = search_runs(tracking, experiment, runs_now, MAX_RUNS, tracking.timeout_seconds)
+    return _fresh_runs(islice(found, MAX_RUNS), wanted)
 
 
-def _fresh(runs: Iterable[Mapping[str, Any]], wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
+def _fresh_runs(runs: Iterable[Mapping[str, Any]], wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
     cell_of = {fingerprint: cell for cell, fingerprint in wanted.items()}
-    here, found = place(), {}
+    own_id, found = directory_id(), {}
     for run in runs:
         tags = run_tags(run)
         cell = cell_of.get(tags.get(Tag.FINGERPRINT, ""))
-        if cell is not None and competes(tags, here):
+        if cell is not None and competes(tags, own_id):
             other = from_tags(str(run["info"].get("run_id")), tags)
             if other.is_fresh:
                 found[cell] = other
@@ -111,6 +111,6 @@ def _fresh(runs: Iterable[Mapping[str, Any]], wanted: Mapping[Cell, str]) -> dic
 
 
 def from_tags(run_id: str, tags: Mapping[str, str], marker: Marker | None = None) -> Elsewhere:
-    """What a run's tags tell."""
+    """Return the run that these tags are of."""
     heartbeat = heartbeat_of(tags) or 0.0
     return Elsewhere(tags.get(Tag.FINGERPRINT, ""), run_id, host_of(tags), heartbeat, time.time(), marker)

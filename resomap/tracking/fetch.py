@@ -1,6 +1,6 @@
-"""The step `fetch`: for a cell known only from the tracker, the files of its run come here.
+"""The step `fetch`: downloads the files of a run, for a cell known only from the tracker.
 
-What a run does not have is not available; no cell is trained for it.
+A file that the run does not have is not available; no cell is trained for it.
 """
 
 import os
@@ -23,16 +23,16 @@ from resomap.core.files import read_json, sync_directory, write_json
 from resomap.tracking import provenance
 from resomap.tracking.client import connect, is_missing
 from resomap.tracking.rest import credentials, tracking_uri
-from resomap.tracking.sender import in_words
+from resomap.tracking.sender import error_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-NOT_THERE = "the run does not have it"
+NO_SUCH_FILE = "the run does not have it"
 
 
 def fetch_cell(study: Study, cell: Cell, say: Callable[[str], None]) -> None:
-    """Bring the files of the run that the cell's marker names, and write the record of what was there.
+    """Download the files of the run that the cell's marker names, and write the fetch record.
 
     Raises ResomapError where the cell is not done.
     """
@@ -49,32 +49,34 @@ class _Fetch:
     def __init__(self, study: Study, cell: Cell, marker: Marker, say: Callable[[str], None]) -> None:
         self._study, self._cell, self._marker, self._say = study, cell, marker, say
         self._run_id = str(marker.run_id)  # which a marker from the tracker has
-        # By artifact: where it belongs, and whether a file is the marker's. What has no such test is believed.
+        # By artifact: its path here, and the test whether a file is of the marker's training; any config.yaml counts.
         self._wanted: dict[str, tuple[Path, Callable[[Path], bool]]] = {
-            "predictions.npz": (predictions_path(cell), self._are_its_predictions),
+            "predictions.npz": (predictions_path(cell), self._are_predictions_of_training),
             "history.csv": (cell.history, lambda path: path.read_text().startswith("epoch,")),
             "config.yaml": (provenance.config_path(cell), lambda _: True),
             "environment.json": (provenance.environment_path(cell), lambda path: read_json(path) is not None),
-            "best.pt": (cell.checkpoints / "best.pt", self._are_its_weights),
+            "best.pt": (cell.checkpoints / "best.pt", self._are_weights_of_training),
         }
 
     def run(self) -> None:
-        """Fetch, and write the record."""
-        here: dict[str, str | None] = dict.fromkeys(self._wanted)
+        """Fetch the files and write the record."""
+        fetched: dict[str, str | None] = dict.fromkeys(self._wanted)
         unavailable: dict[str, str] = {}
         is_final = True
         try:
-            there = self._names_there()
+            names = self._artifact_names()
             for name in self._wanted:
-                reason = self._bring(name) if name in there else NOT_THERE
+                reason = self._fetch_file(name) if name in names else NO_SUCH_FILE
                 if reason is None:
-                    here[name] = str(self._wanted[name][0])
+                    fetched[name] = str(self._wanted[name][0])
                 else:
                     unavailable[name] = reason
         except Exception as error:  # a tracker fails in many ways; the next call asks again
             is_final = is_missing(error)
-            words = "the tracker has no such run any more" if is_final else f"it did not come: {in_words(error)}"
-            unavailable |= {name: words for name, place in here.items() if place is None and name not in unavailable}
+            problem = "the tracker has no such run any more" if is_final else f"it did not come: {error_text(error)}"
+            unavailable |= {
+                name: problem for name, target in fetched.items() if target is None and name not in unavailable
+            }
         for name, reason in unavailable.items():
             self._say(f"{self._cell.name}: {name} is not available: {reason}")
         content = {
@@ -83,42 +85,42 @@ class _Fetch:
             "fingerprint": self._marker.fingerprint,
             "uid": self._marker.uid,
             "run_id": self._marker.run_id,
-            "files": here,
+            "files": fetched,
             "unavailable": unavailable,
             "is_final": is_final,
         }
         write_json(record_path(self._cell), content)
 
-    def _names_there(self) -> set[str]:
+    def _artifact_names(self) -> set[str]:
         os.environ.update(credentials(self._study.config.tracking))
         self._client: MlflowClient = connect(tracking_uri(self._study.config.tracking))
         return {item.path for item in self._client.list_artifacts(self._run_id)}
 
-    def _bring(self, name: str) -> str | None:
-        """None where the file is in its place, else why it is not."""
-        place, is_right = self._wanted[name]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place.parent) as directory:
+    def _fetch_file(self, name: str) -> str | None:
+        """Download one file to its path; return None, or the reason why it is not there."""
+        target, is_of_training = self._wanted[name]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as directory:
             path = Path(self._client.download_artifacts(self._run_id, name, directory))
             try:
-                is_its = is_right(path)
+                is_valid = is_of_training(path)
             except (OSError, UnicodeDecodeError):
-                is_its = False
-            if not is_its:
+                is_valid = False
+            if not is_valid:
                 return "what the run has under this name is damaged or of another training"
             if name == "best.pt":
-                # An identity of our own: a training that begins here one day is not the one that made these weights.
+                # Another uid: a training that begins here one day is not the one that made these weights.
                 identity = {"fingerprint": self._marker.fingerprint, "uid": uuid.uuid4().hex}
                 archive.activate(self._cell, {**identity, "cell": self._cell.name})
-            os.replace(path, place)
-        sync_directory(place.parent)
+            os.replace(path, target)
+        sync_directory(target.parent)
         return None
 
-    def _are_its_predictions(self, path: Path) -> bool:
+    def _are_predictions_of_training(self, path: Path) -> bool:
         found = Predictions.load(path)
         return found is not None and self._marker.is_of(found.fingerprint, found.uid)
 
-    def _are_its_weights(self, path: Path) -> bool:
+    def _are_weights_of_training(self, path: Path) -> bool:
         from resomap.compute.checkpoint import DamagedCheckpoint, load_sealed
 
         try:

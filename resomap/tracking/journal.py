@@ -1,7 +1,7 @@
-"""The local, append-only record of one cell's trainings: what the tracker is to know, with fixed times.
+"""Journal: the local, append-only record of one cell's trainings, for the tracker.
 
 One JSON object a line. Because every event carries its time, replaying it twice gives the same points once. Two
-processes write to it, the trainer and its companion (see `companion`), each line in one call.
+processes write to it, the trainer and its sender process (see `sender_process`), each line in one call.
 """
 
 import errno
@@ -17,24 +17,27 @@ from typing import Any
 from resomap.core.files import strict_json
 
 SUFFIX = ".journal.jsonl"
-FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, for now
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, for now
 
 
 class Journal:
-    """Appends events to a file; each line is complete on disk before the call returns.
+    """Writer of a journal: appends events; each line is complete on disk before the call returns.
 
     Where the disk is full, events wait in memory for the next call: a training does not end for its record.
     """
 
     def __init__(self, path: Path, is_shared: bool = False) -> None:
-        """With `is_shared` another process is writing: a line that looks torn may be on its way."""
+        """Open the journal for appending.
+
+        With `is_shared` another process is writing: an incomplete last line may still be completed.
+        """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         if not is_shared:
             _end_torn_line(path, self._descriptor)
         self._waiting = b""  # lines that a full disk did not take
-        self._known: set[tuple[int, str]] = set()  # (step, name) of the points that this training has written
+        self._logged: set[tuple[int, str]] = set()  # (step, name) of the points that this training has written
 
     def start(
         self,
@@ -44,49 +47,50 @@ class Journal:
         tags: Mapping[str, str],
         data: Mapping[str, str] | None = None,
     ) -> None:
-        """An attempt begins: the run is created, or reopened under the same uid.
+        """Record the start of an attempt: its run is created, or reopened under the same uid.
 
         `data` has `name`, `digest` and `source` of the images, all text.
         """
-        self._known = _points(self.path, uid)
+        self._logged = _logged_points(self.path, uid)
         self._append("start", uid=uid, name=name, params=dict(params), tags=dict(tags), data=dict(data or {}))
 
     def metrics(self, step: int, values: Mapping[str, float | int | None]) -> None:
-        """Values at an epoch; undefined ones are left out.
+        """Record metrics at an epoch; undefined ones are left out.
 
-        A training that was killed passes again through epochs that it has written already, with the same values:
+        A training that was killed repeats epochs that it has recorded already, with the same values:
         they are left out too, or the tracker would show each point twice.
         """
-        new = {name: value for name, value in values.items() if _is_number(value) and (step, name) not in self._known}
+        new = {name: value for name, value in values.items() if _is_number(value) and (step, name) not in self._logged}
         if new:
-            self._known |= {(step, name) for name in new}
+            self._logged |= {(step, name) for name in new}
             self._append("metrics", step=step, values=new)
 
-    def beat(self, step: int, values: Mapping[str, float]) -> None:
-        """The training is alive; `values` is what the machine was doing, at the `step`-th beat."""
+    def heartbeat(self, step: int, values: Mapping[str, float]) -> None:
+        """Record the `step`-th heartbeat of the training, with `values` of the machine's system metrics."""
         self._append("beat", step=step, values={name: value for name, value in values.items() if _is_number(value)})
 
     def artifact(self, path: Path, name: str | None = None) -> None:
-        """A file to keep with the run, under a name without the cell's; it is read when it is sent.
+        """Record a file to keep with the run, under a name without the cell's; it is read when it is sent.
 
-        Its digest says then whether it is still the same: another training may have written it anew.
+        Its digest tells then if it is still the same: another training may have written it anew.
         """
-        self._append("artifact", name=name or path.name, **_identified(path))
+        self._append("artifact", name=name or path.name, **_with_digest(path))
 
     def figures(self, history: Path, predictions: Path) -> None:
-        """Curves and confusion matrix are to be drawn from these files."""
-        self._append("figures", history=_identified(history), predictions=_identified(predictions))
+        """Record the files from which learning curves and confusion matrix are to be drawn."""
+        self._append("figures", history=_with_digest(history), predictions=_with_digest(predictions))
 
     def end(self, status: str, tags: Mapping[str, str]) -> None:
-        """The attempt ends: FINISHED, FAILED or KILLED."""
+        """Record the end of the attempt, with the status FINISHED, FAILED or KILLED."""
         self._append("end", status=status, tags=dict(tags))
 
     @property
     def is_complete(self) -> bool:
-        """Whether every event so far is in the file."""
+        """True if every event so far is in the file."""
         return not self._waiting
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._descriptor)
 
     def _append(self, kind: str, **content: Any) -> None:
@@ -95,7 +99,7 @@ class Journal:
         try:
             self._write_waiting()
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in DISK_FULL:
                 raise
 
     def _write_waiting(self) -> None:
@@ -110,12 +114,12 @@ class Journal:
 
 
 def beside(journal: Path, extension: str) -> Path:
-    """Return `results/vgg11/320.<extension>`, another file of the cell, where only its journal is known."""
+    """Return the path `results/vgg11/320.<extension>` of another file of the cell, where only its journal is known."""
     return journal.with_name(f"{journal.name.removesuffix(SUFFIX)}.{extension}")
 
 
 def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    """Each complete event from a byte offset on, with the offset behind it; a torn last line is left for later."""
+    """Yield each complete event from a byte offset on, with the offset behind it; an incomplete last line is left."""
     with path.open("rb") as stream:
         stream.seek(offset)
         for line in stream:
@@ -131,7 +135,7 @@ def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], i
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The complete events from a byte offset on, and the offset behind the last of them."""
+    """Return the complete events from a byte offset on, and the offset behind the last of them."""
     events = []
     for event, after in events_from(path, offset):
         events.append(event)
@@ -140,22 +144,22 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits. Raises OSError."""
+    """Return the SHA-256 of a file's content, in hexadecimal digits. Raises OSError."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _identified(path: Path) -> dict[str, str]:
+def _with_digest(path: Path) -> dict[str, str]:
     return {"path": str(path), "sha256": digest(path)}
 
 
 def _is_number(value: float | int | None) -> bool:
-    """Not for what JSON and trackers cannot hold: undefined, NaN, infinite."""
+    """Return True for a finite number; JSON and trackers cannot hold undefined, NaN and infinite values."""
     return value is not None and math.isfinite(value)
 
 
-def _points(path: Path, uid: str) -> set[tuple[int, str]]:
-    """(step, name) of every point that the training `uid` has in the journal; another training may precede it."""
+def _logged_points(path: Path, uid: str) -> set[tuple[int, str]]:
+    """Return (step, name) of every point that the journal has of the training `uid`; another may precede it."""
     found: set[tuple[int, str]] = set()
     current = None
     for event, _ in events_from(path):
@@ -167,7 +171,7 @@ def _points(path: Path, uid: str) -> set[tuple[int, str]]:
 
 
 def _end_torn_line(path: Path, descriptor: int) -> None:
-    """A kill may leave half a line: close it, so that the next event starts on its own."""
+    """End a line that a kill left incomplete, so that the next event starts on a line of its own."""
     with path.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         if size:

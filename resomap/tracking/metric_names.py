@@ -1,4 +1,4 @@
-"""Metrics and params of runs that another script logged, under our names."""
+"""Names of metrics and params: those of runs that another script logged, translated into ours."""
 
 import math
 import re
@@ -21,28 +21,29 @@ PARAMS = {"lr": "learning_rate", "num_epochs": "epochs", "n_epochs": "epochs", "
 
 
 def meanings(pairs: Sequence[str]) -> dict[str, str]:
-    """`acc=test/accuracy` as {acc: test/accuracy}. Raises ResomapError for a metric that ResoMap has not."""
-    meaning = {}
+    """Parse `acc=test/accuracy` into {acc: test/accuracy}. Raises ResomapError for a metric that ResoMap has not."""
+    given = {}
     for pair in pairs:
         theirs, _, ours = pair.partition("=")
         split, _, quality = ours.partition("/")
         if split not in SPLIT_OF_WORD.values() or quality not in QUALITIES or not theirs:
             valid = ", ".join(QUALITIES)
             raise ResomapError(f"--metric {pair} must be THEIRS=test/NAME or THEIRS=val/NAME, with NAME one of {valid}")
-        meaning[theirs] = ours
-    return meaning
+        given[theirs] = ours
+    return given
 
 
-def our_metrics(metrics: Mapping[str, float], meaning: Mapping[str, str]) -> tuple[dict[str, float], list[str]]:
-    """A run's metrics under our names, and what was assumed; unknown, impossible and training metrics are left out.
+def our_metrics(metrics: Mapping[str, float], given: Mapping[str, str]) -> tuple[dict[str, float], list[str]]:
+    """Return a run's metrics under our names, and notes of what was assumed.
 
-    Of several of one meaning the one that was named counts, then the one called `best`.
+    Unknown, impossible and training metrics are left out. Of several of one meaning the one that was named counts,
+    then the one called `best`.
     """
     found: dict[str, tuple[int, float]] = {}
     notes = []
     for theirs, value in sorted(metrics.items()):
         words = [word for word in re.split(r"[^a-z0-9]+", theirs.lower()) if word]
-        ours, rank = meaning.get(theirs) or _meant(words), 2 if theirs in meaning else int("best" in words)
+        ours, rank = given.get(theirs) or _guessed_name(words), 2 if theirs in given else int("best" in words)
         if ours is None or not math.isfinite(value) or value < 0:
             continue
         if not ours.endswith("/loss") and value > 1:
@@ -55,7 +56,7 @@ def our_metrics(metrics: Mapping[str, float], meaning: Mapping[str, str]) -> tup
     return {name: value for name, (_, value) in found.items()}, notes
 
 
-def _meant(words: Sequence[str]) -> str | None:
+def _guessed_name(words: Sequence[str]) -> str | None:
     splits = [SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD]
     quality = "_".join(word for word in words if word not in SPLIT_OF_WORD and word not in ("best", "final"))
     known = [ours for ours, names in QUALITIES.items() if quality in names]
@@ -63,5 +64,5 @@ def _meant(words: Sequence[str]) -> str | None:
 
 
 def our_params(params: Mapping[str, str]) -> dict[str, str]:
-    """A run's params, those with a common other name under ours."""
+    """Return a run's params, those with a common other name under ours."""
     return {PARAMS.get(name, name): str(value) for name, value in params.items()}

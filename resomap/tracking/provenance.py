@@ -1,4 +1,4 @@
-"""What a run was made with, as two small files beside the marker: the resolved configuration and the environment."""
+"""Provenance of a run, two small files beside the marker: the resolved configuration and the environment."""
 
 import importlib.metadata
 import os
@@ -22,17 +22,17 @@ VARIABLES = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_JOB_PARTITION", "OMP
 
 
 def config_path(cell: Cell) -> Path:
-    """`results/vgg11/320.config.yaml`."""
+    """Return the path `results/vgg11/320.config.yaml`."""
     return cell.beside_marker("config.yaml")
 
 
 def environment_path(cell: Cell) -> Path:
-    """`results/vgg11/320.environment.json`."""
+    """Return the path `results/vgg11/320.environment.json`."""
     return cell.beside_marker("environment.json")
 
 
 def write_config(study: Study, cell: Cell) -> Path:
-    """The whole configuration, and what it comes to for this cell after overrides; returns the file's path."""
+    """Write the whole configuration, and the cell's recipe after overrides; return the file's path."""
     content = {
         "cell": {"model": cell.model, "resolution": cell.resolution, "seed": cell.seed, "family": cell.family},
         "fingerprint": study.fingerprint(cell),
@@ -48,9 +48,9 @@ def write_config(study: Study, cell: Cell) -> Path:
 
 
 def write_environment(cell: Cell, found: Mapping[str, Any]) -> Path:
-    """Packages, system, driver and git state, with what the caller found out itself; returns the file's path.
+    """Write packages, system, driver and git state, and the entries `found` by the caller; return the file's path.
 
-    Without times, so that another attempt on the same machine writes the same bytes.
+    It has no times, so that another attempt on the same machine writes the same bytes.
     """
     path = environment_path(cell)
     content = {
@@ -70,13 +70,13 @@ def write_environment(cell: Cell, found: Mapping[str, Any]) -> Path:
 
 
 def packages() -> dict[str, str]:
-    """Every installed distribution and its version, by name."""
+    """Return the version of every installed distribution, sorted by name."""
     found = ((item.metadata["Name"], item.version) for item in importlib.metadata.distributions())
     return dict(sorted((name, version) for name, version in found if name))
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that trains, where there is one; read from .git without calling git."""
+    """Return the commit of the checkout that trains, None where there is none; read from .git without calling git."""
     git = _checkout() / ".git"
     try:
         if git.is_file():  # a worktree of `git worktree add`: the file names its folder in the main checkout
@@ -96,7 +96,7 @@ def git_commit() -> str | None:
 
 
 def is_dirty() -> bool | None:
-    """Whether files of that checkout differ from its commit; None where there is none, or no git."""
+    """Return True if files of that checkout differ from its commit; None where there is none, or no git."""
     if not (_checkout() / ".git").exists():
         return None  # git would find a repository further up, which has nothing to do with us
     words = ["git", "-C", str(_checkout()), "status", "--porcelain", "--untracked-files=no"]

@@ -1,7 +1,7 @@
-"""Which tracker a configuration means, and the plain REST calls of the planning process.
+"""Tracker of a configuration, and plain REST calls to it from the planning process.
 
 Importing mlflow takes longer than planning the whole grid, so `snakemake -n` asks by HTTP alone. Whatever the server
-does, a call ends within its time, and what it did is one clause with the way out.
+does, a call ends within its time, and what went wrong is told in one clause with the remedy.
 
 The standard library's client, and not requests, whose import takes 45 ms more. A plan would not feel it (Snakemake
 imports requests too), `resomap status` with its 240 ms would, and no code would get shorter: a deadline over a whole
@@ -34,19 +34,20 @@ LOCAL_ARTIFACTS = Path("results", "mlartifacts")
 
 
 class TrackerUnavailable(Exception):
-    """The tracker did not give a usable answer; the message is a clause that says what it did and what helps.
+    """Error of a tracker that gave no usable answer; the message is a clause that says what it did and what helps.
 
     `status` is HTTP's, where there was one; `code` is MLflow's own (`RESOURCE_DOES_NOT_EXIST`).
     """
 
-    def __init__(self, words: str, status: int | None = None, code: str | None = None) -> None:
-        super().__init__(without_secrets(" ".join(words.split())))
+    def __init__(self, text: str, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(without_secrets(" ".join(text.split())))
         self.status, self.code = status, code
 
 
 def tracking_uri(tracking: Tracking) -> str:
-    """The MLflow URI: absolute for the local database, since MLflow's own default depends on the working directory.
+    """Return the MLflow URI.
 
+    It is absolute for the local database, since MLflow's own default depends on the working directory.
     Raises ResomapError where DAGSHUB_CLIENT_HOST would send a token unencrypted (the schema checks `uri` itself).
     """
     if tracking.dagshub:
@@ -61,44 +62,44 @@ def tracking_uri(tracking: Tracking) -> str:
 
 
 def is_remote(tracking: Tracking) -> bool:
-    """Whether others can write there too; a local database knows nothing that the markers do not."""
+    """Return True if others can write there too; a local database knows nothing that the markers do not."""
     return tracking_uri(tracking).startswith(("http://", "https://"))
 
 
 def ask(
     tracking: Tracking, path: str, question: Mapping[str, Any] | None = None, seconds: float | None = None
 ) -> dict[str, Any]:
-    """The JSON answer of an MLflow REST endpoint (GET, or POST with a question).
+    """Return the JSON answer of an MLflow REST endpoint (GET, or POST with a question).
 
     Raises TrackerUnavailable for whatever is not a JSON object with status 200 within `seconds` altogether
     (`tracking.timeout_seconds` where none are given).
     """
     uri, seconds = tracking_uri(tracking), tracking.timeout_seconds if seconds is None else seconds
-    let_in = access(tracking, uri)
+    auth = access(tracking, uri)
     request = urllib.request.Request(
         f"{uri}/api/2.0/mlflow/{path}",
         data=None if question is None else json.dumps(question).encode(),
-        headers={"Content-Type": "application/json", **let_in.headers},
+        headers={"Content-Type": "application/json", **auth.headers},
     )
     try:
         body = within(seconds, lambda end: _fetch(request, end))
-    except _Refusal as refusal:
-        raise _explained(refusal, tracking, let_in.source) from None
+    except _HttpError as http_error:
+        raise _unavailable(http_error, tracking, auth.source) from None
     except TimeoutError:
         raise TrackerUnavailable(f"it did not answer within {seconds:g} s") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise TrackerUnavailable(_broken(error, tracking)) from None
+        raise TrackerUnavailable(_connection_problem(error, tracking)) from None
     try:
         answer = json.loads(body)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise TrackerUnavailable(f"its answer is not MLflow's; check that {_key(tracking)} is an MLflow server")
+        raise TrackerUnavailable(f"its answer is not MLflow's; check that {_config_key(tracking)} is an MLflow server")
     return answer
 
 
 def why_unreachable(tracking: Tracking) -> str | None:
-    """None where the tracker answers (a local database always does), else one clause that says what it did."""
+    """Return None where the tracker answers (a local database always does), else one clause that says what it did."""
     if not is_remote(tracking):
         return None
     try:
@@ -108,8 +109,8 @@ def why_unreachable(tracking: Tracking) -> str | None:
     return None
 
 
-class _Refusal(Exception):
-    """An answer with another status than 200."""
+class _HttpError(Exception):
+    """HTTP answer with another status than 200."""
 
     def __init__(self, error: urllib.error.HTTPError) -> None:
         self.status, self.reason, self.headers = error.code, str(error.reason), error.headers
@@ -118,18 +119,18 @@ class _Refusal(Exception):
         except (OSError, http.client.HTTPException, ValueError):
             content = {}
         content = content if isinstance(content, dict) else {}
-        self.code, self.words = content.get("error_code"), str(content.get("message") or "")[:200]
+        self.code, self.text = content.get("error_code"), str(content.get("message") or "")[:200]
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The library would carry our credentials to wherever the answer points, and turn a POST into a GET."""
+    """Handler that follows no redirect: the library would send our credentials along and turn a POST into a GET."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def _fetch(request: urllib.request.Request, end: float) -> bytes:
-    """The answer's body, read until the time `end` (monotonic)."""
+    """Return the answer's body. Raises TimeoutError at the time `end` (monotonic)."""
     handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
     if request.type == "https":
         handlers.append(urllib.request.HTTPSHandler(context=_tls()))
@@ -145,11 +146,11 @@ def _fetch(request: urllib.request.Request, end: float) -> bytes:
                 raise http.client.IncompleteRead(body)
             return body
     except urllib.error.HTTPError as error:
-        raise _Refusal(error) from None
+        raise _HttpError(error) from None
 
 
 def _tls() -> ssl.SSLContext:
-    """The system's certificates, certifi's, and those that MLflow's client would take."""
+    """Return a TLS context with the system's certificates, certifi's, and those that MLflow's client would take."""
     context = ssl.create_default_context()
     if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -158,42 +159,48 @@ def _tls() -> ssl.SSLContext:
 
     context.load_verify_locations(certifi.where())
     for variable in ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if place := os.environ.get(variable):
-            context.load_verify_locations(**{"capath" if Path(place).is_dir() else "cafile": place})
+        if location := os.environ.get(variable):
+            context.load_verify_locations(**{"capath" if Path(location).is_dir() else "cafile": location})
     if client := os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"):
         context.load_cert_chain(client)
     return context
 
 
-def _explained(refusal: _Refusal, tracking: Tracking, source: str | None) -> TrackerUnavailable:
-    status, said = refusal.status, f": {refusal.words}" if refusal.words else ""
-    answered = f"it answered {status} {refusal.reason}"
+def _unavailable(http_error: _HttpError, tracking: Tracking, source: str | None) -> TrackerUnavailable:
+    status, message = http_error.status, f": {http_error.text}" if http_error.text else ""
+    answered = f"it answered {status} {http_error.reason}"
     if status in (301, 302, 303, 307, 308):
-        place = urlsplit(refusal.headers.get("Location", ""))
-        where = f"{place.scheme}://{place.hostname}{place.path}" if place.hostname else place.path or "elsewhere"
-        words = f"{answered}, pointing to {where}, which is not followed; check {_key(tracking)} and the credentials"
+        location = urlsplit(http_error.headers.get("Location", ""))
+        shown = (
+            f"{location.scheme}://{location.hostname}{location.path}"
+            if location.hostname
+            else location.path or "elsewhere"
+        )
+        text = (
+            f"{answered}, pointing to {shown}, which is not followed; check {_config_key(tracking)} and the credentials"
+        )
     elif status == 401:
-        tried = f"it refuses what {source} holds" if source else "it wants credentials"
-        ways = "DAGSHUB_USER_TOKEN or run `dagshub login`"
+        problem = f"it refuses what {source} holds" if source else "it wants credentials"
+        remedy = "DAGSHUB_USER_TOKEN or run `dagshub login`"
         if not tracking.dagshub:
-            ways = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        words = f"{answered}: {tried}; set {ways}"
+            remedy = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        text = f"{answered}: {problem}; set {remedy}"
     elif status == 403:
-        words = f"{answered}{said}; ask its owner for access, or use other credentials than {source or 'none'}"
-    elif status == 404 and refusal.code is None:
-        words = f"{answered}; check that {_key(tracking)} names an MLflow server that you may see"
+        text = f"{answered}{message}; ask its owner for access, or use other credentials than {source or 'none'}"
+    elif status == 404 and http_error.code is None:
+        text = f"{answered}; check that {_config_key(tracking)} names an MLflow server that you may see"
     elif status == 429:
-        wait = refusal.headers.get("Retry-After", "")
-        words = f"{answered}; try again {f'in {wait} s' if wait.isdigit() else 'in a while'}"
+        wait = http_error.headers.get("Retry-After", "")
+        text = f"{answered}; try again {f'in {wait} s' if wait.isdigit() else 'in a while'}"
     elif status >= 500:
-        words = f"{answered}{said}; it has troubles of its own, try again later"
+        text = f"{answered}{message}; it has troubles of its own, try again later"
     else:
-        words = f"{answered}{said}"
-    return TrackerUnavailable(words, status, refusal.code)
+        text = f"{answered}{message}"
+    return TrackerUnavailable(text, status, http_error.code)
 
 
-def _broken(error: Exception, tracking: Tracking) -> str:
-    """A connection that was not made, or did not hold."""
+def _connection_problem(error: Exception, tracking: Tracking) -> str:
+    """Return a clause that explains a connection that failed or broke off."""
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):
         return "it did not answer in time"
@@ -203,13 +210,14 @@ def _broken(error: Exception, tracking: Tracking) -> str:
             "one in MLFLOW_TRACKING_SERVER_CERT_PATH"
         )
     if isinstance(cause, ConnectionRefusedError):
-        return f"nothing listens there; start it, or check {_key(tracking)}"
+        return f"nothing listens there; start it, or check {_config_key(tracking)}"
     if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected | ConnectionResetError):
         return "its answer broke off; try again later"
     if isinstance(error, http.client.HTTPException | ValueError):
-        return f"its answer is not HTTP's; check {_key(tracking)}"
-    return f"it cannot be reached ({getattr(cause, 'strerror', None) or cause}); check {_key(tracking)} and the network"
+        return f"its answer is not HTTP's; check {_config_key(tracking)}"
+    reason = getattr(cause, "strerror", None) or cause
+    return f"it cannot be reached ({reason}); check {_config_key(tracking)} and the network"
 
 
-def _key(tracking: Tracking) -> str:
+def _config_key(tracking: Tracking) -> str:
     return "tracking.dagshub" if tracking.dagshub else "tracking.uri"

@@ -1,4 +1,4 @@
-"""A run's figures: learning curves and confusion matrix, drawn by the sender so that no training waits for them."""
+"""Figures of a run: learning curves and confusion matrix, drawn by the sender so that no training waits for them."""
 
 import csv
 from pathlib import Path
@@ -13,25 +13,25 @@ from resomap.cells.predictions import Predictions
 NUMBERED_UP_TO = 20  # classes: beyond that numbers and names in the matrix cannot be read
 
 
-def draw(history: Path, predictions: Path, place: Path) -> list[Path]:
-    """Write curves.png and confusion_matrix.png into `place`; their paths.
+def draw(history: Path, predictions: Path, directory: Path) -> list[Path]:
+    """Draw curves.png and confusion_matrix.png into `directory`; return their paths.
 
-    Raises OSError, and ValueError or KeyError where the files are not what they should be.
+    Raises OSError, and ValueError or KeyError where the files are damaged or of another form.
     """
-    drawn = [place / "curves.png"]
+    drawn = [directory / "curves.png"]
     _save(_curves(history), drawn[0])
     known = Predictions.load(predictions)
     if known is None:
         raise ValueError(f"{predictions} cannot be read")
     part = known.splits["test"]
     if len(part.labels):
-        drawn.append(place / "confusion_matrix.png")
+        drawn.append(directory / "confusion_matrix.png")
         _save(_confusion(part.labels, part.probabilities.argmax(1), known.classes), drawn[1])
     return drawn
 
 
 def _curves(history: Path) -> Figure:
-    """Losses, qualities and the learning rate over the epochs; undefined values are gaps."""
+    """Return the figure of losses, qualities and learning rate over the epochs; undefined values are gaps."""
     with history.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     if not rows:
@@ -55,7 +55,7 @@ def _curves(history: Path) -> Figure:
 
 
 def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> Figure:
-    """Test images by true class (row) and predicted class (column); colours are shares of the row."""
+    """Return the confusion matrix of the test images: rows true, columns predicted classes, colours row shares."""
     count = len(classes)
     matrix = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
     shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))

@@ -1,11 +1,11 @@
-"""Settings as a run's params: no nesting, dotted names."""
+"""Params of a run from nested settings, under dotted names."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return `{"split": {"val": 0.2}}` as `{"split.val": 0.2}`."""
+    """Flatten nested settings: `{"split": {"val": 0.2}}` becomes `{"split.val": 0.2}`."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}

@@ -1,4 +1,4 @@
-"""Searches a tracker for runs by plain REST, newest first, within a time in all."""
+"""Search of a tracker for runs by plain REST, newest first, with a deadline for all pages together."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _experiments: dict[tuple[str, str], str] = {}
 def search_runs(
     tracking: Tracking, experiment: str, condition: str, page: int, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Yield the runs of an experiment that fit a condition (all where it is empty), asked for in pages of so many.
+    """Yield the runs of an experiment that fit a condition (all where it is empty), `page` runs a request.
 
     Raises TrackerUnavailable at the page that does not come within `seconds` altogether.
     """

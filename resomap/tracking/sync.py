@@ -1,7 +1,7 @@
-"""Sends the journals of a directory that the tracker does not have in full: `resomap sync`, and the background sync.
+"""Sync of a directory's unsent journals to the tracker: `resomap sync`, and the background sync.
 
-The background sync is a process beside each `snakemake`: it sends what earlier runs left unsent, and, while the run
-lasts, what trainings on nodes without a network write. Neither the run nor its end waits for it.
+The background sync is a process beside each `snakemake`: it sends journals that earlier runs left unsent, and, while
+the run lasts, those that trainings on nodes without a network write. Neither the run nor its end waits for it.
 """
 
 import argparse
@@ -17,21 +17,21 @@ from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
 from resomap.cells.tags import completion
 from resomap.tracking.journal import SUFFIX, Journal, beside
 from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unreachable
-from resomap.tracking.sender import Busy, Receipt, Sender, in_words, is_sent
+from resomap.tracking.sender import Busy, Receipt, Sender, error_text, is_sent
 
 RESULTS = Path("results")
 LOG = STATE_DIRECTORY / "sync.log"
-NICE = 10
+NICENESS = 10
 
 
 def unsent(uri: str, results: Path = RESULTS) -> list[Path]:
-    """The journals of which the tracker at `uri` lacks something."""
+    """Return the journals of which the tracker at `uri` lacks something."""
     journals = sorted(results.glob(f"*/*{SUFFIX}"))
-    return [path for path in journals if not is_sent(path, uri) or _without_end(path)]
+    return [path for path in journals if not is_sent(path, uri) or _marker_without_end(path)]
 
 
 def send_all(study: Study, results: Path = RESULTS) -> int:
-    """Send what is unsent; prints one line a journal, returns 0 where everything arrived, else 1."""
+    """Send all unsent journals, with one line printed for each; return 0 if everything was sent, else 1."""
     uri = tracking_uri(study.config.tracking)
     os.environ.update(credentials(study.config.tracking))
     waiting = unsent(uri, results)
@@ -42,7 +42,7 @@ def send_all(study: Study, results: Path = RESULTS) -> int:
 
 
 def start_background_sync(study: Study, path: Path) -> "subprocess.Popen[bytes]":
-    """Start the background sync of this process, which reads the study from `path` and goes when we are gone."""
+    """Start the background sync of this process; it reads the study from `path` and ends once this process has."""
     command = [sys.executable, "-m", "resomap.tracking.sync", "--study", str(path), "--parent", str(os.getpid())]
     STATE_DIRECTORY.mkdir(exist_ok=True)
     with LOG.open("w") as log:
@@ -56,8 +56,8 @@ def start_background_sync(study: Study, path: Path) -> "subprocess.Popen[bytes]"
         )
 
 
-def accompany(study: Study, parent: int) -> None:
-    """Send while the process `parent`, which must be ours, lives, and once more when it is gone."""
+def run_background_sync(study: Study, parent: int) -> None:
+    """Send journals while the parent process `parent` lives, and once more when it has ended."""
     uri = tracking_uri(study.config.tracking)
     while True:
         is_last = os.getppid() != parent
@@ -71,29 +71,32 @@ def accompany(study: Study, parent: int) -> None:
 
 
 def _send(study: Study, uri: str, journals: Iterable[Path]) -> bool:
-    """Whether all of it arrived. Stops at the first one where the tracker turns out to be away."""
+    """Send journals, up to the first at which the tracker proves unreachable; return True if all were sent."""
     config, arrived = study.config, True
-    looks_around = is_remote(config.tracking) and config.skip_completed
+    finds_competing_run = is_remote(config.tracking) and config.skip_completed
     for journal in journals:
-        _end_what_is_complete(journal)
+        _append_missing_end(journal)
         try:
             sender = Sender(journal, uri, config.experiment)
             print(f"sent {journal} as run {sender.send()}", flush=True)
-            if looks_around:
-                sender.look_around()
+            if finds_competing_run:
+                sender.find_competing_run()
         except Busy:
             print(f"{journal} is being sent by its training", flush=True)
         except Exception as error:  # a tracker fails in many ways; the journal stays, the next call goes on
             arrived = False
-            print(f"not sent: {journal} ({in_words(error)})", file=sys.stderr, flush=True)
+            print(f"not sent: {journal} ({error_text(error)})", file=sys.stderr, flush=True)
             if (reason := why_unreachable(config.tracking)) is not None:
                 print(f"the others wait too: {reason}", file=sys.stderr, flush=True)
                 return False
     return arrived
 
 
-def _without_end(journal: Path) -> Marker | None:
-    """The marker of a training that was killed after it was complete and before it said so: it came back since."""
+def _marker_without_end(journal: Path) -> Marker | None:
+    """Return the marker of a journal's training that was killed when complete, before it recorded its end; else None.
+
+    The marker was recovered since.
+    """
     receipt = Receipt.read(journal)
     if receipt is None or not receipt.is_open:
         return None
@@ -101,21 +104,21 @@ def _without_end(journal: Path) -> Marker | None:
     return marker if marker is not None and marker.uid == receipt.uid else None
 
 
-def _end_what_is_complete(journal: Path) -> None:
-    if marker := _without_end(journal):
-        book = Journal(journal)
-        book.end("FINISHED", completion(marker))
-        book.close()
+def _append_missing_end(journal: Path) -> None:
+    if marker := _marker_without_end(journal):
+        open_journal = Journal(journal)
+        open_journal.end("FINISHED", completion(marker))
+        open_journal.close()
 
 
 def main() -> int:
-    """`python -m resomap.tracking.sync`: the background sync."""
+    """Run the background sync: `python -m resomap.tracking.sync`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--study", type=Path, default=CURRENT)
     parser.add_argument("--parent", type=int, required=True)
     given = parser.parse_args()
-    os.nice(NICE)
-    accompany(Study.load(given.study), given.parent)
+    os.nice(NICENESS)
+    run_background_sync(Study.load(given.study), given.parent)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the machine is doing: CPU, memory and GPU, under the names of MLflow's own system metrics."""
+"""System metrics of the machine: CPU, memory and GPU, under the names that MLflow itself gives them."""
 
 import contextlib
 import time
@@ -9,11 +9,11 @@ from resomap.machine.gpus import may_have_gpu, visible_gpus
 from resomap.machine.nvidia import FIGURES_SECONDS, figures
 
 MEGABYTE = 1024 * 1024
-LEAST_SECONDS = 0.5  # over which the CPU's share means something
+LEAST_SECONDS = 0.5  # over which the CPU's share is meaningful
 
 
 class Machine:
-    """The machine that the process `trainer` computes on."""
+    """Machine that the process `trainer` computes on."""
 
     def __init__(self, trainer: int) -> None:
         self._trainer = trainer
@@ -21,7 +21,7 @@ class Machine:
         self._since = time.monotonic()
 
     def sample(self) -> dict[str, float]:
-        """Shares in percent (the CPU's since the sample before), memory in megabytes (2**20 bytes), power in watts."""
+        """Return the metrics: shares in percent (the CPU's since the last sample), megabytes (2**20 bytes), watts."""
         memory = psutil.virtual_memory()
         values = {
             "system/system_memory_usage_megabytes": memory.used / MEGABYTE,
@@ -36,7 +36,7 @@ class Machine:
 
 
 def _gpus() -> dict[str, float]:
-    """Figures of the GPUs that the trainer was given, numbered as it sees them; none where the driver is silent."""
+    """Return figures of the trainer's GPUs, numbered as it sees them; none where the driver does not answer."""
     if not may_have_gpu():
         return {}
     visible = visible_gpus(FIGURES_SECONDS)

@@ -15,7 +15,7 @@ from resomap.compute.device import Device
 from resomap.compute.environment import environment
 from resomap.core.errors import RunsElsewhere
 from resomap.tracking import provenance
-from resomap.tracking.directory_id import place
+from resomap.tracking.directory_id import directory_id
 from resomap.tracking.elsewhere import Elsewhere, note_path
 from resomap.tracking.journal import Journal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri
@@ -99,7 +99,7 @@ class TrackedRun:
             Tag.BASE: self._request.study.base,
             Tag.FINGERPRINT: self._request.fingerprint,
             Tag.CELL: self._request.cell.name,
-            Tag.PLACE: place(),
+            Tag.PLACE: directory_id(),
             Tag.HOST: socket.gethostname(),
             Tag.DEVICE: device.name,
             Tag.ATTEMPT: str(self._request.attempt),
@@ -111,9 +111,9 @@ class TrackedRun:
         config = self._request.study.config
         command = [sys.executable, "-m", "resomap.tracking.sender_process", str(self.journal.path)]
         command += ["--uri", tracking_uri(config.tracking), "--experiment", config.experiment]
-        command += ["--parent", str(os.getpid()), "--beat", str(config.tracking.heartbeat_seconds)]
+        command += ["--parent", str(os.getpid()), "--heartbeat-seconds", str(config.tracking.heartbeat_seconds)]
         # In a local database only we write; and who does not want to ask the tracker does not give way to it either.
-        command += ["--look-around"] if is_remote(config.tracking) and config.skip_completed else []
+        command += ["--find-competing-run"] if is_remote(config.tracking) and config.skip_completed else []
         # A session of its own: a signal to the trainer's group must not cut off the last words to the tracker.
         return subprocess.Popen(
             command,

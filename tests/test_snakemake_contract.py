@@ -16,10 +16,11 @@ import pytest
 from snakemake import cli
 from snakemake import logging as snakemake_logging
 from snakemake.common import get_function_params
+from snakemake.resources import Resource
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from resomap.planning.argv import Options
-from resomap.planning.snakemake_api import asked_often
+from resomap.planning.snakemake_api import asked_often, remember_signatures
 from resomap.planning.snakemake_cli import MARKER
 from resomap.planning.snakemake_locks import SNAKEMAKE_LOCKS
 from snakemake_logger_plugin_resomap import handler
@@ -211,6 +212,14 @@ def test_a_signature_that_is_set_is_the_one_that_snakemake_sees() -> None:
     seen = get_function_params(Rules().inputs)
     assert list(seen) == ["wildcards", "attempt"]
     assert all(isinstance(parameter, inspect.Parameter) for parameter in seen.values())
+
+
+def test_the_signature_that_resources_have_is_remembered_as_it_is() -> None:
+    before = dict(inspect.signature(Resource.evaluate).parameters)
+    before.pop("self")
+    remember_signatures()
+    assert dict(get_function_params(Resource.evaluate)) == before
+    assert dict(get_function_params(Resource("gpu", 1).evaluate)) == before
 
 
 def test_the_log_formatter_and_filter_take_what_the_handler_gives_them_by_name() -> None:

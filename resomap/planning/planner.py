@@ -22,7 +22,7 @@ from resomap.planning.rules.map import MapRule
 from resomap.planning.rules.microbatch import MicrobatchRule
 from resomap.planning.rules.train import TrainRule
 from resomap.planning.run_start import RunStart
-from resomap.planning.snakemake_api import SnakemakeApi
+from resomap.planning.snakemake_api import SnakemakeApi, remember_signatures
 from resomap.planning.snakemake_cli import command_line
 from resomap.tracking.lookup import TrackerLookup
 
@@ -37,6 +37,7 @@ class Planner:
         sentence where the configuration is wrong.
         """
         spare_collector()
+        remember_signatures()
         api = SnakemakeApi(workflow)
         api.limit_gpus(1)  # one training at a time, unless the command line says more
         with one_sentence():

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile, temp
+from snakemake.resources import Resource
 
 from resomap.planning.snakemake_cli import command_line
 
@@ -31,6 +32,14 @@ def asked_often(function: Function) -> Function:
     parameters.pop("self", None)
     overwrite_function_params(function, parameters)
     return function
+
+
+def remember_signatures() -> None:
+    """Tell Snakemake the signature of its own function that it inspects for each resource of each job.
+
+    Saves another tenth of the plan of a large grid. To be called once, before the rules are read.
+    """
+    asked_often(Resource.evaluate)
 
 
 def deleted_after_use(path: str) -> Any:

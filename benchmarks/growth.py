@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.markers import as_if_trained
 from resomap.bench.plan_time import BARE, OPTIONS, call, compare_planning, grid, plan_words, snakemake
-from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
 from resomap.cells.study import Study
 
 ROUND_SECONDS = 60
@@ -49,24 +49,8 @@ def print_planning(sizes: Sequence[int], repeats: int) -> None:
 def finish_all(config: dict[str, object], directory: Path) -> None:
     """Leave the marker of each cell, as if all had been trained."""
     study = Study.open(config)
-    for cell, fingerprint in study.fingerprints().items():
-        marker = Marker(
-            schema=SCHEMA,
-            model=cell.model,
-            resolution=cell.resolution,
-            seed=cell.seed,
-            fingerprint=fingerprint,
-            base=study.base,
-            uid="0" * 32,
-            run_id=None,
-            origin=LOCAL,
-            finished_at=0.0,
-            epochs=25,
-            metrics={"test/accuracy": 0.5},
-            cost=TrainingCost(),
-            exact=True,
-        )
-        marker.write(directory / cell.marker)
+    for cell in study.cells():
+        as_if_trained(study, cell).write(directory / cell.marker)
 
 
 def print_rounds(sizes: Sequence[int], _repeats: int) -> None:

@@ -22,7 +22,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
+from benchmarks.markers import as_if_trained
+from resomap.cells.marker import TrainingCost
 from resomap.cells.study import Study
 from resomap.cells.tags import Tag, completion
 from resomap.config.load import load_config
@@ -55,19 +56,11 @@ class Store:
         cells = self._study.cells()
         cell = self._study.cell(cells[number % FEW].model, cells[number % FEW].resolution, 1 + number // FEW)
         fingerprint, uid = self._study.fingerprint(cell), uuid.uuid4().hex
-        marker = Marker(
-            schema=SCHEMA,
-            model=cell.model,
-            resolution=cell.resolution,
-            seed=cell.seed,
-            fingerprint=fingerprint,
-            base=self._study.base,
+        marker = as_if_trained(
+            self._study,
+            cell,
             uid=uid,
-            run_id=None,
-            origin=LOCAL,
             finished_at=time.time(),
-            epochs=25,
-            exact=True,
             metrics={f"{split}/metric{index}": 0.5 for split in ("val", "test") for index in range(8)},
             cost=TrainingCost(params=1, flops=1, train_seconds=1.0, images_per_second=1.0, device="GPU"),
         )

@@ -30,7 +30,6 @@ class CellsPlan:
         self._asked: dict[Cell, None] = {}  # in the order in which they were asked for
         self._considered: set[Cell] = set()  # all that has been asked for
         self._warned: set[Cell] = set()
-        self._may_be_flagged = False
 
     def is_done(self, cell: Cell) -> bool:
         """Return True if a settled cell has a marker that counts."""
@@ -52,9 +51,9 @@ class CellsPlan:
         new = [cell for cell in dict.fromkeys(cells) if cell not in self.settled]
         self.settled.update(new)
         # A kill between a marker and its job's end leaves a flag, for which a finished cell would be trained again.
-        self._may_be_flagged = self._api.may_be_flagged()
+        may_be_flagged = self._api.may_be_flagged()
         for cell in new:
-            self._settle_one(cell)
+            self._settle_one(cell, may_be_flagged)
         if self._study.config.skip_completed:
             self._write_tracker_markers(self._wanted(new))
             self._note_elsewhere(self._wanted(new))
@@ -72,7 +71,7 @@ class CellsPlan:
     def _wanted(self, cells: Iterable[Cell]) -> dict[Cell, str]:
         return {cell: self._study.fingerprint(cell) for cell in cells if cell not in self._done}
 
-    def _settle_one(self, cell: Cell) -> None:
+    def _settle_one(self, cell: Cell, may_be_flagged: bool) -> None:
         fingerprint = self._study.fingerprint(cell)
         marker = Marker.read(cell.marker)
         if marker and self._tracker.is_refused(marker):
@@ -80,7 +79,7 @@ class CellsPlan:
             print(f"{cell.name}: its marker came from a run that saw other images, so it trains anew", file=sys.stderr)
         elif marker and marker.counts_for(cell, fingerprint):
             self._done.add(cell)
-            if self._may_be_flagged:
+            if may_be_flagged:
                 self._api.accept(cell.marker)
         elif archive.is_recoverable(cell, fingerprint) and self._recover(cell, fingerprint):
             self._done.add(cell)

@@ -26,4 +26,4 @@ rule map:
     params:
         basis=PLAN.map.basis,
     shell:
-        PLAN.command("map --device " + PLAN.map.device_kind)
+        PLAN.command(f"map --device {PLAN.map.device_kind}")

@@ -54,4 +54,4 @@ rule report:
         ),
     localrule: True
     shell:
-        PLAN.command("report --device " + PLAN.map.device_kind)
+        PLAN.command(f"report --device {PLAN.map.device_kind}")

@@ -121,7 +121,7 @@ def test_training_variance_is_found_again_without_that_of_the_images() -> None:
     found = pool(values.var(axis=1, ddof=1), np.full(400, 2), np.full(400, own), np.ones(400))
     assert found is not None
     assert found.training == pytest.approx(training, rel=0.15)
-    assert found.freedom == 800
+    assert (found.freedom == 800).all()
     assert pool(np.zeros(4), np.zeros(4), np.full(4, own), np.ones(4)) is None
 
 
@@ -206,7 +206,22 @@ def test_one_collapsed_training_does_not_blur_the_other_cells() -> None:
     assert found is not None
     assert found.variance[3] == 0.05
     assert np.delete(found.variance, 3) == pytest.approx(1e-4)
-    assert found.freedom == 38
+    cells = [(f"model{number // 5}", number % 5) for number in range(20)]
+    assert pool(observed, np.full(20, 2), np.full(20, 1e-5), np.ones(20), cells).pools.max() == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_resolutions_or_models_that_scatter_unlike_have_variances_of_their_own(axis: int) -> None:
+    cells = [(f"model{number // 5}", number % 5) for number in range(20)]
+    unsteady = np.array([cell[axis] == ("model2", 2)[axis] for cell in cells])
+    random = np.random.default_rng(0)
+    observed = np.where(unsteady, 36e-4, 1e-4) * random.chisquare(2, 20) / 2
+    found = pool(observed, np.full(20, 2), np.full(20, 1e-6), np.ones(20), cells)
+    assert found is not None
+    assert len(np.unique(found.pools)) == len(np.unique([cell[axis] for cell in cells]))
+    assert found.variance[unsteady].mean() > 10 * found.variance[~unsteady].mean()
+    assert (found.freedom[unsteady] == 2 * unsteady.sum()).all()
+    assert (found.freedom == 38).all()
 
 
 def test_trainings_near_chance_do_not_make_those_near_one_uncertain() -> None:

@@ -17,7 +17,8 @@ class Differences:
     def __init__(self, estimates: Estimates, draws: int) -> None:
         covariance, common, between = estimates.image_covariance, estimates.common, estimates.between
         size = len(common)
-        self._pseudo = PSEUDO_IMAGES * estimates.grain
+        # Two cells disagree on images of a group together, but less so than each is right or wrong on them.
+        self._pseudo = PSEUDO_IMAGES * estimates.grain / np.sqrt(estimates.groups.design_effect())
         # Images that the two cells judge differently whatever the seed; the rest is known by the seeds alone.
         apart = np.maximum(0, common[:, None] + common[None, :] - 2 * covariance) * (1 - np.eye(size))
         self._apart, self._between = apart, between
@@ -30,9 +31,16 @@ class Differences:
         random = np.random.default_rng(0)
         values, vectors = np.linalg.eigh(sampled)
         self._errors_drawn = random.standard_normal((draws, size)) @ (vectors * np.sqrt(np.maximum(values, 0))).T
-        # One variance of all cells has one error, the same for all of them.
-        freedom = estimates.scatter.freedom if estimates.scatter else None
-        self._factors = random.chisquare(freedom, (draws, 1)) / freedom if freedom else np.ones((draws, 1))
+        # One variance of several cells has one error, the same for all of them.
+        self._factors = np.ones((draws, size))
+        if estimates.scatter:
+            _, first, place = np.unique(estimates.scatter.pools, return_index=True, return_inverse=True)
+            freedom = estimates.scatter.freedom[first]
+            self._factors = (random.chisquare(freedom, (draws, len(first))) / freedom)[:, place]
+        # Few groups, or a rare class: the variance of the images is known as badly.
+        self._image_factors = np.ones((draws, 1))
+        if np.isfinite(estimates.freedom):
+            self._image_factors = random.chisquare(estimates.freedom, (draws, 1)) / estimates.freedom
 
     def studentised(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Return draws [draws, pairs] of the error of first - second over its estimated standard error.
@@ -40,9 +48,11 @@ class Differences:
         `first` and `second` are indices [pairs].
         """
         error = (self._errors_drawn[:, first] - self._errors_drawn[:, second]) / self._spread[first, second]
-        firm = self._apart[first, second] + self._pseudo
-        between = self._between[first] + self._between[second]
-        return error / np.sqrt((firm + between * self._factors) / (firm + between))
+        images = self._apart[first, second]
+        one, other = self._between[first], self._between[second]
+        between = one * self._factors[:, first] + other * self._factors[:, second]
+        estimated = images * self._image_factors + self._pseudo + between
+        return np.asarray(error / np.sqrt(estimated / (images + self._pseudo + one + other)))
 
     def scaled(self, images: float, seeds: float) -> np.ndarray:
         """Return standard errors [K, K] about as they would be with so many times the images and the seeds."""

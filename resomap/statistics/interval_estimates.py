@@ -13,6 +13,8 @@ import numpy as np
 from scipy import stats
 
 from resomap.core.errors import ResomapError
+from resomap.statistics.class_parts import Parts, limits, mean_parts
+from resomap.statistics.groups import Groups
 from resomap.statistics.quality import Metric, Quality, quality
 from resomap.statistics.samples import Position, Trainings, require_shared_images
 from resomap.statistics.scatter import Scatter, pool
@@ -31,18 +33,22 @@ DRAWS = 10_000
 class Estimates:
     """Estimates of the cells [K] with a defined metric, in the caller's order; variances are of means over the seeds.
 
-    values [K]; seeds int [K]; image_covariance [K, K] of the means under a change of images; `common` [K]: the
-    covariance of two seeds of the cell; `between` [K]: variance between seeds / seeds. With one seed a cell everywhere
-    `scatter` is None, `common` is all of the variance, and nothing here speaks of training again. `effective_images`
-    and `grain` are those of `Quality`.
+    labels int [N] and `groups` are those of the images. values [K]; seeds int [K]; image_covariance [K, K] of the means
+    under a change of images; `common` [K]: the covariance of two seeds of the cell; `between` [K]: variance between
+    seeds / seeds. With one seed a cell everywhere `scatter` is None, `common` is all of the variance, and nothing here
+    speaks of training again. `effective_images` and `grain` are those of `Quality`, the grain of a group where there
+    are groups. freedom: degrees of freedom of the variances of images, infinite where these are known well enough.
+    parts: of each cell's mean, None for a metric without them.
     """
 
     metric: Metric
     cells: tuple[Position, ...]
     undefined: tuple[Position, ...]
-    images: int
+    labels: np.ndarray
+    groups: Groups
     effective_images: float
     grain: float
+    freedom: float
     seeds: np.ndarray
     values: np.ndarray
     deviations: np.ndarray  # sample standard deviation over seeds, NaN with one seed
@@ -50,6 +56,12 @@ class Estimates:
     common: np.ndarray
     between: np.ndarray
     scatter: Scatter | None
+    parts: tuple[Parts | None, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images N."""
+        return len(self.labels)
 
     @property
     def includes_training_noise(self) -> bool:
@@ -68,7 +80,7 @@ class Estimates:
         keep = np.array([self.index(cell) for cell in cells], dtype=int)
         scatter = self.scatter
         if scatter is not None:
-            scatter = Scatter(scatter.variance[keep], scatter.freedom, scatter.training)
+            scatter = scatter.only(keep)
         return replace(
             self,
             cells=tuple(cells),
@@ -79,6 +91,7 @@ class Estimates:
             common=self.common[keep],
             between=self.between[keep],
             scatter=scatter,
+            parts=tuple(self.parts[index] for index in keep),
         )
 
     @property
@@ -106,6 +119,7 @@ def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
     Raises ResomapError where predictions are not of the same images, or where no cell is left.
     """
     labels = require_shared_images(cells)
+    groups = Groups.of(next(iter(cells.values()))[0].groups, len(labels))
     found: dict[Position, list[Quality]] = {}
     undefined = []
     for position, trainings in cells.items():
@@ -120,21 +134,25 @@ def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
             f"{metric} is undefined for every cell (a class without images, or predictions that are not finite); "
             "choose another report.metric"
         )
-    return _combine(metric, found, tuple(undefined), len(labels))
+    return _combine(metric, found, tuple(undefined), labels, groups)
 
 
 def _combine(
-    metric: Metric, found: Mapping[Position, list[Quality]], undefined: tuple[Position, ...], images: int
+    metric: Metric,
+    found: Mapping[Position, list[Quality]],
+    undefined: tuple[Position, ...],
+    labels: np.ndarray,
+    groups: Groups,
 ) -> Estimates:
     cells = list(found.values())
+    images = len(labels)
     seeds = np.array([len(trainings) for trainings in cells])
-    effective, grain = cells[0][0].effective_images, cells[0][0].grain
-    influence = np.stack([np.mean([one.influence for one in trainings], axis=0) for trainings in cells])
-    covariance = influence @ influence.T / images**2
+    effective, grain = cells[0][0].effective_images, cells[0][0].grain * groups.design_effect()
+    summed = [groups.sums(np.stack([one.influence for one in trainings])) / images for trainings in cells]
+    influence = np.stack([one.mean(axis=0) for one in summed])
+    covariance = influence @ influence.T
     of_mean = np.diagonal(covariance)
-    of_one = (
-        np.array([np.mean([one.influence @ one.influence for one in trainings]) for trainings in cells]) / images**2
-    )
+    of_one = np.array([np.mean((one**2).sum(axis=1)) for one in summed])
     several = seeds > 1
     common = of_one.copy()
     common[several] = np.maximum(0, (seeds * of_mean - of_one)[several] / (seeds - 1)[several])
@@ -144,31 +162,40 @@ def _combine(
         own[~several] = share * of_one[~several]
         common[~several] -= own[~several]
     values = np.array([np.mean([one.value for one in trainings]) for trainings in cells])
-    scatter = pool(
-        np.array(
-            [np.var([one.value for one in trainings], ddof=1) if len(trainings) > 1 else 0 for trainings in cells]
-        ),
-        seeds - 1,
-        np.maximum(own, grain),
-        _scale(values, effective),
-    )
+    spread = [np.var([one.value for one in trainings], ddof=1) if len(trainings) > 1 else np.nan for trainings in cells]
+    observed = np.array(spread)
+    scatter = pool(np.nan_to_num(observed), seeds - 1, np.maximum(own, grain), _scale(values, effective), list(found))
     return Estimates(
         metric=metric,
         cells=tuple(found),
         undefined=undefined,
-        images=images,
+        labels=labels,
+        groups=groups,
         effective_images=effective,
         grain=grain,
+        freedom=_freedom(metric, labels, groups),
         seeds=seeds,
         values=values,
-        deviations=np.array(
-            [np.std([one.value for one in trainings], ddof=1) if len(trainings) > 1 else np.nan for trainings in cells]
-        ),
+        deviations=np.sqrt(observed),
         image_covariance=covariance,
         common=common,
         between=np.zeros(len(cells)) if scatter is None else scatter.variance / seeds,
         scatter=scatter,
+        parts=tuple(_mean_parts(trainings) for trainings in cells),
     )
+
+
+def _mean_parts(trainings: list[Quality]) -> Parts | None:
+    parts = [one.parts for one in trainings if one.parts is not None]
+    return mean_parts(parts) if len(parts) == len(trainings) else None
+
+
+def _freedom(metric: Metric, labels: np.ndarray, groups: Groups) -> float:
+    """Return the degrees of freedom of the variances of images: those of the groups, or of the rarest classes."""
+    if metric != "accuracy":
+        return groups.freedom(labels)
+    # Of one share of independent images the variance follows from the share.
+    return np.inf if groups.are_images else max(1.0, groups.effective(np.ones(len(labels), dtype=bool)) - 1)
 
 
 def _scale(values: np.ndarray, effective: float) -> np.ndarray:
@@ -184,26 +211,20 @@ def _scale(values: np.ndarray, effective: float) -> np.ndarray:
 def intervals(estimates: Estimates) -> dict[Position, Interval]:
     """Return the 95 % confidence interval of each cell, for each alone (not simultaneous).
 
-    Wilson's score interval (1927) with as many images as would give the variance found (Korn & Graubard 1998; Dean &
-    Pagano 2015), which for accuracy and one seed is Wilson's own; near 1 it covers where the bootstrap's percentiles
-    do not. With several seeds both sides are stretched from the normal quantile to Student's.
+    A mean over classes has an interval of its parts (`resomap.statistics.class_parts`), a share of all images Wilson's
+    score interval (1927) with as many images as would give the variance found (Korn & Graubard 1998; Dean & Pagano
+    2015), which for accuracy and one seed is Wilson's own; near 1 both cover where the bootstrap's percentiles do not.
+    With several seeds both sides are stretched from the normal quantile to Student's.
     """
     found = {}
-    normal = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     for index, cell in enumerate(estimates.cells):
-        value, variance = float(estimates.values[index]), float(estimates.variances[index])
-        # One image's worth is added above and below: it decides where the variance found is nil.
-        grain, effective = estimates.grain, estimates.effective_images
-        count = (value * (1 - value) + grain * effective) / (variance + grain)
-        square = normal**2 / count
-        centre = (value + square / 2) / (1 + square)
-        half = float(np.sqrt(square * (value * (1 - value) + square / 4))) / (1 + square)
-        stretch = _quantile(estimates, index, normal) / normal
-        deviation = float(estimates.deviations[index])
+        parts = estimates.parts[index]
+        below, above = _of_share(estimates, index) if parts is None else _of_parts(estimates, index, parts)
+        value, deviation = float(estimates.values[index]), float(estimates.deviations[index])
         found[cell] = Interval(
             value,
-            max(0.0, min(value, value + (centre - half - value) * stretch)),
-            min(1.0, max(value, value + (centre + half - value) * stretch)),
+            max(0.0, value - below),
+            min(1.0, value + above),
             None if np.isnan(deviation) else deviation,
             int(estimates.seeds[index]),
             estimates.includes_training_noise,
@@ -211,11 +232,39 @@ def intervals(estimates: Estimates) -> dict[Position, Interval]:
     return found
 
 
+def _of_share(estimates: Estimates, index: int) -> tuple[float, float]:
+    """Return the distances of the limits of a share of all images."""
+    value, variance = float(estimates.values[index]), float(estimates.variances[index])
+    # One image's worth is added above, one group's below: it decides where the variance found is nil.
+    of_image = estimates.grain / estimates.groups.design_effect()
+    count = (value * (1 - value) + of_image * estimates.effective_images) / (variance + estimates.grain)
+    level = (1 + CONFIDENCE) / 2
+    normal = float(stats.norm.ppf(level))
+    of_images = normal if np.isinf(estimates.freedom) else float(stats.t.ppf(level, estimates.freedom))
+    square = of_images**2 / count
+    centre = (value + square / 2) / (1 + square)
+    half = float(np.sqrt(square * (value * (1 - value) + square / 4))) / (1 + square)
+    stretch = _quantile(estimates, index, normal) / normal
+    return max(0.0, (value - centre + half) * stretch), max(0.0, (centre + half - value) * stretch)
+
+
+def _of_parts(estimates: Estimates, index: int, parts: Parts) -> tuple[float, float]:
+    """Return the distances of the limits of a mean over classes: of the images, and of training noise beside them."""
+    of_images = limits(parts, estimates.labels, estimates.groups, CONFIDENCE)
+    if estimates.scatter is None:
+        return of_images
+    normal = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    noise = float(estimates.variances[index] - estimates.image_covariance[index, index])
+    stretch = _quantile(estimates, index, normal) / normal
+    return tuple(stretch * float(np.hypot(one, normal * np.sqrt(noise))) for one in of_images)  # type: ignore[return-value]
+
+
 def _quantile(estimates: Estimates, index: int, normal: float) -> float:
     """Return the normal quantile, or Student's where few seeds estimate the part of the variance between seeds."""
     if estimates.scatter is None:
         return normal
-    common, between, freedom = estimates.common[index], estimates.between[index], estimates.scatter.freedom
+    common, between = estimates.common[index], estimates.between[index]
+    freedom = float(estimates.scatter.freedom[index])
     total = common + between
     level = (1 + CONFIDENCE) / 2
     if freedom >= FREEDOM_FOR_SATTERTHWAITE:

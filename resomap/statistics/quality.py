@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy import sparse, special, stats
 
 from resomap.core.errors import ResomapError
+from resomap.statistics.class_parts import Parts
 from resomap.statistics.samples import Sample
 
-Metric: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
+Metric: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", "macro_precision", "macro_recall"]
+
+MOST_AREAS = 50  # classes up to which each ROC area gets an interval of its own; many of them average out
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +34,15 @@ class Quality:
 
     `effective_images` is N for accuracy. For a mean over classes it is the number of images of a set with classes of
     equal size that is as informative: classes² / sum(1 / images of the class). `grain` is the variance that one
-    image stands for where none was judged differently.
+    image stands for where none was judged differently. `parts`: the classes' shares in a mean over them; None for
+    a metric that is one share of all images, or has no such form.
     """
 
     value: float
     influence: np.ndarray
     effective_images: float
     grain: float
+    parts: Parts | None = None
 
 
 def quality(metric: Metric, sample: Sample) -> Quality | None:
@@ -50,57 +55,129 @@ def quality(metric: Metric, sample: Sample) -> Quality | None:
         raise ResomapError(f"'{metric}' cannot be compared between cells; choose one of {', '.join(_METRICS)}")
     if len(sample.labels) == 0 or not np.isfinite(sample.probabilities).all():
         return None
-    return _METRICS[metric](sample.labels, sample.probabilities)
+    return _METRICS[metric](sample)
 
 
-def _accuracy(labels: np.ndarray, probabilities: np.ndarray) -> Quality:
-    right = probabilities.argmax(axis=1) == labels
+def _accuracy(sample: Sample) -> Quality:
+    labels = sample.labels
+    right = sample.probabilities.argmax(axis=1) == labels
     value = float(right.mean())
     return Quality(value, right - value, float(len(labels)), 1 / len(labels) ** 2)
 
 
-def _balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> Quality:
-    right = probabilities.argmax(axis=1) == labels
-    images = np.bincount(labels, minlength=probabilities.shape[1])
-    occur = images > 0
+def _balanced_accuracy(sample: Sample) -> Quality:
+    return _mean_recall(sample, occurring_only=True)
+
+
+def _macro_recall(sample: Sample) -> Quality:
+    return _mean_recall(sample, occurring_only=False)
+
+
+def _mean_recall(sample: Sample, occurring_only: bool) -> Quality:
+    """Return the mean recall over the classes that occur, or over all of them (0 for one without images)."""
+    labels = sample.labels
+    right = sample.probabilities.argmax(axis=1) == labels
+    images = np.bincount(labels, minlength=sample.probabilities.shape[1])
+    occurring = np.flatnonzero(images)
     recall = np.bincount(labels, weights=right, minlength=len(images)) / np.maximum(images, 1)
-    share = len(labels) * _unbiased(images) / (occur.sum() * np.maximum(images, 1))
-    effective = _harmonic(images)
-    return Quality(float(recall[occur].mean()), share[labels] * (right - recall[labels]), effective, effective**-2)
+    of_each = (right - recall[labels]) / images[labels]
+    classes = len(occurring) if occurring_only else len(images)
+    place = np.searchsorted(occurring, labels)
+    parts = Parts(
+        "share",
+        np.full(len(occurring), 1 / classes),
+        recall[occurring],
+        images[occurring],
+        occurring,
+        _sparse(of_each, np.arange(len(labels)), place, (len(labels), len(occurring))),
+    )
+    share = len(labels) * _unbiased(images)[labels] / classes
+    return _mean_over_classes(parts, images, share * of_each)
 
 
-def _macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> Quality:
+def _macro_precision(sample: Sample) -> Quality:
+    """Return the mean precision over the classes; 0 for a class that is never predicted."""
+    labels = sample.labels
+    classes = sample.probabilities.shape[1]
+    predicted = sample.probabilities.argmax(axis=1)
+    images = np.bincount(predicted, minlength=classes)
+    right = predicted == labels
+    precision = np.bincount(predicted, weights=right, minlength=classes) / np.maximum(images, 1)
+    of_each = (right - precision[predicted]) / images[predicted]
+    matrix = _sparse(of_each, np.arange(len(labels)), predicted, (len(labels), classes))
+    parts = Parts("share", np.full(classes, 1 / classes), precision, images, np.arange(classes), matrix)
+    of_labels = np.bincount(labels, minlength=classes)
+    return _mean_over_classes(parts, of_labels, of_each * len(labels) / classes)
+
+
+def _macro_f1(sample: Sample) -> Quality:
     """Return macro F1, the mean of F1 over the classes.
 
     F1 of a class is 2 TP / (images of the class + images predicted as the class), 0 where there are neither.
     """
-    classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
+    labels = sample.labels
+    classes = sample.probabilities.shape[1]
+    predicted = sample.probabilities.argmax(axis=1)
     images = np.bincount(labels, minlength=classes)
     both = np.maximum(images + np.bincount(predicted, minlength=classes), 1)
     hits = np.bincount(labels[predicted == labels], minlength=classes)
     f1 = 2 * hits / both
-    derivative = 2 * (predicted == labels) / both[labels] - (f1 / both)[labels] - (f1 / both)[predicted]
-    effective = _harmonic(images)
-    return Quality(float(f1.mean()), derivative * len(labels) / classes, effective, effective**-2)
+    as_label = 2 * (predicted == labels) / both[labels] - (f1 / both)[labels]
+    as_predicted = -(f1 / both)[predicted]
+    rows = np.arange(len(labels))
+    matrix = _sparse(
+        np.concatenate([as_label, as_predicted]),
+        np.concatenate([rows, rows]),
+        np.concatenate([labels, predicted]),
+        (len(labels), classes),
+    )
+    parts = Parts("f1", np.full(classes, 1 / classes), f1, both - hits, np.arange(classes), matrix)
+    return _mean_over_classes(parts, images, (as_label + as_predicted) * len(labels) / classes)
 
 
-def _auroc(labels: np.ndarray, probabilities: np.ndarray) -> Quality | None:
-    classes = probabilities.shape[1]
+def _auroc(sample: Sample) -> Quality | None:
+    labels = sample.labels
+    classes = sample.probabilities.shape[1]
     images = np.bincount(labels, minlength=classes)
     if classes < 2 or (images == 0).any():
         return None
-    # The same normalisation as in `measure`, so that the same probabilities tie.
-    shares = probabilities.astype(np.float64) / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
-    if classes == 2:
-        areas = [_area(labels == 1, shares[:, 1])]
-    else:
-        areas = [_area(labels == index, shares[:, index]) for index in range(classes)]
+    ranked = [1] if classes == 2 else list(range(classes))
+    areas = [_area(labels == index, _ranking(sample, index)) for index in ranked]
     value = float(np.mean([area for area, _ in areas]))
     effective = _harmonic(images)
+    influence = np.mean([one for _, one in areas], axis=0)
+    parts = None
+    if classes <= MOST_AREAS:
+        parts = Parts(
+            "area",
+            np.full(len(ranked), 1 / len(ranked)),
+            np.array([area for area, _ in areas]),
+            images[ranked],
+            np.array(ranked),
+            sparse.csr_array(np.stack([one for _, one in areas], axis=1) / len(labels)),
+        )
     # An image that changes places with its neighbours in rank moves the area by far less than a lost one: with a
     # grain of a whole image the intervals of areas above 0.99 would cover 99 % in place of 95 %.
-    return Quality(value, np.mean([influence for _, influence in areas], axis=0), effective, 0.1 / effective**2)
+    return Quality(value, influence, effective, 0.1 / effective**2, parts)
+
+
+def _ranking(sample: Sample, index: int) -> np.ndarray:
+    """Return what ranks the images [N] by a class: its log-odds, or its share where only probabilities are known."""
+    if sample.log_probabilities is None:
+        # The same normalisation as in `measure`, so that the same probabilities tie.
+        shares = sample.probabilities.astype(np.float64)
+        return np.asarray(shares[:, index] / shares.sum(axis=1))
+    scores = sample.scores
+    return np.asarray(scores[:, index] - special.logsumexp(np.delete(scores, index, axis=1), axis=1))
+
+
+def _mean_over_classes(parts: Parts, images: np.ndarray, influence: np.ndarray) -> Quality:
+    effective = _harmonic(images)
+    return Quality(float(parts.weights @ parts.values), influence, effective, effective**-2, parts)
+
+
+def _sparse(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    return sparse.csr_array(sparse.coo_array((values, (rows, columns)), shape=shape))
 
 
 def _area(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
@@ -133,9 +210,11 @@ def _harmonic(images: np.ndarray) -> float:
     return float(len(occurring) ** 2 / math.fsum(1 / occurring))
 
 
-_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Quality | None]] = {
+_METRICS: dict[str, Callable[[Sample], Quality | None]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "macro_f1": _macro_f1,
     "auroc": _auroc,
+    "macro_precision": _macro_precision,
+    "macro_recall": _macro_recall,
 }

@@ -14,10 +14,26 @@ Position: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One training's predictions of one split: labels int [N], probabilities [N, classes] (rows sum to 1)."""
+    """One training's predictions of one split: labels int [N], probabilities [N, classes] (rows sum to 1).
+
+    groups int [N]: images of one number stand or fall together (of one patient, or copies of one picture); None: each
+    image speaks for itself. log_probabilities [N, classes]: natural logarithms, where they are known better than
+    from probabilities that have reached 0 or 1.
+    """
 
     labels: np.ndarray
     probabilities: np.ndarray
+    groups: np.ndarray | None = None
+    log_probabilities: np.ndarray | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Log-probabilities float64 [N, classes]; those of probabilities that are 0 are those of the least float32."""
+        if self.log_probabilities is not None:
+            return self.log_probabilities.astype(np.float64)
+        shares = self.probabilities.astype(np.float64)
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        return np.log(np.maximum(shares, np.finfo(np.float32).smallest_subnormal))
 
 
 Trainings: TypeAlias = Sequence[Sample]
@@ -30,7 +46,7 @@ def position_name(position: Position) -> str:
 
 
 def require_shared_images(cells: Mapping[Position, Trainings]) -> np.ndarray:
-    """Return the labels int [N] that all trainings share.
+    """Return the labels int [N] that all trainings share; their groups are those of any of the trainings.
 
     Raises ResomapError where there is no training or no image, where a cell has none, or where the predictions
     of two trainings are not of the same images: paired statistics of different images would be wrong silently.
@@ -41,7 +57,7 @@ def require_shared_images(cells: Mapping[Position, Trainings]) -> np.ndarray:
             raise ResomapError(f"{position_name(position)} has no predictions; evaluate it or leave it out of the map")
         for sample in trainings:
             first = first or sample
-            same = np.array_equal(sample.labels, first.labels)
+            same = np.array_equal(sample.labels, first.labels) and _same_groups(sample.groups, first.groups)
             if not same or sample.probabilities.shape != first.probabilities.shape:
                 raise ResomapError(
                     f"the predictions of {position_name(position)} are of other images or classes than those of "
@@ -50,3 +66,9 @@ def require_shared_images(cells: Mapping[Position, Trainings]) -> np.ndarray:
     if first is None or len(first.labels) == 0:
         raise ResomapError("there are no predictions to compare; train and evaluate at least one cell")
     return first.labels
+
+
+def _same_groups(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)

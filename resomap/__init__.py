@@ -14,5 +14,6 @@ Importing this package imports neither torch, timm nor mlflow: the process that 
 
 __version__ = "0.1.0"
 
-# Raised when the same settings would train to different numbers: part of every fingerprint.
+# Raised when the same settings would train to different numbers whatever the recipe: part of every fingerprint and of
+# `base`. Where only some recipes would, `recipe_version` in resomap.config.hashed rises for them alone.
 RECIPE_VERSION = 2

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resomap.cells.study import Study
+from resomap.config.hashed import hashed
 from resomap.config.schema import Data
 from resomap.core.files import read_json
 from resomap.data.elpv import CLASSES
@@ -49,7 +50,7 @@ class Measurement:
             "amp": recipe.amp,
             "channels_last": recipe.channels_last,
             "deterministic": study.config.deterministic,
-            **study.config.cost.model_dump(),
+            **hashed(study.config.cost, "cost"),
         }
 
     def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:

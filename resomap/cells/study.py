@@ -15,6 +15,7 @@ from typing import Any
 from resomap import RECIPE_VERSION
 from resomap.cells.cell import Cell
 from resomap.config import Config, Training, parse_config
+from resomap.config.hashed import hashed, recipe_version
 from resomap.config.load import training_for
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
@@ -166,10 +167,11 @@ class Study:
             self._fingerprints[cell] = _digest(
                 {
                     **self._base_content(),
+                    "recipe": recipe_version(recipe),
                     "model": cell.model,
                     "resolution": cell.resolution,
                     "seed": cell.seed,
-                    "training": recipe.model_dump(),
+                    "training": hashed(recipe, "training"),
                     "weights": self._weights[recipe.weights],
                 }
             )
@@ -188,7 +190,7 @@ class Study:
             "recipe": RECIPE_VERSION,
             "data": self.data_identity,
             "deterministic": self.config.deterministic,
-            "training": self.config.training.model_dump(),
+            "training": hashed(self.config.training, "training"),
         }
 
 

@@ -4,6 +4,7 @@
 - `values`: the types of the values, and what `--config` gives as text
 - `load`: merging files and command line, and the validation
 - `messages`: the sentence for a wrong value or key
+- `hashed`: what of it enters fingerprints, so that a new key makes nothing stale
 """
 
 from resomap.config.load import load_config, merge, parse_config

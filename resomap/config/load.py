@@ -66,11 +66,11 @@ def training_for(config: Config, target: str) -> Training:
 
     Raises ResomapError where an override does not fit the recipe.
     """
-    values = config.training.model_dump()
+    kind, values = type(config.training), config.training.model_dump()
     model = target.partition("@")[0]
     for name in dict.fromkeys((model, target)):
-        values = merge(values, _without_empty_sections(Training, config.overrides.get(name, {})))
-    return _parse(Training, values, f"overrides.{target}")
+        values = merge(values, _without_empty_sections(kind, config.overrides.get(name, {})))
+    return _parse(kind, values, f"overrides.{target}")
 
 
 def _read(path: Path) -> dict[str, Any]:

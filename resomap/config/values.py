@@ -82,6 +82,10 @@ def section(kind: type[BaseModel], meaning: str) -> Any:
     return Field(default_factory=kind, description=meaning)
 
 
+# Mark of a key that decides no result by itself, for example `workers: Annotated[OptionalCount, UNHASHED]`: a number of
+# workers, a place, or a name that stands for values of other keys. It enters no fingerprint, whatever its value.
+UNHASHED = "unhashed"
+
 Count = Annotated[int, BeforeValidator(exact_int)]
 Names = Annotated[list[str], BeforeValidator(list_from_text)]
 Resolution = Annotated[int, Field(ge=8, le=4096), BeforeValidator(exact_int)]

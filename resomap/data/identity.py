@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resomap.config.hashed import hashed_additions
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
@@ -38,7 +39,8 @@ def describe(data: Data) -> Description:
 
     The identity is 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
     Seed and shares of the split count only where the source is split here: with three folders of its own they change
-    nothing, and must not retrain anything. Raises ResomapError: no package, no folder, nothing in it.
+    nothing, and must not retrain anything. A key of `data` later than recipe version 2 counts where it is not at its
+    default (`resomap.config.hashed`). Raises ResomapError: no package, no folder, nothing in it.
     """
     found: Scan | None = None
     facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit, "groups": _groups_digest(data)}
@@ -50,6 +52,8 @@ def describe(data: Data) -> Description:
         found = scan(source_root(data.source))
         split_here = found.split_here
         images, channels = len(found.files), 3
+    if later := hashed_additions(data, "data"):
+        facts["later"] = later
     if split_here:
         facts["split"] = {name: getattr(data.split, name) for name in split_here}
         facts["split_seed"] = data.split_seed

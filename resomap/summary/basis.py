@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resomap.cells.study import Study
+from resomap.config.hashed import hashed
 from resomap.core.files import read_json
 
 SCHEMA = 1
@@ -22,9 +23,9 @@ def basis(study: Study) -> str:
     content = {
         "schema": SCHEMA,
         "fingerprints": sorted(study.fingerprints().values()),
-        "report": config.report.model_dump(),
-        "budget": config.budget.model_dump(),
-        "cost": config.cost.model_dump(),
+        "report": hashed(config.report, "report"),
+        "budget": hashed(config.budget, "budget"),
+        "cost": hashed(config.cost, "cost"),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from resomap import RECIPE_VERSION, __version__
+from resomap import __version__
 from resomap.cells.cell import Cell
 from resomap.cells.study import Study
+from resomap.config.hashed import recipe_version
 from resomap.core.files import write_json, write_text
 from resomap.machine.nvidia import driver_version
 
@@ -38,7 +39,7 @@ def write_config(study: Study, cell: Cell) -> Path:
         "fingerprint": study.fingerprint(cell),
         "base": study.base,
         "data_identity": study.data_identity,
-        "recipe_version": RECIPE_VERSION,
+        "recipe_version": recipe_version(study.recipe(cell)),
         "recipe": study.recipe(cell).model_dump(),
         "config": study.config.model_dump(),
     }

@@ -6,7 +6,7 @@
 - `source`, `folder`, `elpv`: the files and labels of a data set
 - `inspection`, `decode`: size, mode, digests and pixels of a file, or its damage
 - `selection`, `split`: the images that are used, and train, val or test for each
-- `manifest`, `check`: the list of the images, and the report on them
+- `manifest`, `blocks`, `check`: the list of the images, which of them belong together, and the report on them
 - `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
 - `store`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
 - `identity`: stands beside them and tells, without reading an image, whether this is still the same data

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ class Entry:
     width: int  # pixels, upright
     height: int
     mode: str  # Pillow's name of how the file stores its pixels
+    # Manifests of earlier versions lack what follows.
+    group: str | None = None  # the user's (`data.groups`)
+    block: str | None = None  # name of the first image of its block (see blocks.py); None where it stands alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,7 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
 
 def _entries(selection: Selection) -> list[Entry]:
     index = {label: number for number, label in enumerate(selection.classes)}
+    sizes = Counter(image.block for image in selection.chosen)
     return [
         Entry(
             name=image.item.name,
@@ -112,6 +117,8 @@ def _entries(selection: Selection) -> list[Entry]:
             width=image.seen.width,
             height=image.seen.height,
             mode=image.seen.mode,
+            group=image.item.group,
+            block=image.block if sizes[image.block] > 1 else None,
         )
         for image in selection.chosen
     ]

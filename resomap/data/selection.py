@@ -42,6 +42,7 @@ class Chosen:
     item: Item
     seen: Seen
     split: str
+    block: str  # images that belong together share one: a name of one of them
 
 
 @dataclass
@@ -68,10 +69,13 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     items = [item for item in source.items if not seen[item.name].damage]
     items = _without_straddling(items, lambda item: seen[item.name].content, ACROSS_SPLITS, problems)
     items = _without_straddling(items, lambda item: item.group, GROUP_ACROSS_SPLITS, problems)
-    split_of = _splits(source, items, seen, data)
+    block_of = _blocks(items, seen)
+    split_of = _splits(source, items, block_of, data)
     selection.classes = _classes_in_train(source, items, split_of, problems)
     selection.chosen = [
-        Chosen(item, seen[item.name], split_of[item.name]) for item in items if item.label in selection.classes
+        Chosen(item, seen[item.name], split_of[item.name], block_of[item.name])
+        for item in items
+        if item.label in selection.classes
     ]
     selection.notes += _notes_on_images(selection.chosen)
     return selection
@@ -102,20 +106,21 @@ def _without_straddling(
     return kept
 
 
-def _splits(source: Source, items: list[Item], seen: Mapping[str, Seen], data: Data) -> dict[str, str]:
+def _blocks(items: list[Item], seen: Mapping[str, Seen]) -> dict[str, str]:
+    """Return {name: block}. No block straddles given splits, whose leakage is left out by now."""
+    return blocks(
+        {
+            item.name: [f"content {seen[item.name].content}", *([f"group {item.group}"] if item.group else [])]
+            for item in items
+        }
+    )
+
+
+def _splits(source: Source, items: list[Item], block_of: Mapping[str, str], data: Data) -> dict[str, str]:
     fixed = {item.name: item.split for item in items if item.split}
     if not source.split_here:
         return fixed
     movable = [item for item in items if item.split in (None, "train")]
-    block_of = blocks(
-        {
-            item.name: [
-                f"content {seen[item.name].content}",
-                *([f"group {item.group}"] if item.group else []),
-            ]
-            for item in movable
-        }
-    )
     members = [Member(item.name, item.label, item.stratum, block_of[item.name]) for item in movable]
     shares = {split: getattr(data.split, split) for split in source.split_here}
     return fixed | assign(members, shares, data.split_seed)

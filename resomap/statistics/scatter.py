@@ -75,7 +75,7 @@ def pool(
     for number in np.unique(pools):
         inside = pools == number
         speaking = inside & steady
-        if 2 * speaking.sum() < (inside & several).sum():  # what scatters more together is no outlier
+        if pools.any() and 2 * speaking.sum() <= (inside & several).sum():  # what scatters more together is no outlier
             speaking = inside & several
         if not speaking.any():  # a resolution without a second seed: that of all cells stands in
             speaking = steady

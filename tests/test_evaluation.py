@@ -104,7 +104,7 @@ def test_calibration_error_is_that_of_torchmetrics(classes: int) -> None:
     labels = random.integers(0, classes, 500)
     theirs = multiclass_calibration_error(torch.from_numpy(shares), torch.from_numpy(labels), classes, n_bins=15)
     assert calibration_error(shares, labels) == pytest.approx(theirs.item(), abs=1e-6)
-    assert measure(shares, labels)["calibration_error"] == pytest.approx(theirs.item(), abs=1e-6)
+    assert measure(np.log(shares), labels)["calibration_error"] == pytest.approx(theirs.item(), abs=1e-6)
 
 
 def test_calibration_error_of_certain_and_of_half_certain_predictions() -> None:
@@ -151,7 +151,7 @@ def test_own_resolution_is_the_markers_and_another_is_computed(study: Study, cel
         assert part.probabilities == pytest.approx(shares, abs=1e-6)
         assert [kept.classes[label] for label in part.labels] == [name.split("/")[0] for name in part.names]
         figures = content["test_resolutions"]["48"][split]
-        assert figures["metrics"] == measure(part.probabilities, part.labels)
+        assert figures["metrics"] == measure(part.log_probabilities, part.labels)
         assert (
             np.sum(figures["confusion"])
             == len(part.names)
@@ -193,7 +193,7 @@ def test_predictions_that_do_not_count_are_computed_again(study: Study, cell: Ce
         assert kept is not None
         if what == "another training":
             part = kept.splits["val"]
-            part.probabilities[:] = part.probabilities[::-1]
+            part.log_probabilities[:] = part.log_probabilities[::-1]
             Predictions(kept.fingerprint, "0" * 32, kept.classes, kept.splits).save(path)
         elif what == "torn":
             path.write_bytes(path.read_bytes()[:-200])

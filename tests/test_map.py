@@ -67,7 +67,7 @@ def finish(
     """Predictions, marker and evaluation of one training; the images are called 0, 1, ... without names."""
     parts = {
         split: SplitPredictions(
-            names or [f"{index}" for index in range(len(one.labels))], one.labels, one.probabilities
+            names or [f"{index}" for index in range(len(one.labels))], one.labels, one.log_probabilities
         )
         for split, one in samples.items()
     }
@@ -77,7 +77,7 @@ def finish(
     metrics = {
         f"{split}/{name}": value
         for split, part in parts.items()
-        for name, value in measure(part.probabilities, part.labels).items()
+        for name, value in measure(part.log_probabilities, part.labels).items()
     }
     cost = TrainingCost(train_seconds=1.0, images_per_second=2.0, device="toaster")
     marker = done_marker(cell, fingerprint, uid=found.uid, best_epoch=2, metrics=metrics, cost=cost)
@@ -163,7 +163,7 @@ def test_choices_are_made_on_validation_and_the_test_split_only_reports(grid: Gr
         assert kept is not None
         other = World({(MODEL, size): quality}, 6_000, 1).draw(np.random.default_rng(9))[0][MODEL, size][0]
         samples = {
-            "val": Sample(np.asarray(kept.splits["val"].labels), kept.splits["val"].probabilities),
+            "val": Sample(np.asarray(kept.splits["val"].labels), kept.splits["val"].log_probabilities),
             "test": other,
         }
         finish(study, cell, samples)
@@ -212,7 +212,7 @@ def test_what_is_missing_is_named_and_the_rest_is_there(grid: Grid) -> None:
     kept = Predictions.load(evaluation_record.predictions_path(third, 64))
     assert kept is not None
     others = {
-        split: SplitPredictions([f"x{name}" for name in part.names], part.labels, part.probabilities)
+        split: SplitPredictions([f"x{name}" for name in part.names], part.labels, part.log_probabilities)
         for split, part in kept.splits.items()
     }
     Predictions(kept.fingerprint, kept.uid, kept.classes, others).save(evaluation_record.predictions_path(third, 64))
@@ -288,11 +288,11 @@ def test_image_intervals_hold_the_truth_of_other_images() -> None:
     """Coverage over drawn image sets of the metrics whose interval is bootstrapped here."""
     world = World({("m", 1): 0.85}, 300, 1)
     many = World({("m", 1): 0.85}, 200_000, 1).draw(np.random.default_rng(0))[0]["m", 1][0]
-    truth = measure(many.probabilities, many.labels)
+    truth = measure(many.log_probabilities, many.labels)
     hits = dict.fromkeys(("loss", "macro_precision", "macro_recall", "accuracy"), 0)
     for seed in range(100):
         one = world.draw(np.random.default_rng(seed + 1))[0]["m", 1][0]
-        found = image_intervals(one.probabilities, one.labels, measure(one.probabilities, one.labels))
+        found = image_intervals(one.log_probabilities, one.labels, measure(one.log_probabilities, one.labels))
         for name in hits:
             low, high = found[name] or (1.0, 0.0)
             hits[name] += low <= (truth[name] or 0.0) <= high

@@ -73,7 +73,9 @@ def test_the_images_asked_for_do_settle_it() -> None:
 
     def repeated(times: float) -> Position | None:
         rows = np.arange(round(400 * times)) % 400
-        more = {cell: [Sample(one.labels[rows], one.probabilities[rows]) for one in own] for cell, own in cells.items()}
+        more = {
+            cell: [Sample(one.labels[rows], one.log_probabilities[rows]) for one in own] for cell, own in cells.items()
+        }
         return recommend(estimate(more, "accuracy"), costs(more), margin=0.02).chosen
 
     whole = -(-(first.more_images + 400) // 400)
@@ -154,7 +156,7 @@ def test_cheaper_cells_that_are_not_settled_are_named() -> None:
     labels = np.zeros(2000, dtype=int)
 
     def of(wrong: np.ndarray) -> list[Sample]:
-        return [Sample(labels, np.where(wrong[:, None], [0.2, 0.8], [0.9, 0.1]))]
+        return [Sample.of_probabilities(labels, np.where(wrong[:, None], [0.2, 0.8], [0.9, 0.1]))]
 
     image = np.arange(2000)
     cells = {("a", 32): of(image < 220), ("a", 64): of((image >= 20) & (image < 200)), ("a", 96): of(image < 180)}
@@ -175,7 +177,7 @@ def test_a_margin_of_nothing_takes_a_certain_best_and_nothing_else() -> None:
 def test_undefined_cells_are_excluded_by_name() -> None:
     cells = drawn(3000, seeds=1)
     labels = cells["model0", 96][0].labels
-    cells["model0", 96] = [Sample(labels, np.full((len(labels), 2), np.nan))]
+    cells["model0", 96] = [Sample.of_probabilities(labels, np.full((len(labels), 2), np.nan))]
     found = recommend(estimate(cells, "accuracy"), costs(cells), margin=0.05)
     assert found.excluded == {("model0", 96): "its accuracy is undefined"}
     assert ("model0", 96) not in found.candidates

@@ -66,7 +66,9 @@ def _sample(random: np.random.Generator, right: float, images: int = 80) -> Samp
     labels = np.arange(images) % 2
     said = np.where(random.random(images) < right, labels, 1 - labels)
     sure = random.uniform(0.55, 0.99, images)
-    return Sample(labels, np.where(np.arange(2) == said[:, None], sure[:, None], 1 - sure[:, None]).astype(np.float32))
+    return Sample.of_probabilities(
+        labels, np.where(np.arange(2) == said[:, None], sure[:, None], 1 - sure[:, None]).astype(np.float32)
+    )
 
 
 def _history(cell: Cell, epochs: int, random: np.random.Generator) -> None:
@@ -214,7 +216,7 @@ def test_images_on_which_resolution_decides_are_shown_as_each_network_sees_them(
     for cell in study.cells():
         said = labels.copy()
         said[wrong[cell.resolution]] ^= 1
-        sample = Sample(labels, np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1)
+        sample = Sample.of_probabilities(labels, np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1)
         finish(study, cell, {"val": sample, "test": sample}, names)
     make_report(study)
     text = chapter("disagreements")
@@ -235,7 +237,7 @@ def test_several_seeds_speak_by_the_mean_of_their_probabilities(written: Callabl
         if cell.resolution == 32:
             shares[0] = [0.9, 0.1] if cell.seed == 0 else [0.45, 0.55]
             shares[1] = [0.9, 0.1]
-        sample = Sample(labels, shares)
+        sample = Sample.of_probabilities(labels, shares)
         finish(study, cell, {"val": sample, "test": sample})
     make_report(study)
     assert "Only 48 px is right: 1 images" in chapter("disagreements")
@@ -282,7 +284,7 @@ def test_of_many_classes_those_are_shown_that_matter(written: Callable[..., Stud
         said[labels == 7] = 399  # everything else is right at the higher resolution
         if cell.resolution == 32:
             said[::2] = random.integers(0, 400, 2_000)
-        sample = Sample(labels, np.eye(400, dtype=np.float32)[said] * 0.6 + 0.001)
+        sample = Sample.of_probabilities(labels, np.eye(400, dtype=np.float32)[said] * 0.6 + 0.001)
         finish(study, cell, {"val": sample, "test": sample}, classes=names)
     make_report(study)
     assert len(page()) < 3e6

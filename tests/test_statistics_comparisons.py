@@ -24,7 +24,7 @@ from resomap.statistics.simulation import World, grid
 def trained(right: int, images: int = 400, shift: int = 0) -> Sample:
     """A training that has `right` of its images right, all of one class, beginning with the one numbered `shift`."""
     hits = np.roll(np.arange(images) < right, shift)
-    return Sample(np.zeros(images, dtype=int), np.where(hits[:, None], [0.8, 0.2], [0.3, 0.7]))
+    return Sample.of_probabilities(np.zeros(images, dtype=int), np.where(hits[:, None], [0.8, 0.2], [0.3, 0.7]))
 
 
 def drawn(seeds: int, images: int = 500, models: int = 2, seed: int = 1) -> dict[Position, list[Sample]]:
@@ -156,7 +156,7 @@ def test_deficits_keep_all_that_may_be_best_and_bound_the_others() -> None:
 
 def test_undefined_cells_are_left_out_by_name() -> None:
     good = trained(300)
-    broken = Sample(good.labels, np.full_like(good.probabilities, np.nan))
+    broken = Sample(good.labels, np.full_like(good.log_probabilities, np.nan))
     estimates = estimate({("a", 1): [good, good], ("b", 1): [good, broken]}, "accuracy")
     assert estimates.cells == (("a", 1),)
     assert estimates.undefined == (("b", 1),)
@@ -231,10 +231,14 @@ def test_trainings_near_chance_do_not_make_those_near_one_uncertain() -> None:
     guess, right = np.full((300, 2), 0.5), np.eye(2)[labels]
 
     def guessed() -> Sample:
-        return Sample(labels, np.eye(2)[np.where(random.random(300) < random.uniform(0.3, 0.7), labels, 1 - labels)])
+        return Sample.of_probabilities(
+            labels, np.eye(2)[np.where(random.random(300) < random.uniform(0.3, 0.7), labels, 1 - labels)]
+        )
 
     cells = {("m", size): [guessed() for _ in range(3)] for size in (16, 24)}
-    cells |= {("m", size): [Sample(labels, 0.9 * right + 0.1 * guess) for _ in range(3)] for size in (64, 96)}
+    cells |= {
+        ("m", size): [Sample.of_probabilities(labels, 0.9 * right + 0.1 * guess) for _ in range(3)] for size in (64, 96)
+    }
     found = intervals(estimate(cells, "accuracy"))
     assert found["m", 64].low > 0.92
     assert found["m", 16].high - found["m", 16].low > 0.1

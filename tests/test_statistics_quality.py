@@ -20,14 +20,14 @@ def a_sample(images: int, classes: int, seed: int, decimals: int = 6) -> Sample:
     labels = random.integers(0, classes, images)
     scores = random.normal(size=(images, classes)) + 1.2 * np.eye(classes)[labels]
     shares = (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)).round(decimals) + 1e-4
-    return Sample(labels, (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32))
+    return Sample.of_probabilities(labels, (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 @settings(max_examples=60, deadline=None)
 @given(images=st.integers(2, 60), classes=st.integers(2, 5), seed=st.integers(0, 10**6), decimals=st.integers(1, 6))
 def test_values_are_those_of_measure(images: int, classes: int, seed: int, decimals: int) -> None:
     sample = a_sample(images, classes, seed, decimals)
-    expected = measure(sample.probabilities, sample.labels)
+    expected = measure(sample.log_probabilities, sample.labels)
     for metric in METRICS:
         found = quality(metric, sample)
         if expected[metric] is None:
@@ -46,7 +46,7 @@ def test_variance_is_that_of_a_bootstrap_over_images(metric: Metric, classes: in
     assert found is not None
 
     def resampled(rows: np.ndarray) -> float:
-        one = quality(metric, Sample(sample.labels[rows], sample.probabilities[rows]))
+        one = quality(metric, Sample(sample.labels[rows], sample.log_probabilities[rows]))
         assert one is not None
         return one.value
 
@@ -60,14 +60,14 @@ def test_variance_is_that_of_a_bootstrap_over_images(metric: Metric, classes: in
 @pytest.mark.parametrize("metric", METRICS)
 def test_covariance_of_two_trainings_is_that_of_a_paired_bootstrap(metric: Metric) -> None:
     first = a_sample(500, 2, seed=5)
-    mixed = 0.6 * first.probabilities + 0.4 * a_sample(500, 2, seed=6).probabilities
-    second = Sample(first.labels, mixed)
+    mixed = 0.6 * np.exp(first.log_probabilities) + 0.4 * np.exp(a_sample(500, 2, seed=6).log_probabilities)
+    second = Sample.of_probabilities(first.labels, mixed)
     covariance = estimate({("a", 1): [first], ("b", 1): [second]}, metric).image_covariance
     random = np.random.default_rng(0)
     drawn = []
     for _ in range(1500):
         rows = random.integers(0, 500, 500)
-        pair = [quality(metric, Sample(one.labels[rows], one.probabilities[rows])) for one in (first, second)]
+        pair = [quality(metric, Sample(one.labels[rows], one.log_probabilities[rows])) for one in (first, second)]
         drawn.append([one.value for one in pair if one is not None])
     expected = np.cov(np.array(drawn).T)
     correlation = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
@@ -78,7 +78,7 @@ def test_covariance_of_two_trainings_is_that_of_a_paired_bootstrap(metric: Metri
 def test_accuracy_of_one_training_has_wilson_s_interval() -> None:
     labels = np.zeros(200, dtype=int)
     right = np.arange(200) < 196
-    sample = Sample(labels, np.where(right[:, None], [0.9, 0.1], [0.1, 0.9]))
+    sample = Sample.of_probabilities(labels, np.where(right[:, None], [0.9, 0.1], [0.1, 0.9]))
     interval = intervals(estimate({("a", 1): [sample]}, "accuracy"))[("a", 1)]
     expected = stats.binomtest(196, 200).proportion_ci(method="wilson")
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
@@ -90,7 +90,7 @@ def test_accuracy_of_one_training_has_wilson_s_interval() -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_flawless_training_is_not_certain(metric: Metric) -> None:
     labels = np.arange(100) % 2
-    sample = Sample(labels, np.where(labels[:, None] == 0, [0.9, 0.1], [0.2, 0.8]))
+    sample = Sample.of_probabilities(labels, np.where(labels[:, None] == 0, [0.9, 0.1], [0.2, 0.8]))
     interval = intervals(estimate({("a", 1): [sample]}, metric))[("a", 1)]
     assert interval.value == interval.high == 1.0
     assert 0.95 < interval.low < 0.98
@@ -99,14 +99,14 @@ def test_a_flawless_training_is_not_certain(metric: Metric) -> None:
 def test_what_is_undefined_is_none_and_an_absent_class_is_left_out_of_balanced_accuracy() -> None:
     labels = np.array([0, 0, 1, 1])
     shares = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1]])
-    absent = Sample(labels, shares)  # the third class has no images
+    absent = Sample.of_probabilities(labels, shares)  # the third class has no images
     assert quality("auroc", absent) is None
     balanced = quality("balanced_accuracy", absent)
     assert balanced is not None
     assert balanced.value == 0.75
-    broken = Sample(labels, np.where(shares == 0.7, np.nan, shares))
+    broken = Sample.of_probabilities(labels, np.where(shares == 0.7, np.nan, shares))
     assert quality("accuracy", broken) is None
-    assert quality("accuracy", Sample(labels[:0], shares[:0])) is None
+    assert quality("accuracy", Sample(labels[:0], absent.log_probabilities[:0])) is None
     with pytest.raises(ResomapError, match="'loss' cannot be compared"):
         quality("loss", absent)  # type: ignore[arg-type]
 
@@ -114,8 +114,8 @@ def test_what_is_undefined_is_none_and_an_absent_class_is_left_out_of_balanced_a
 def test_mcnemar_counts_disagreements_and_is_exact() -> None:
     labels = np.zeros(20, dtype=int)
     right = np.array([0.9, 0.1]), np.array([0.1, 0.9])
-    first = Sample(labels, np.array([right[0] if image < 16 else right[1] for image in range(20)]))
-    second = Sample(labels, np.array([right[0] if image >= 8 else right[1] for image in range(20)]))
+    first = Sample.of_probabilities(labels, np.array([right[0] if image < 16 else right[1] for image in range(20)]))
+    second = Sample.of_probabilities(labels, np.array([right[0] if image >= 8 else right[1] for image in range(20)]))
     found = mcnemar(first, second)
     assert (found.only_first, found.only_second) == (8, 4)
     assert found.p == pytest.approx(stats.binomtest(8, 12).pvalue)

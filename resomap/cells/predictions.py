@@ -1,29 +1,36 @@
-"""Predictions file of a cell: class probabilities of every validation and test image, and the training they are of.
+"""Predictions file of a cell: log-probabilities of every validation and test image, and the training they are of.
 
 A NumPy archive with `fingerprint`, `uid`, `classes`, and for each split `<split>_names`, `<split>_labels` and
-`<split>_probabilities`.
+`<split>_log_probabilities`. Files of earlier versions have `<split>_probabilities` in place of these and are read too.
 """
 
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from resomap.core.files import replace_atomically
+from resomap.core.log_probabilities import log_probabilities_of
 
 EVALUATED = ("val", "test")
 
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """Predictions of one split. Image i has names[i], labels[i] (int64) and probabilities[i] (float32 [classes])."""
+    """Predictions of one split: of image i names[i], labels[i] (int64) and log_probabilities[i] (float32 [classes])."""
 
     names: Sequence[str]
     labels: np.ndarray
-    probabilities: np.ndarray
+    log_probabilities: np.ndarray
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Probabilities float32 [N, classes], as people read them; they saturate at 0 and 1."""
+        return np.exp(self.log_probabilities)
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Predictions:
         for split, part in self.splits.items():
             arrays[f"{split}_names"] = np.array(part.names)
             arrays[f"{split}_labels"] = np.asarray(part.labels)
-            arrays[f"{split}_probabilities"] = part.probabilities
+            arrays[f"{split}_log_probabilities"] = np.asarray(part.log_probabilities, dtype=np.float32)
         replace_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
 
     @classmethod
@@ -57,10 +64,16 @@ class Predictions:
                         split: SplitPredictions(
                             stored[f"{split}_names"].tolist(),
                             stored[f"{split}_labels"],
-                            stored[f"{split}_probabilities"],
+                            _log_probabilities(stored, split),
                         )
                         for split in EVALUATED
                     },
                 )
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
             return None
+
+
+def _log_probabilities(stored: Mapping[str, np.ndarray], split: str) -> np.ndarray:
+    if f"{split}_probabilities" in stored:
+        return log_probabilities_of(stored[f"{split}_probabilities"])
+    return stored[f"{split}_log_probabilities"]

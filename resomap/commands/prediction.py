@@ -71,7 +71,7 @@ def classify(classifier: Classifier, paths: Iterable[Path], resolution: int) -> 
     prepared = (_prepared(path, classifier.weights, resolution) for path in _images(paths))
     while chunk := list(islice(prepared, size)):
         pixels = [found.pixels for found in chunk if isinstance(found, _Pixels)]
-        shares = iter(classifier.predictor(torch.from_numpy(np.stack(pixels))).cpu().numpy() if pixels else ())
+        shares = iter(classifier.predictor(torch.from_numpy(np.stack(pixels))).exp().cpu().numpy() if pixels else ())
         for found in chunk:
             yield found if isinstance(found, Answer) else Answer(found.image, next(shares))
 

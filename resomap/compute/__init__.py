@@ -5,7 +5,7 @@
 - `memory`: free memory of the device, and out-of-memory messages
 - `environment`: versions and hardware that decide whether a resumed training ends with the same bits
 - `normalisation`: stored pixels to the input of a model
-- `inference`: forward passes without gradients, up to the class probabilities of a whole split
+- `inference`: forward passes without gradients, up to the log-probabilities of a whole split
 - `metrics`: accuracy, F1, AUROC, calibration error and confusion matrix of them
 - `checkpoint`: checkpoint files with checksum, and their background saver
 """

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
+from resomap.core.errors import PermanentFailure
 from resomap.data.ondemand import OnDemand
 from resomap.data.store import Images
 from resomap.models.build import logits
@@ -31,24 +32,26 @@ class Inference:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Class probabilities of stored pixels: normalisation, forward pass, softmax."""
+    """Log-probabilities of the classes for stored pixels: normalisation, forward pass, log-softmax."""
 
     inference: Inference
     normalisation: Normalisation
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]."""
+        """Return log-probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]; finite where the logits are."""
         execution = self.inference.execution
         images = self.normalisation(to_unit_range(on_device(pixels, execution.device.torch)))
         output = self.inference(in_layout(images, execution.channels_last))
         with torch.inference_mode():
-            return logits(output).float().softmax(dim=1)
+            # In double precision: the logits of a network that diverges differ by more than float32 can hold.
+            exact = logits(output).double().log_softmax(dim=1)
+            return exact.clamp(min=torch.finfo(torch.float32).min).float()
 
 
 def predict(
     predictor: Predictor, images: Images, batch_size: int, between: Callable[[], None] = lambda: None
 ) -> np.ndarray:
-    """Return the probabilities float32 [N, classes] of a whole split, in its order.
+    """Return the log-probabilities float32 [N, classes] of a whole split, in its order.
 
     `between` runs after each batch: the place where a training looks for signals and shows that it lives.
     """
@@ -63,6 +66,15 @@ def predict(
     finally:
         model.train(was_training)
     return torch.cat(parts).numpy()
+
+
+def require_finite(log_probabilities: np.ndarray, what: str) -> None:
+    """Raise PermanentFailure where a training's network answers to `what` with anything but finite numbers."""
+    if not np.isfinite(log_probabilities).all():
+        raise PermanentFailure(
+            f"diverged: the network's answers to {what} are not finite; lower training.learning_rate or set "
+            "training.gradient_clip for this model in `overrides`"
+        )
 
 
 def _in_batches(pixels: np.ndarray | OnDemand, batch_size: int) -> Iterator[Tensor]:

@@ -6,24 +6,37 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
+from resomap.core.log_probabilities import class_margins
+
 CALIBRATION_BINS = 15
+METRICS = (
+    "loss",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "auroc",
+    "calibration_error",
+)
 
 
-def measure(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
-    """Return the metrics of probabilities [N, classes] (rows sum to 1) for labels int [N]; undefined ones are None.
+def measure(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Return the metrics of log-probabilities [N, classes] for labels int [N]; undefined ones are None.
 
-    Loss is cross-entropy in nats. Balanced accuracy is the mean recall over the classes that occur; macro figures
-    are means over all classes; AUROC with more than two classes is one-vs-rest, macro.
+    Loss is cross-entropy in nats, without a highest value. Balanced accuracy is the mean recall over the classes that
+    occur; macro figures are means over all classes; AUROC with more than two classes is one-vs-rest, macro. Where a
+    log-probability is not finite everything is undefined.
     """
-    classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
-    # Softmax in float32 sums to 1 within its own rounding; the loss is taken in double precision.
-    shares = probabilities.astype(np.float64) / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
+    classes = log_probabilities.shape[1]
+    if not np.isfinite(log_probabilities).all():
+        return dict.fromkeys(METRICS)
+    predicted = log_probabilities.argmax(axis=1)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         labels, predicted, labels=range(classes), average="macro", zero_division=0.0
     )
     found = {
-        "loss": metrics.log_loss(labels, shares, labels=range(classes)),
+        "loss": losses(log_probabilities, labels).mean(),
         "accuracy": metrics.accuracy_score(labels, predicted),
         "balanced_accuracy": metrics.recall_score(
             labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
@@ -31,10 +44,15 @@ def measure(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | 
         "macro_precision": precision,
         "macro_recall": recall,
         "macro_f1": f1,
-        "auroc": _auroc(shares, labels),
-        "calibration_error": calibration_error(shares, labels),
+        "auroc": _auroc(log_probabilities, labels),
+        "calibration_error": calibration_error(np.exp(log_probabilities.astype(np.float64)), labels),
     }
-    return {name: _finite(value) for name, value in found.items()}
+    return {name: _finite(found[name]) for name in METRICS}
+
+
+def losses(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return each image's cross-entropy in nats, float64 [N], of log-probabilities [N, classes] and labels int [N]."""
+    return -log_probabilities[np.arange(len(labels)), labels].astype(np.float64)
 
 
 def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
@@ -61,13 +79,13 @@ def mean_gap(bin_of: np.ndarray, gaps: np.ndarray, bins: int = CALIBRATION_BINS)
     return float(np.abs(np.bincount(bin_of, weights=gaps, minlength=bins)).sum() / len(gaps))
 
 
-def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, dict[str, Any]]:
+def per_class(log_probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, dict[str, Any]]:
     """Return for each class `precision`, `recall`, `f1` (shares; None where the divisor is 0) and `support`.
 
-    Of probabilities [N, classes] against labels int [N]; `classes` names the columns. Support counts the images.
+    Of log-probabilities [N, classes] against labels int [N]; `classes` names the columns. Support counts the images.
     """
     figures = metrics.precision_recall_fscore_support(
-        labels, probabilities.argmax(axis=1), labels=range(len(classes)), zero_division=np.nan
+        labels, log_probabilities.argmax(axis=1), labels=range(len(classes)), zero_division=np.nan
     )
     return {
         name: {
@@ -80,23 +98,26 @@ def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: list[str])
     }
 
 
-def confusion(probabilities: np.ndarray, labels: np.ndarray) -> list[list[int]]:
-    """Return the confusion matrix of probabilities [N, classes] and labels int [N].
+def confusion(log_probabilities: np.ndarray, labels: np.ndarray) -> list[list[int]]:
+    """Return the confusion matrix of log-probabilities [N, classes] and labels int [N].
 
     It counts images by true class (rows) and predicted class (columns).
     """
-    predicted = probabilities.argmax(axis=1)
-    counts: list[list[int]] = metrics.confusion_matrix(labels, predicted, labels=range(probabilities.shape[1])).tolist()
+    predicted = log_probabilities.argmax(axis=1)
+    counts: list[list[int]] = metrics.confusion_matrix(
+        labels, predicted, labels=range(log_probabilities.shape[1])
+    ).tolist()
     return counts
 
 
-def _auroc(shares: np.ndarray, labels: np.ndarray) -> float | None:
-    classes = shares.shape[1]
-    if len(np.unique(labels)) < classes:
+def _auroc(log_probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    classes = log_probabilities.shape[1]
+    if classes < 2 or len(np.unique(labels)) < classes:
         return None  # a class without images has no ROC curve
-    if classes == 2:
-        return float(metrics.roc_auc_score(labels, shares[:, 1]))
-    return float(metrics.roc_auc_score(labels, shares, multi_class="ovr", average="macro"))
+    margins = class_margins(log_probabilities)
+    # With two classes both curves have the same area.
+    counted = range(1, 2) if classes == 2 else range(classes)
+    return float(np.mean([metrics.roc_auc_score(labels == index, margins[:, index]) for index in counted]))
 
 
 def _finite(value: float | None) -> float | None:

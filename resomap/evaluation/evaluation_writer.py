@@ -105,10 +105,10 @@ class _Evaluation:
 
 
 def _figures(part: SplitPredictions, classes: list[str]) -> dict[str, Any]:
-    metrics = measure(part.probabilities, part.labels)
+    metrics = measure(part.log_probabilities, part.labels)
     return {
         "metrics": metrics,
-        "intervals": image_intervals(part.probabilities, part.labels, metrics),
-        "per_class": per_class(part.probabilities, part.labels, classes),
-        "confusion": confusion(part.probabilities, part.labels),
+        "intervals": image_intervals(part.log_probabilities, part.labels, metrics),
+        "per_class": per_class(part.log_probabilities, part.labels, classes),
+        "confusion": confusion(part.log_probabilities, part.labels),
     }

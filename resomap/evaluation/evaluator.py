@@ -65,8 +65,8 @@ class Evaluator:
         splits = {}
         for split in EVALUATED:
             images = store.split(split)
-            probabilities = self._probabilities(images, self.batch_at(resolution))
-            splits[split] = SplitPredictions(images.names, images.labels, probabilities)
+            log_probabilities = self._log_probabilities(images, self.batch_at(resolution))
+            splits[split] = SplitPredictions(images.names, images.labels, log_probabilities)
         return Predictions(self.marker.fingerprint, self.marker.uid, store.classes, splits)
 
     def _require_same_images(self, store: Store) -> None:
@@ -82,7 +82,7 @@ class Evaluator:
         trained = self.classifier.weights.resolution
         return max(1, min(self.batch, self.batch * trained**2 // resolution**2))
 
-    def _probabilities(self, images: Images, batch: int) -> np.ndarray:
+    def _log_probabilities(self, images: Images, batch: int) -> np.ndarray:
         while True:
             try:
                 return predict(self.classifier.predictor, images, batch)

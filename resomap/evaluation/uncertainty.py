@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 
-from resomap.compute.metrics import confidence_gaps, mean_gap
+from resomap.compute.metrics import confidence_gaps, losses, mean_gap
 from resomap.statistics import Metric, Sample, estimate, intervals
 from resomap.statistics.quality import quality
 
@@ -19,20 +19,20 @@ NORMAL = 1.959964
 
 
 def image_intervals(
-    probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, float | None]
+    log_probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, float | None]
 ) -> dict[str, list[float] | None]:
     """Intervals [low, high] of each metric; None where it is undefined.
 
-    `metrics` are those that `resomap.compute.metrics.measure` gave for these probabilities [N, classes] and labels
-    int [N]. The same predictions give the same intervals.
+    `metrics` are those that `resomap.compute.metrics.measure` gave for these log-probabilities [N, classes] and
+    labels int [N]. The same predictions give the same intervals.
     """
     found: dict[str, list[float] | None] = dict.fromkeys(metrics)
-    sample = Sample(labels, probabilities)
+    sample = Sample(labels, log_probabilities)
     for metric in get_args(Metric):
         if quality(metric, sample) is not None:
             interval = intervals(estimate({("", 0): [sample]}, metric))["", 0]
             found[metric] = [interval.low, interval.high]
-    deviations = _deviations(probabilities.astype(np.float64), labels)
+    deviations = _deviations(log_probabilities, labels)
     for name, deviation in deviations.items():
         value = metrics.get(name)
         if value is not None and np.isfinite(deviation):
@@ -42,14 +42,13 @@ def image_intervals(
     return found
 
 
-def _deviations(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def _deviations(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Standard deviations over resamples of the metrics that are not in `Metric`."""
-    count, classes = probabilities.shape
-    shares = probabilities / probabilities.sum(axis=1, keepdims=True)
-    predicted = shares.argmax(axis=1)
+    count, classes = log_probabilities.shape
+    predicted = log_probabilities.argmax(axis=1)
     right = predicted == labels
-    loss = -np.log(np.clip(shares[np.arange(count), labels], np.finfo(np.float64).eps, None))
-    bins, gaps = confidence_gaps(shares, labels)
+    loss = losses(log_probabilities, labels)
+    bins, gaps = confidence_gaps(np.exp(log_probabilities.astype(np.float64)), labels)
     random = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {
         name: [] for name in ("loss", "macro_precision", "macro_recall", "calibration_error")

@@ -83,7 +83,7 @@ def mcnemar(first: Sample, second: Sample) -> McNemar:
 
     Not adjusted for other comparisons, and silent about training noise.
     """
-    right = [sample.probabilities.argmax(axis=1) == sample.labels for sample in (first, second)]
+    right = [sample.log_probabilities.argmax(axis=1) == sample.labels for sample in (first, second)]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
     disagreements = only_first + only_second
     p = float(stats.binomtest(only_first, disagreements).pvalue) if disagreements else 1.0

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import sparse, special, stats
+from scipy import sparse, stats
 
 from resomap.core.errors import ResomapError
+from resomap.core.log_probabilities import class_margins
 from resomap.statistics.class_parts import Parts
 from resomap.statistics.samples import Sample
 
@@ -48,19 +49,19 @@ class Quality:
 def quality(metric: Metric, sample: Sample) -> Quality | None:
     """Return the metric as `resomap.compute.metrics.measure` defines it, or None where it is undefined.
 
-    Undefined: probabilities that are not finite, no images, AUROC where a class has no images.
+    Undefined: log-probabilities that are not finite, no images, AUROC where a class has no images.
     Raises ResomapError for a metric of another name.
     """
     if metric not in _METRICS:
         raise ResomapError(f"'{metric}' cannot be compared between cells; choose one of {', '.join(_METRICS)}")
-    if len(sample.labels) == 0 or not np.isfinite(sample.probabilities).all():
+    if len(sample.labels) == 0 or not np.isfinite(sample.log_probabilities).all():
         return None
     return _METRICS[metric](sample)
 
 
 def _accuracy(sample: Sample) -> Quality:
     labels = sample.labels
-    right = sample.probabilities.argmax(axis=1) == labels
+    right = sample.log_probabilities.argmax(axis=1) == labels
     value = float(right.mean())
     return Quality(value, right - value, float(len(labels)), 1 / len(labels) ** 2)
 
@@ -76,8 +77,8 @@ def _macro_recall(sample: Sample) -> Quality:
 def _mean_recall(sample: Sample, occurring_only: bool) -> Quality:
     """Return the mean recall over the classes that occur, or over all of them (0 for one without images)."""
     labels = sample.labels
-    right = sample.probabilities.argmax(axis=1) == labels
-    images = np.bincount(labels, minlength=sample.probabilities.shape[1])
+    right = sample.log_probabilities.argmax(axis=1) == labels
+    images = np.bincount(labels, minlength=sample.log_probabilities.shape[1])
     occurring = np.flatnonzero(images)
     recall = np.bincount(labels, weights=right, minlength=len(images)) / np.maximum(images, 1)
     of_each = (right - recall[labels]) / images[labels]
@@ -98,8 +99,8 @@ def _mean_recall(sample: Sample, occurring_only: bool) -> Quality:
 def _macro_precision(sample: Sample) -> Quality:
     """Return the mean precision over the classes; 0 for a class that is never predicted."""
     labels = sample.labels
-    classes = sample.probabilities.shape[1]
-    predicted = sample.probabilities.argmax(axis=1)
+    classes = sample.log_probabilities.shape[1]
+    predicted = sample.log_probabilities.argmax(axis=1)
     images = np.bincount(predicted, minlength=classes)
     right = predicted == labels
     precision = np.bincount(predicted, weights=right, minlength=classes) / np.maximum(images, 1)
@@ -116,8 +117,8 @@ def _macro_f1(sample: Sample) -> Quality:
     F1 of a class is 2 TP / (images of the class + images predicted as the class), 0 where there are neither.
     """
     labels = sample.labels
-    classes = sample.probabilities.shape[1]
-    predicted = sample.probabilities.argmax(axis=1)
+    classes = sample.log_probabilities.shape[1]
+    predicted = sample.log_probabilities.argmax(axis=1)
     images = np.bincount(labels, minlength=classes)
     both = np.maximum(images + np.bincount(predicted, minlength=classes), 1)
     hits = np.bincount(labels[predicted == labels], minlength=classes)
@@ -137,12 +138,13 @@ def _macro_f1(sample: Sample) -> Quality:
 
 def _auroc(sample: Sample) -> Quality | None:
     labels = sample.labels
-    classes = sample.probabilities.shape[1]
+    classes = sample.log_probabilities.shape[1]
     images = np.bincount(labels, minlength=classes)
     if classes < 2 or (images == 0).any():
         return None
     ranked = [1] if classes == 2 else list(range(classes))
-    areas = [_area(labels == index, _ranking(sample, index)) for index in ranked]
+    margins = class_margins(sample.log_probabilities)  # which rank the images in `measure` too
+    areas = [_area(labels == index, margins[:, index]) for index in ranked]
     value = float(np.mean([area for area, _ in areas]))
     effective = _harmonic(images)
     influence = np.mean([one for _, one in areas], axis=0)
@@ -159,16 +161,6 @@ def _auroc(sample: Sample) -> Quality | None:
     # An image that changes places with its neighbours in rank moves the area by far less than a lost one: with a
     # grain of a whole image the intervals of areas above 0.99 would cover 99 % in place of 95 %.
     return Quality(value, influence, effective, 0.1 / effective**2, parts)
-
-
-def _ranking(sample: Sample, index: int) -> np.ndarray:
-    """Return what ranks the images [N] by a class: its log-odds, or its share where only probabilities are known."""
-    if sample.log_probabilities is None:
-        # The same normalisation as in `measure`, so that the same probabilities tie.
-        shares = sample.probabilities.astype(np.float64)
-        return np.asarray(shares[:, index] / shares.sum(axis=1))
-    scores = sample.scores
-    return np.asarray(scores[:, index] - special.logsumexp(np.delete(scores, index, axis=1), axis=1))
 
 
 def _mean_over_classes(parts: Parts, images: np.ndarray, influence: np.ndarray) -> Quality:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from resomap.core.errors import ResomapError
+from resomap.core.log_probabilities import log_probabilities_of
 
 Position: TypeAlias = tuple[str, int]
 """A square of the map over all seeds: (model, resolution in pixels)."""
@@ -14,26 +15,27 @@ Position: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One training's predictions of one split: labels int [N], probabilities [N, classes] (rows sum to 1).
+    """One training's predictions of one split: labels int [N], log_probabilities [N, classes].
 
     groups int [N]: images of one number stand or fall together (of one patient, or copies of one picture); None: each
-    image speaks for itself. log_probabilities [N, classes]: natural logarithms, where they are known better than
-    from probabilities that have reached 0 or 1.
+    image speaks for itself. Probabilities (rows sum to 1) are taken in place of their logarithms, from which their
+    sign tells them.
     """
 
     labels: np.ndarray
-    probabilities: np.ndarray
+    log_probabilities: np.ndarray
     groups: np.ndarray | None = None
-    log_probabilities: np.ndarray | None = None
 
-    @property
-    def scores(self) -> np.ndarray:
-        """Log-probabilities float64 [N, classes]; those of probabilities that are 0 are those of the least float32."""
-        if self.log_probabilities is not None:
-            return self.log_probabilities.astype(np.float64)
-        shares = self.probabilities.astype(np.float64)
-        shares = shares / shares.sum(axis=1, keepdims=True)
-        return np.log(np.maximum(shares, np.finfo(np.float32).smallest_subnormal))
+    @classmethod
+    def of_probabilities(
+        cls, labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None
+    ) -> "Sample":
+        """Make a sample of probabilities [N, classes] (rows sum to 1)."""
+        return cls(labels, log_probabilities_of(probabilities), groups)
+
+    def __post_init__(self) -> None:
+        if (self.log_probabilities > 0).any():
+            object.__setattr__(self, "log_probabilities", log_probabilities_of(self.log_probabilities))
 
 
 Trainings: TypeAlias = Sequence[Sample]
@@ -58,7 +60,7 @@ def require_shared_images(cells: Mapping[Position, Trainings]) -> np.ndarray:
         for sample in trainings:
             first = first or sample
             same = np.array_equal(sample.labels, first.labels) and _same_groups(sample.groups, first.groups)
-            if not same or sample.probabilities.shape != first.probabilities.shape:
+            if not same or sample.log_probabilities.shape != first.log_probabilities.shape:
                 raise ResomapError(
                     f"the predictions of {position_name(position)} are of other images or classes than those of "
                     "the first cell; evaluate all cells anew on one split"

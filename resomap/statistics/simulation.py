@@ -56,10 +56,10 @@ class World:
             strengths = self._trained(cell, random.random(self.seeds))
             own = [np.sqrt(1 - SHARED - OF_CELL) * self._difficulty(random, groups) for _ in range(self.seeds)]
             margins = stats.norm.ppf(strengths)[:, None] + of_cell + np.array(own)
-            # The sigmoid of the margin, which is positive where the training is right.
-            positive = 1 / (1 + np.exp(-np.where(labels == 1, margins, -margins)))
             told = groups if self.group_size > 1 else None
-            samples[cell] = [Sample(labels, np.stack([1 - one, one], axis=1), told) for one in positive]
+            # The log-sigmoid of the margin, which is positive where the training is right.
+            logits = np.where(labels == 1, margins, -margins)
+            samples[cell] = [Sample(labels, -np.logaddexp(0, np.stack([one, -one], axis=1)), told) for one in logits]
             truths[cell] = [float(one) for one in strengths]
         return samples, truths
 

@@ -45,7 +45,7 @@ class Judgement:
         for one in self.evidence.trained:
             if one.predictions is not None:
                 part = one.predictions.splits[split]
-                found[one.position].append(Sample(np.asarray(part.labels), part.probabilities))
+                found[one.position].append(Sample(np.asarray(part.labels), part.log_probabilities))
         return {position: found[position] for position in self.evidence.positions if position in found}
 
     def estimates(self, split: str, metric: Metric) -> Estimates | None:

@@ -26,7 +26,7 @@ def draw(history: Path, predictions: Path, directory: Path) -> list[Path]:
     part = known.splits["test"]
     if len(part.labels):
         drawn.append(directory / "confusion_matrix.png")
-        _save(_confusion(part.labels, part.probabilities.argmax(1), known.classes), drawn[1])
+        _save(_confusion(part.labels, part.log_probabilities.argmax(1), known.classes), drawn[1])
     return drawn
 
 

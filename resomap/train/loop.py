@@ -13,7 +13,7 @@ from torch import Tensor
 
 from resomap.compute.device import is_out_of_memory, memory_left
 from resomap.compute.execution import Execution
-from resomap.compute.inference import Inference, Predictor, evaluation_batch, predict
+from resomap.compute.inference import Inference, Predictor, evaluation_batch, predict, require_finite
 from resomap.compute.memory import memory_of, wanted
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
@@ -209,15 +209,19 @@ class Loop:
             )
 
     def _validate(self) -> dict[str, float | None]:
-        """Metrics of the present weights (their moving average, if there is one) on the validation images."""
+        """Metrics of the present weights (their moving average, if there is one) on the validation images.
+
+        Raises PermanentFailure where the network answers with anything but finite numbers.
+        """
         inference = Inference(self._state.evaluated_model(), self._execution)
-        probabilities = predict(
+        log_probabilities = predict(
             Predictor(inference, self._data.normalisation),
             self._data.validation,
             evaluation_batch(self._recipe, self._state.microbatch),
             lambda: self._observer.during_validation(self._state),
         )
-        return measure(probabilities, self._data.validation.labels)
+        require_finite(log_probabilities, f"validation images after epoch {self._state.epoch + 1}")
+        return measure(log_probabilities, self._data.validation.labels)
 
     def _history_row(self, metrics: dict[str, float | None]) -> dict[str, float | int | None]:
         """Row of the history for the epoch: only figures that a resumed training reproduces, so no times."""

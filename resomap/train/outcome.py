@@ -10,7 +10,7 @@ from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.compute import checkpoint
 from resomap.compute.device import Device
-from resomap.compute.inference import Predictor, evaluation_batch, predict
+from resomap.compute.inference import Predictor, evaluation_batch, predict, require_finite
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation
 from resomap.core.files import read_json, write_csv
@@ -71,9 +71,10 @@ def evaluate_best(
     splits: dict[str, SplitPredictions] = {}
     for split in EVALUATED:
         images = store.split(split)
-        probabilities = predict(predictor, images, evaluation_batch(request.recipe, state.microbatch), between)
-        metrics |= {f"{split}/{name}": value for name, value in measure(probabilities, images.labels).items()}
-        splits[split] = SplitPredictions(images.names, images.labels, probabilities)
+        found = predict(predictor, images, evaluation_batch(request.recipe, state.microbatch), between)
+        require_finite(found, f"{split} images with the weights of the best epoch")
+        metrics |= {f"{split}/{name}": value for name, value in measure(found, images.labels).items()}
+        splits[split] = SplitPredictions(images.names, images.labels, found)
     predictions = Predictions(request.fingerprint, _uid(request.cell), store.classes, splits)
     predictions.save(evaluation_record.predictions_path(request.cell))
     return metrics

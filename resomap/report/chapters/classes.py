@@ -197,7 +197,7 @@ def _confusions(material: Material) -> dict[Position, np.ndarray]:
         for one in material.evidence.of(position):
             if one.predictions is not None and len(one.predictions.classes) == count:
                 part = one.predictions.splits["test"]
-                np.add.at(matrix, (np.asarray(part.labels), part.probabilities.argmax(axis=1)), 1)
+                np.add.at(matrix, (np.asarray(part.labels), part.log_probabilities.argmax(axis=1)), 1)
         if matrix.any():
             found[position] = matrix
     return found

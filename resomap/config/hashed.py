@@ -35,8 +35,10 @@ def recipe_version(training: Training) -> int:
 
     It enters the fingerprint and never `base`, so a change that touches some recipes leaves the others finished, and
     one query still finds all cells of a study.
+    Version 3: balanced class weights with soft targets weigh an image by its true class and leave the target as it is.
     """
-    return RECIPE_VERSION
+    is_soft = training.label_smoothing > 0 or training.augment.mixup > 0
+    return 3 if training.class_weights == "balanced" and is_soft else RECIPE_VERSION
 
 
 def hashed(section: BaseModel, name: str) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Training(Section):
     gradient_clip: OptionalFloat = key(1.0, "largest norm of the gradient; null: not clipped", gt=0)
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = key(0.0, "share of the target spread over all classes")
     class_weights: Literal["none", "balanced"] = key(
-        "none", "`balanced` weighs each class in the loss by the inverse of its frequency"
+        "none", "`balanced` weighs each image in the loss by the inverse frequency of its true class"
     )
     ema_decay: OptionalFloat = key(
         None,

@@ -14,10 +14,16 @@ from resomap.core.errors import PermanentFailure
 
 
 class Objective:
-    """Cross-entropy against soft targets, weighed by class and smoothed as the recipe says."""
+    """Cross-entropy against target shares, weighed by class and smoothed as the recipe says.
+
+    With class weights an image counts as much as its true class weighs (mixed images: as the mean of their classes,
+    by share), and its target stays as it is. Were each class's part of a soft target weighed instead, as torch does,
+    a class of one image in twenty would outweigh the true one in every image, and be learned for all of them.
+    """
 
     def __init__(self, recipe: Training, labels: np.ndarray, classes: int, device: torch.device) -> None:
         self._smoothing = recipe.label_smoothing
+        self._has_soft_targets = recipe.label_smoothing > 0 or recipe.augment.mixup > 0
         self._weights: Tensor | None = None
         if recipe.class_weights == "balanced":
             counts = np.bincount(labels, minlength=classes)
@@ -27,7 +33,12 @@ class Objective:
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of logits [N, classes] against target shares [N, classes]; a scalar in float32."""
-        return F.cross_entropy(logits.float(), targets.float(), weight=self._weights, label_smoothing=self._smoothing)
+        logits, targets = logits.float(), targets.float()
+        if self._weights is None or not self._has_soft_targets:
+            # For targets of one class torch's own weighing is the same, to other bits.
+            return F.cross_entropy(logits, targets, weight=self._weights, label_smoothing=self._smoothing)
+        losses = F.cross_entropy(logits, targets, label_smoothing=self._smoothing, reduction="none")
+        return (losses * (targets @ self._weights)).mean()
 
 
 def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:

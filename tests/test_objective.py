@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from conftest import small_config
 
-from resomap import RECIPE_VERSION, recipe_version
+from resomap import RECIPE_VERSION
 from resomap.cells import study as study_module
 from resomap.cells.study import Study
 from resomap.config import Training
+from resomap.config.hashed import recipe_version
 from resomap.train.augment import mix
 from resomap.train.objective import Objective
 

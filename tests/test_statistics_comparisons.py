@@ -206,6 +206,7 @@ def test_one_collapsed_training_does_not_blur_the_other_cells() -> None:
     assert found is not None
     assert found.variance[3] == 0.05
     assert np.delete(found.variance, 3) == pytest.approx(1e-4)
+    assert (found.freedom == 38).all()
     cells = [(f"model{number // 5}", number % 5) for number in range(20)]
     assert pool(observed, np.full(20, 2), np.full(20, 1e-5), np.ones(20), cells).pools.max() == 0  # type: ignore[union-attr]
 
@@ -221,7 +222,6 @@ def test_resolutions_or_models_that_scatter_unlike_have_variances_of_their_own(a
     assert len(np.unique(found.pools)) == len(np.unique([cell[axis] for cell in cells]))
     assert found.variance[unsteady].mean() > 10 * found.variance[~unsteady].mean()
     assert (found.freedom[unsteady] == 2 * unsteady.sum()).all()
-    assert (found.freedom == 38).all()
 
 
 def test_trainings_near_chance_do_not_make_those_near_one_uncertain() -> None:

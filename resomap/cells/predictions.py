@@ -1,7 +1,8 @@
 """Predictions file of a cell: log-probabilities of every validation and test image, and the training they are of.
 
-A NumPy archive with `fingerprint`, `uid`, `classes`, and for each split `<split>_names`, `<split>_labels` and
-`<split>_log_probabilities`. Files of earlier versions have `<split>_probabilities` in place of these and are read too.
+A NumPy archive with `fingerprint`, `uid`, `classes`, and for each split `<split>_names`, `<split>_labels`,
+`<split>_log_probabilities`, and `<split>_groups` where images are known to belong together. Files of earlier versions
+have `<split>_probabilities` in place of log-probabilities and are read too.
 """
 
 import zipfile
@@ -26,6 +27,7 @@ class SplitPredictions:
     names: Sequence[str]
     labels: np.ndarray
     log_probabilities: np.ndarray
+    groups: np.ndarray | None = None  # int64 [N]: images of one number belong together; None: not known
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -49,6 +51,8 @@ class Predictions:
             arrays[f"{split}_names"] = np.array(part.names)
             arrays[f"{split}_labels"] = np.asarray(part.labels)
             arrays[f"{split}_log_probabilities"] = np.asarray(part.log_probabilities, dtype=np.float32)
+            if part.groups is not None:
+                arrays[f"{split}_groups"] = part.groups
         replace_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
 
     @classmethod
@@ -65,6 +69,7 @@ class Predictions:
                             stored[f"{split}_names"].tolist(),
                             stored[f"{split}_labels"],
                             _log_probabilities(stored, split),
+                            stored.get(f"{split}_groups"),
                         )
                         for split in EVALUATED
                     },

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from resomap import RECIPE_VERSION, recipe_version
+from resomap import RECIPE_VERSION
 from resomap.cells.cell import Cell
 from resomap.config import Config, Training, parse_config
 from resomap.config.hashed import hashed, recipe_version

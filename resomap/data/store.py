@@ -14,6 +14,7 @@ import numpy as np
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
 from resomap.data import SPLITS
+from resomap.data.blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
@@ -95,6 +96,20 @@ class Store:
             rows = (hashlib.sha256(row.tobytes()).hexdigest() for row in self._map(split))
             if hashlib.sha256("".join(rows).encode()).hexdigest() != self._splits[split]["digest"]:
                 raise _unusable(self.place, f"has a damaged {split}.npy (its content is not what was written)")
+
+    def blocks(self, split: str) -> np.ndarray | None:
+        """Return the block int64 [N] of each image of a split; None where each is a block of its own, or none is known.
+
+        Statistics count images of one block (a patient's, copies of one picture) as belonging together.
+        """
+        try:
+            entries = self._manifest.of(split)
+        except ResomapError:
+            return None
+        if [entry.name for entry in entries] != self._splits[split]["names"]:
+            return None
+        found = block_indices(entries)
+        return found if len(np.unique(found)) < len(found) else None
 
     def _map(self, split: str) -> np.ndarray | OnDemand:
         path = array_file(self.place, split)

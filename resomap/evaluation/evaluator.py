@@ -66,7 +66,7 @@ class Evaluator:
         for split in EVALUATED:
             images = store.split(split)
             log_probabilities = self._log_probabilities(images, self.batch_at(resolution))
-            splits[split] = SplitPredictions(images.names, images.labels, log_probabilities)
+            splits[split] = SplitPredictions(images.names, images.labels, log_probabilities, store.blocks(split))
         return Predictions(self.marker.fingerprint, self.marker.uid, store.classes, splits)
 
     def _require_same_images(self, store: Store) -> None:

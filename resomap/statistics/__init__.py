@@ -7,7 +7,10 @@ training's epoch was chosen on the same validation images, which favours all cel
 - `samples`: the input, predictions of trainings on shared images
 - `quality`: a metric's value and its influence function
 - `scatter`: training variance, pooled over the cells
+- `groups`: images that stand or fall together
+- `class_parts`: intervals of means over classes, which hold for rare classes too
 - `interval_estimates`: values, covariances and confidence intervals
+- `repeated_looks`: the chance of error spent on each number of seeds
 - `differences`, `comparisons`, `resolutions`: paired comparisons with simultaneous critical values
 - `best`: multiple comparisons with the best
 - `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences
@@ -16,10 +19,11 @@ training's epoch was chosen on the same validation images, which favours all cel
 
 from resomap.statistics.best import Deficit, Deficits
 from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
-from resomap.statistics.interval_estimates import CONFIDENCE, Estimates, Interval, estimate, intervals
+from resomap.statistics.interval_estimates import Estimates, Interval, estimate, intervals
 from resomap.statistics.pareto import CellCost, CostName, pareto_front
 from resomap.statistics.quality import Metric, Quality, quality
 from resomap.statistics.recommendation import Recommendation, recommend
+from resomap.statistics.repeated_looks import CONFIDENCE
 from resomap.statistics.resolutions import Resolutions, compare_resolutions
 from resomap.statistics.samples import Position, Sample, Trainings, position_name
 from resomap.statistics.wording import sentences

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resomap.statistics.differences import Differences
-from resomap.statistics.interval_estimates import CONFIDENCE, DRAWS, Estimates
+from resomap.statistics.interval_estimates import DRAWS, Estimates
 from resomap.statistics.samples import Position
 
 
@@ -17,7 +17,8 @@ from resomap.statistics.samples import Position
 class Deficit:
     """Deficit of a cell to the best (0..1): estimate, simultaneous 95 % upper bound, and whether it may be the best.
 
-    All upper bounds of a map and all its `may_be_best` are right together in 95 % of maps.
+    All upper bounds of a map and all its `may_be_best` are right together in 95 % of maps, however often the map was
+    looked at as seeds were added.
     """
 
     estimate: float
@@ -65,4 +66,4 @@ class Deficits:
         if len(others) == 0:
             return 0.0
         studentised = self._differences.studentised(others, np.full(len(others), index))
-        return float(np.quantile(studentised.max(axis=1), CONFIDENCE))
+        return float(np.quantile(studentised.max(axis=1), 1 - self.estimates.error_rate))

@@ -7,13 +7,16 @@ import numpy as np
 from scipy import stats
 
 from resomap.statistics.differences import Differences
-from resomap.statistics.interval_estimates import CONFIDENCE, DRAWS, Estimates
+from resomap.statistics.interval_estimates import DRAWS, Estimates
+from resomap.statistics.repeated_looks import CONFIDENCE
 from resomap.statistics.samples import Position, Sample
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison `first` minus `second`: difference of the means (0..1), simultaneous 95 % interval, adjusted p value.
+    """Comparison `first` minus `second`: difference of the means (0..1), simultaneous 95 % interval, p value.
+
+    Both are adjusted for all pairs, and for looking again as seeds are added.
 
     Without training noise it speaks of these trained models only: then `is_claim` is False whatever p, because a
     difference of two trained models is no difference of their resolutions.
@@ -50,6 +53,7 @@ class McNemar:
 def compare(estimates: Estimates, pairs: Sequence[tuple[Position, Position]], draws: int = DRAWS) -> list[Comparison]:
     """Compare all `pairs` together: the chance that any interval misses, or any p < 0.05 where nothing differs, is 5 %.
 
+    That is the chance over all looks at the map as seeds are added (`resomap.statistics.repeated_looks`).
     Single-step maximum of the studentised differences (Westfall & Young 1993): intervals and p values agree.
     """
     if not pairs:
@@ -58,7 +62,8 @@ def compare(estimates: Estimates, pairs: Sequence[tuple[Position, Position]], dr
     first = np.array([estimates.index(one) for one, _ in pairs])
     second = np.array([estimates.index(other) for _, other in pairs])
     highest = np.sort(np.abs(differences.studentised(first, second)).max(axis=1))
-    critical = float(np.quantile(highest, CONFIDENCE))
+    error_rate = estimates.error_rate
+    critical = float(np.quantile(highest, 1 - error_rate))
     found = []
     for (one, other), i, j in zip(pairs, first, second, strict=True):
         difference = float(estimates.values[i] - estimates.values[j])
@@ -71,7 +76,7 @@ def compare(estimates: Estimates, pairs: Sequence[tuple[Position, Position]], dr
                 difference,
                 max(-1.0, difference - critical * error),
                 min(1.0, difference + critical * error),
-                (exceeding + 1) / (draws + 1),
+                min(1.0, (exceeding + 1) / (draws + 1) * (1 - CONFIDENCE) / error_rate),
                 estimates.includes_training_noise,
             )
         )

@@ -16,10 +16,10 @@ from resomap.core.errors import ResomapError
 from resomap.statistics.class_parts import Parts, limits, mean_parts
 from resomap.statistics.groups import Groups
 from resomap.statistics.quality import Metric, Quality, quality
+from resomap.statistics.repeated_looks import CONFIDENCE, error_rate
 from resomap.statistics.samples import Position, Trainings, require_shared_images
 from resomap.statistics.scatter import Scatter, pool
 
-CONFIDENCE = 0.95
 # Images on which a pair is taken to disagree beside those on which it does, after Agresti & Min 2005 for paired
 # proportions: two cells that agree on all of ten images do not differ by 0 with certainty. Four give the one-sided
 # bound of 3.3 images where none was seen, of which the exact one is 3 (the rule of three).
@@ -70,6 +70,11 @@ class Estimates:
         False: the figures speak of these trained models only, not of training at their resolution again.
         """
         return self.scatter is not None
+
+    @property
+    def error_rate(self) -> float:
+        """Chance of error of all claims of this map together; see `resomap.statistics.repeated_looks`."""
+        return error_rate(int(self.seeds.max()))
 
     def index(self, cell: Position) -> int:
         """Return the place of a cell in the arrays."""

@@ -82,7 +82,9 @@ class World:
         own = random.standard_normal(self.images)
         if self.group_size == 1:
             return own
-        return np.asarray(np.sqrt(self.alike) * random.standard_normal(groups[-1] + 1)[groups] + np.sqrt(1 - self.alike) * own)
+        return np.asarray(
+            np.sqrt(self.alike) * random.standard_normal(groups[-1] + 1)[groups] + np.sqrt(1 - self.alike) * own
+        )
 
     def _trained(self, cell: Position, uniforms: np.ndarray) -> np.ndarray:
         accuracy = self.accuracies[cell]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
@@ -16,6 +18,7 @@ from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
+from resomap.data.blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.statistics import Position
 
@@ -70,6 +73,21 @@ class Evidence:
     def of(self, position: Position) -> list[Trained]:
         """Return the finished trainings of one square, one for each seed."""
         return [one for one in self.trained if one.position == position]
+
+    def groups(self, split: str) -> np.ndarray | None:
+        """Return the group int64 [N] of each image that is predicted; None where each stands for itself.
+
+        As the manifest has them, else as the predictions do: a study whose trainings were fetched has no images.
+        """
+        parts = [one.predictions.splits[split] for one in self.trained if one.predictions is not None]
+        if not parts:
+            return None
+        if self.manifest is not None:
+            entries = {entry.name: entry for entry in self.manifest.of(split)}
+            if all(name in entries for name in parts[0].names):
+                found = block_indices([entries[name] for name in parts[0].names])
+                return found if len(np.unique(found)) < len(found) else None
+        return next((part.groups for part in parts if part.groups is not None), None)
 
     def upsampled(self, resolution: int) -> float | None:
         """Return the share of the images (0..1) that this resolution enlarges: they have fewer pixels than it.

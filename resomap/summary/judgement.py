@@ -42,10 +42,11 @@ class Judgement:
     def samples(self, split: str) -> dict[Position, list[Sample]]:
         """Return the predictions of one split, by square; squares without any are left out."""
         found: dict[Position, list[Sample]] = defaultdict(list)
+        groups = self.evidence.groups(split)
         for one in self.evidence.trained:
             if one.predictions is not None:
                 part = one.predictions.splits[split]
-                found[one.position].append(Sample(np.asarray(part.labels), part.log_probabilities))
+                found[one.position].append(Sample(np.asarray(part.labels), part.log_probabilities, groups))
         return {position: found[position] for position in self.evidence.positions if position in found}
 
     def estimates(self, split: str, metric: Metric) -> Estimates | None:

@@ -74,7 +74,7 @@ def evaluate_best(
         found = predict(predictor, images, evaluation_batch(request.recipe, state.microbatch), between)
         require_finite(found, f"{split} images with the weights of the best epoch")
         metrics |= {f"{split}/{name}": value for name, value in measure(found, images.labels).items()}
-        splits[split] = SplitPredictions(images.names, images.labels, found)
+        splits[split] = SplitPredictions(images.names, images.labels, found, store.blocks(split))
     predictions = Predictions(request.fingerprint, _uid(request.cell), store.classes, splits)
     predictions.save(evaluation_record.predictions_path(request.cell))
     return metrics

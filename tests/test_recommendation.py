@@ -39,7 +39,7 @@ def test_the_cheapest_cell_within_the_margin_is_chosen_and_not_the_best() -> Non
         "Use model0 at 64 px (latency 2 ms on toaster): with 95 % confidence its accuracy is at most"
     )
     assert "below that of the best of 4 cells" in text
-    assert "20000 validation images and 3 seeds a cell, training noise included" in text
+    assert "20,000 validation images and 3 seeds a cell, training noise included" in text
     assert text.count(". ") == 1  # two sentences
 
 

@@ -40,6 +40,17 @@ class Material:
         return list(dict.fromkeys(model for model, _ in self.squares))
 
     @property
+    def one_seed_note(self) -> str:
+        """Sentence for what is compared with one seed a cell; empty where training noise is in the comparison."""
+        advice = self.map.recommendation
+        if advice is None or advice.includes_training_noise:
+            return ""
+        return (
+            " With one seed a cell this is said of these trained models only: trained again with another seed, each "
+            "would judge some images otherwise."
+        )
+
+    @property
     def chosen(self) -> Position | None:
         """Position of the recommended square, or None."""
         advice = self.map.recommendation

@@ -1,8 +1,8 @@
 """Statistics of the map: confidence intervals, comparisons, Pareto front and recommendation, from predictions alone.
 
 Pure functions on arrays; nothing here reads a file. Every choice is to be made from validation predictions; those of
-the test split are for `intervals` only. What all figures leave out: another draw of the training images, and that each
-training's epoch was chosen on the same validation images, which favours all cells about alike.
+the test split are for `intervals` and `optimism` only. What all figures leave out: another draw of the training images.
+Each training's epoch was chosen on the same validation images, which `optimism` measures.
 
 - `samples`: the input, predictions of trainings on shared images
 - `quality`: a metric's value and its influence function
@@ -13,19 +13,25 @@ training's epoch was chosen on the same validation images, which favours all cel
 - `repeated_looks`: the chance of error spent on each number of seeds
 - `differences`, `comparisons`, `resolutions`: paired comparisons with simultaneous critical values
 - `best`: multiple comparisons with the best
+- `test_resolution`: the resolution to test each square's weights at
+- `hierarchy`: cells that borrow strength from their model and resolution, and the winner's value without its luck
+- `optimism`: by how much validation values are above those of test images
 - `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences
 - `simulation`, `promises`: maps with a known truth, and what the above keeps of its promises on them
 """
 
 from resomap.statistics.best import Deficit, Deficits
 from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
+from resomap.statistics.hierarchy import Hierarchy, hierarchy
 from resomap.statistics.interval_estimates import Estimates, Interval, estimate, intervals
-from resomap.statistics.pareto import CellCost, CostName, pareto_front
+from resomap.statistics.optimism import Gap, validation_gap
+from resomap.statistics.pareto import CellCost, CostName, pareto_front, possible_front
 from resomap.statistics.quality import Metric, Quality, quality
 from resomap.statistics.recommendation import Recommendation, recommend
 from resomap.statistics.repeated_looks import CONFIDENCE
 from resomap.statistics.resolutions import Resolutions, compare_resolutions
 from resomap.statistics.samples import Position, Sample, Trainings, position_name
+from resomap.statistics.test_resolution import best_test_resolutions
 from resomap.statistics.wording import sentences
 
 __all__ = [
@@ -36,6 +42,8 @@ __all__ = [
     "Deficit",
     "Deficits",
     "Estimates",
+    "Gap",
+    "Hierarchy",
     "Interval",
     "McNemar",
     "Metric",
@@ -45,14 +53,18 @@ __all__ = [
     "Resolutions",
     "Sample",
     "Trainings",
+    "best_test_resolutions",
     "compare",
     "compare_resolutions",
     "estimate",
+    "hierarchy",
     "intervals",
     "mcnemar",
     "pareto_front",
     "position_name",
+    "possible_front",
     "quality",
     "recommend",
     "sentences",
+    "validation_gap",
 ]

@@ -41,11 +41,15 @@ class Deficits:
     def table(self) -> dict[Position, Deficit]:
         """Return the deficit of each cell; that of an only cell is 0."""
         upper = self.upper_bounds(self._errors)
-        beaten = (self._gaps > self._critical[:, None] * self._errors) & ~np.eye(len(upper), dtype=bool)
+        beaten = self.beaten()
         return {
             cell: Deficit(max(0.0, float(self._gaps[index].max())), float(upper[index]), not bool(beaten[index].any()))
             for index, cell in enumerate(self.estimates.cells)
         }
+
+    def beaten(self) -> np.ndarray:
+        """Return bool [K, K]: row i is shown to be worse than column j, with 95 % confidence over the whole row."""
+        return (self._gaps > self._critical[:, None] * self._errors) & ~np.eye(len(self._gaps), dtype=bool)
 
     def upper_bounds(self, errors: np.ndarray) -> np.ndarray:
         """Return upper bounds [K] of the deficits with these standard errors [K, K] of the differences."""

@@ -115,6 +115,8 @@ class Interval:
     deviation: float | None
     seeds: int
     includes_training_noise: bool
+    images: int
+    groups: int | None  # None: each image stands for itself
 
 
 def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
@@ -139,16 +141,21 @@ def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
             f"{metric} is undefined for every cell (a class without images, or predictions that are not finite); "
             "choose another report.metric"
         )
-    return _combine(metric, found, tuple(undefined), labels, groups)
+    return combine(metric, found, tuple(undefined), labels, groups)
 
 
-def _combine(
+def combine(
     metric: Metric,
     found: Mapping[Position, list[Quality]],
     undefined: tuple[Position, ...],
     labels: np.ndarray,
     groups: Groups,
+    scale: np.ndarray | None = None,
 ) -> Estimates:
+    """Combine the qualities of each cell's trainings on images with these labels int [N] and groups.
+
+    scale [K], on average 1: how training variance is shared out over the cells; None: as for a share.
+    """
     cells = list(found.values())
     images = len(labels)
     seeds = np.array([len(trainings) for trainings in cells])
@@ -167,9 +174,10 @@ def _combine(
         own[~several] = share * of_one[~several]
         common[~several] -= own[~several]
     values = np.array([np.mean([one.value for one in trainings]) for trainings in cells])
+    scale = _scale(values, effective) if scale is None else scale
     spread = [np.var([one.value for one in trainings], ddof=1) if len(trainings) > 1 else np.nan for trainings in cells]
     observed = np.array(spread)
-    scatter = pool(np.nan_to_num(observed), seeds - 1, np.maximum(own, grain), _scale(values, effective), list(found))
+    scatter = pool(np.nan_to_num(observed), seeds - 1, np.maximum(own, grain), scale, list(found))
     return Estimates(
         metric=metric,
         cells=tuple(found),
@@ -233,6 +241,8 @@ def intervals(estimates: Estimates) -> dict[Position, Interval]:
             None if np.isnan(deviation) else deviation,
             int(estimates.seeds[index]),
             estimates.includes_training_noise,
+            estimates.images,
+            None if estimates.groups.are_images else estimates.groups.count,
         )
     return found
 

@@ -44,6 +44,7 @@ class Recommendation:
     metric: str
     values: Mapping[Position, float]
     images: int
+    groups: int | None
     seeds: Mapping[Position, int]
     includes_training_noise: bool
     budget: Mapping[str, float] = field(default_factory=dict)
@@ -110,6 +111,7 @@ def recommend(
         metric=estimates.metric,
         values=values,
         images=estimates.images,
+        groups=None if estimates.groups.are_images else estimates.groups.count,
         seeds={cell: int(kept.seeds[index]) for index, cell in enumerate(kept.cells)},
         includes_training_noise=estimates.includes_training_noise,
         budget=budget,

@@ -29,6 +29,12 @@ def sentences(result: Recommendation) -> str:
     return f"{_undecided(result)} {_way_out(result)}"
 
 
+def validation_images(result: Recommendation) -> str:
+    """Return how many images the recommendation rests on, and of how many groups where they belong together."""
+    of_groups = "" if result.groups is None else f" of {result.groups:,} groups"
+    return f"{result.images:,} validation images{of_groups}"
+
+
 def name_cells(cells: Sequence[Position], at_most: int = 4) -> str:
     """Return names of cells in words: `a at 64 px, b at 32 px and 3 others`."""
     names = [position_name(cell) for cell in cells]
@@ -61,7 +67,7 @@ def _trust(result: Recommendation) -> str:
         )
     fewest, most = min(result.seeds.values()), max(result.seeds.values())
     seeds = str(most) if fewest == most else f"{fewest} to {most}"
-    text = f"It rests on {result.images} validation images and {seeds} seeds a cell, training noise included"
+    text = f"It rests on {validation_images(result)} and {seeds} seeds a cell, training noise included"
     if result.open:
         text += f"; {name_cells(result.open)}, cheaper, may be as good but {_verb(result.open)} not shown to be"
     return text + "."
@@ -71,8 +77,8 @@ def _undecided(result: Recommendation) -> str:
     word = "between" if len(result.open) > 1 else "about"
     metric = f"best cell's {result.metric.replace('_', ' ')}{_within_budget(result)}"
     return (
-        f"Undecided {word} {name_cells(result.open)}: none is shown, with 95 % confidence, to be within "
-        f"{_points(result.margin)} of the {metric}."
+        f"Undecided {word} {name_cells(result.open)}: with {validation_images(result)} none is shown, with 95 % "
+        f"confidence, to be within {_points(result.margin)} of the {metric}."
     )
 
 

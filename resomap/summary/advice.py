@@ -1,18 +1,23 @@
 """Recommendation as a part of the document, and the notes that its reader needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from resomap.statistics import Deficit, Position, Recommendation, sentences
 from resomap.summary import document
 from resomap.summary.evidence import Evidence
 
 
-def advise(found: Recommendation) -> document.Advice:
-    """Return the recommendation as the document has it, with the figures that it rests on."""
+def advise(found: Recommendation, corrected: Mapping[Position, float]) -> document.Advice:
+    """Return the recommendation as the document has it, with the figures that it rests on.
+
+    `corrected` are the cells' values without the luck of being chosen.
+    """
     return document.Advice(
         text=sentences(found),
         chosen=as_place(found.chosen) if found.chosen else None,
         best=as_place(found.best) if found.best else None,
+        best_value=found.values[found.best] if found.best else None,
+        best_corrected=corrected.get(found.best) if found.best else None,
         cost=found.cost,
         device=found.device or None,
         candidates=[
@@ -30,6 +35,7 @@ def advise(found: Recommendation) -> document.Advice:
             document.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
         ],
         images=found.images,
+        groups=found.groups,
         includes_training_noise=found.includes_training_noise,
         more_images=found.more_images,
         more_seeds=found.more_seeds,

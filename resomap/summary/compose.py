@@ -21,7 +21,8 @@ def compose(evidence: Evidence) -> document.Map:
     judgement, study = Judgement(evidence), evidence.study
     config = study.config
     recommendation = judgement.recommendation
-    advice = advise(recommendation) if recommendation else None
+    advice = advise(recommendation, judgement.corrected) if recommendation else None
+    gap = judgement.validation_gap
     matrix = _matrix(evidence)
     return document.Map(
         schema=SCHEMA,
@@ -36,13 +37,20 @@ def compose(evidence: Evidence) -> document.Map:
         resolutions=config.resolutions,
         seeds=config.seeds,
         images=_images(evidence),
+        validation_gap=gap and document.ValidationGap(value=gap.value, low=gap.low, high=gap.high, cells=gap.cells),
         recommendation=advice,
         notes=notes(evidence, advice),
-        squares=_squares(evidence, judgement, recommendation, matrix),
+        squares=_squares(evidence, judgement, recommendation),
         trainings=_trainings(evidence),
         model_resolutions=[_model_resolutions(one) for one in judgement.resolutions.values()],
         fronts=[
-            document.Front(cost=name, unit=COST_UNITS[name], device=judgement.device, places=[*map(as_place, front)])
+            document.Front(
+                cost=name,
+                unit=COST_UNITS[name],
+                device=judgement.device,
+                places=[*map(as_place, front)],
+                possible=[*map(as_place, judgement.possible_front(name))],
+            )
             for name, front in judgement.fronts().items()
         ],
         matrix=matrix,
@@ -66,12 +74,11 @@ def _images(evidence: Evidence) -> document.Images:
     )
 
 
-def _squares(
-    evidence: Evidence, judgement: Judgement, recommendation: Recommendation | None, matrix: list[document.Tested]
-) -> list[document.Square]:
+def _squares(evidence: Evidence, judgement: Judgement, recommendation: Recommendation | None) -> list[document.Square]:
     found = {split: judgement.intervals(split) for split in EVALUATED}
     deficits = recommendation.deficits if recommendation else {}
     upsampled = {size: evidence.upsampled(size) for size in evidence.study.config.resolutions}
+    best_tested = judgement.best_tested
     squares = []
     for position in evidence.positions:
         deficit = deficits.get(position)
@@ -84,7 +91,7 @@ def _squares(
                 upsampled=upsampled[position[1]],
                 validation=_qualities(evidence, position, "val", found["val"]),
                 test=_qualities(evidence, position, "test", found["test"]),
-                best_test_resolution=_best_tested(position, matrix),
+                best_test_resolution=best_tested.get(position),
                 deficit=as_bound(deficit) if deficit else None,
                 cost=_measured(measured, position in judgement.comparable) if measured else None,
             )
@@ -111,6 +118,8 @@ def _qualities(
                 deviation=interval.deviation,
                 seeds=interval.seeds,
                 includes_training_noise=interval.includes_training_noise,
+                images=interval.images,
+                groups=interval.groups,
             )
         else:
             interval_of_one = _image_intervals(trained[0]).get(name) if len(trained) == 1 else None
@@ -228,18 +237,3 @@ def _matrix(evidence: Evidence) -> list[document.Tested]:
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def _best_tested(position: Position, matrix: list[document.Tested]) -> int | None:
-    """Return the test resolution with the highest validation quality; None where nothing was evaluated.
-
-    Where several are equal it is the training's own, else the smallest.
-    """
-    tested = [one for one in matrix if (one.model, one.trained_at) == position and one.validation is not None]
-    if not tested:
-        return None
-
-    def rank(one: document.Tested) -> tuple[float, bool, int]:
-        return one.validation or 0.0, one.tested_at == position[1], -one.tested_at
-
-    return max(tested, key=rank).tested_at

@@ -36,6 +36,10 @@ class Estimate(Part):
     includes_training_noise: bool = Field(
         description="false: the interval speaks of these trained models and other images, not of training again"
     )
+    images: int | None = Field(None, description="images that the interval rests on; null without an interval")
+    groups: int | None = Field(
+        None, description="groups that these images are of and that were counted in their place; null: none"
+    )
 
 
 class Measured(Part):
@@ -77,7 +81,8 @@ class Square(Place):
     validation: dict[str, Estimate | None]
     test: dict[str, Estimate | None]
     best_test_resolution: int | None = Field(
-        description="pixels at which the trained cell is best on validation; null where it was not evaluated"
+        description="pixels at which the trained cell is best on validation: its own, unless another is shown to be "
+        "better (95 %, all rows of the map together); null where it was not evaluated"
     )
     deficit: Bound | None
     cost: Measured | None
@@ -137,12 +142,15 @@ class ModelResolutions(Part):
 
 
 class Front(Part):
-    """Pareto front of validation quality against a cost, from cheap to dear, on one device."""
+    """Pareto front of the estimated validation quality against a cost, from cheap to dear, on one device."""
 
     cost: str = Field(description="latency_ms | memory_mb | flops (10⁹) | params (10⁶)")
     unit: str
     device: str
     places: list[Place]
+    possible: list[Place] = Field(
+        description="cells that may be on the true front: nothing as cheap is shown to be better (95 %)"
+    )
 
 
 class Tested(Part):
@@ -176,16 +184,30 @@ class Advice(Part):
     text: str = Field(description="two sentences for a person")
     chosen: Place | None = Field(description="null: undecided")
     best: Place | None = Field(description="highest estimate, which is no proof")
+    best_value: float | None = Field(description="the highest estimate, which is too high: it was chosen for it")
+    best_corrected: float | None = Field(
+        description="the same with its luck taken off: its posterior mean under effects of models and resolutions"
+    )
     cost: str | None = Field(description="cost that orders the candidates: latency_ms | flops (10⁹) | params (10⁶)")
     device: str | None
     candidates: list[Candidate] = Field(description="from cheap to dear")
     open: list[Place] = Field(description="cells that may be within the margin but are not shown to be")
     excluded: list[Excluded]
     images: int = Field(description="validation images")
+    groups: int | None = Field(description="groups that these are of; null: each image stands for itself")
     includes_training_noise: bool
     more_images: int | None = Field(description="about how many more validation images would settle it")
     more_seeds: int | None = Field(description="about how many more seeds a cell would settle it")
     more_of_both: tuple[int, int] | None = Field(description="(images, seeds), where neither alone would")
+
+
+class ValidationGap(Part):
+    """Mean of validation minus test over all cells, of report.metric; shown, never used in a choice."""
+
+    value: float
+    low: float = Field(description="95 % interval, for these trainings and other images")
+    high: float
+    cells: int
 
 
 class Images(Part):
@@ -210,7 +232,7 @@ class Gap(Place):
 class Map(Part):
     """`results/summary.json`: the map as data."""
 
-    schema_version: int = Field(alias="schema", description="version of this schema: 1")
+    schema_version: int = Field(alias="schema", description="version of this schema: 2")
     basis: str = Field(description="12 hex digits over the settings of the map; with others it is made anew")
     is_complete: bool = Field(description="false: running the workflow again would bring more")
     experiment: str
@@ -222,6 +244,9 @@ class Map(Part):
     resolutions: list[int]
     seeds: list[int]
     images: Images
+    validation_gap: ValidationGap | None = Field(
+        description="by how much choosing the epoch on the validation images flatters their values"
+    )
     recommendation: Advice | None = Field(description="null where no cell has predictions yet")
     notes: list[str] = Field(description="what a reader must know, in sentences")
     squares: list[Square]

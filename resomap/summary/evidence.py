@@ -14,7 +14,7 @@ from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.measurement import KINDS, class_count, measurements
-from resomap.cells.predictions import EVALUATED, Predictions
+from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
@@ -36,6 +36,19 @@ class Trained:
     def position(self) -> Position:
         """The training's square of the map."""
         return self.cell.model, self.cell.resolution
+
+    def tested(self, resolution: int, split: str) -> SplitPredictions | None:
+        """Return the training's predictions of a split at a test resolution; None where they are not here."""
+        if self.predictions is None:
+            return None
+        if resolution == self.cell.resolution:
+            return self.predictions.splits[split]
+        found = Predictions.load(evaluation_record.predictions_path(self.cell, resolution))
+        if found is None or not self.marker.is_of(found.fingerprint, found.uid):
+            return None
+        own, part = self.predictions.splits[split], found.splits[split]
+        same = list(part.names) == list(own.names) and np.array_equal(part.labels, own.labels)
+        return part if same and found.classes == self.predictions.classes else None
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,17 @@ class Evidence:
                 found = block_indices([entries[name] for name in parts[0].names])
                 return found if len(np.unique(found)) < len(found) else None
         return next((part.groups for part in parts if part.groups is not None), None)
+
+    def tested(self, position: Position, split: str) -> dict[int, list[SplitPredictions]]:
+        """Return a square's predictions of a split by test resolution, where each of its trainings has them."""
+        trained = [one for one in self.of(position) if one.predictions is not None]
+        found: dict[int, list[SplitPredictions]] = {}
+        for resolution in self.study.config.resolutions:
+            parts = [one.tested(resolution, split) for one in trained]
+            known = [part for part in parts if part is not None]
+            if known and len(known) == len(parts):
+                found[resolution] = known
+        return found
 
     def upsampled(self, resolution: int) -> float | None:
         """Return the share of the images (0..1) that this resolution enlarges: they have fewer pixels than it.

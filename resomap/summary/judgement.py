@@ -12,18 +12,24 @@ from resomap.core.errors import ResomapError
 from resomap.statistics import (
     CellCost,
     CostName,
+    Deficits,
     Estimates,
+    Gap,
     Interval,
     Metric,
     Position,
     Recommendation,
     Resolutions,
     Sample,
+    best_test_resolutions,
     compare_resolutions,
     estimate,
+    hierarchy,
     intervals,
     pareto_front,
+    possible_front,
     recommend,
+    validation_gap,
 )
 from resomap.summary.evidence import Evidence
 
@@ -104,6 +110,42 @@ class Judgement:
             return None
         config = self.evidence.study.config
         return recommend(self.judged, self.costs, config.report.margin, _limits(config.budget.given()))
+
+    @cached_property
+    def corrected(self) -> dict[Position, float]:
+        """Each square's validation quality without the luck of being chosen: the posterior mean of the hierarchy."""
+        if self.judged is None:
+            return {}
+        found = hierarchy(self.judged)
+        return {cell: float(np.clip(mean, 0, 1)) for cell, mean in zip(found.cells, found.means, strict=True)}
+
+    @cached_property
+    def validation_gap(self) -> Gap | None:
+        """By how much the report's metric is higher on validation than on test; for display alone."""
+        test = self.estimates("test", self.evidence.study.config.report.metric)
+        return validation_gap(self.judged, test) if self.judged and test else None
+
+    @cached_property
+    def best_tested(self) -> dict[Position, int]:
+        """Best test resolution of each evaluated square, on validation."""
+        groups = self.evidence.groups("val")
+        rows = {
+            position: {
+                resolution: [Sample(np.asarray(part.labels), part.log_probabilities, groups) for part in parts]
+                for resolution, parts in self.evidence.tested(position, "val").items()
+            }
+            for position in self.evidence.positions
+        }
+        metric = self.evidence.study.config.report.metric
+        return best_test_resolutions(rows, metric)
+
+    @cached_property
+    def _deficits(self) -> Deficits | None:
+        return Deficits(self.judged) if self.judged else None
+
+    def possible_front(self, name: CostName) -> list[Position]:
+        """Return the squares that may be on the true front of a cost."""
+        return possible_front(self._deficits, self.costs, name) if self._deficits else []
 
     def fronts(self) -> dict[CostName, list[Position]]:
         """Return the Pareto front of each cost that is known."""

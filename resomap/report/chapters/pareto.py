@@ -32,8 +32,9 @@ def pareto(material: Material) -> Figure:
         "pareto",
         "Quality against cost",
         f"Validation {material.metric}, with its 95 % interval, against cost{where}; up and to the left is better. "
-        "The number at a point is its resolution. The stepped line is the Pareto front: no square beats one of its "
-        "squares in both. Squares off the front are pale.",
+        "The number at a point is its resolution. The stepped line is the Pareto front of the estimates: no other "
+        "estimate is better at no more cost. Squares in full colour may be on the true front, for nothing as cheap is "
+        "shown to be better (95 %, all together); pale ones are not on it." + material.one_seed_note,
         panels,
         [Key(GLYPHS[shape], colour, model) for model, (colour, shape) in looks.items()] if panels else (),
         "No cost is measured yet; `snakemake results/costs.csv` does it."
@@ -45,6 +46,7 @@ def pareto(material: Material) -> Figure:
 
 def _points(material: Material, cost: str) -> list[dict[str, Any]]:
     fronts = {front.cost: {(one.model, one.resolution) for one in front.places} for front in material.map.fronts}
+    possible = {front.cost: {(one.model, one.resolution) for one in front.possible} for front in material.map.fronts}
     found = []
     for position, square in material.squares.items():
         estimate, value = material.judged(square), _cost(square.cost, cost)
@@ -60,6 +62,7 @@ def _points(material: Material, cost: str) -> list[dict[str, Any]]:
                 "high": estimate.value if estimate.high is None else estimate.high,
                 "interval": interval(estimate),
                 "is_front": position in fronts.get(cost, set()),
+                "may_be": position in possible.get(cost, set()),
             }
         )
     return sorted(found, key=lambda row: row["cost"])
@@ -121,7 +124,8 @@ def _plane(points: list[dict[str, Any]], axis: str, material: Material, looks: d
             alt.Tooltip("resolution:Q", title="resolution (px)"),
             alt.Tooltip("interval:N", title="value [95 % interval]"),
             alt.Tooltip("cost:Q", title=axis, format=".4~g"),
-            alt.Tooltip("is_front:N", title="on the front"),
+            alt.Tooltip("is_front:N", title="on the front of the estimates"),
+            alt.Tooltip("may_be:N", title="may be on the true front"),
         ],
     )
     # In a crowd only the front is labelled; the pointer tells the rest.
@@ -138,5 +142,5 @@ def _plane(points: list[dict[str, Any]], axis: str, material: Material, looks: d
 
 
 def _opacity(off: float, on: float = 1.0) -> Any:
-    """Return the opacity of marks on the front and off it."""
-    return alt.condition("datum.is_front", alt.value(on), alt.value(off))
+    """Return the opacity of marks that may be on the true front, and of the others."""
+    return alt.condition("datum.may_be", alt.value(on), alt.value(off))

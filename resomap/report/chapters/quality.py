@@ -26,12 +26,31 @@ def heatmap(material: Material) -> Figure:
         "heatmap",
         f"{material.metric[0].upper()}{material.metric[1:]} of each model at each resolution",
         "Mean over the seeds. Yellow is better; the frame is the recommended square; a star marks squares that may be "
-        "the best one (validation, 95 %). Dashed squares have no finished training. Point at one for its interval.",
+        "the best one (validation, 95 %). Dashed squares have no finished training. Point at one for its interval."
+        + material.one_seed_note
+        + _optimism(material),
         panels if values else [],
         reason=_NONE,
         least_width=320,
         width=70 * max(3, len(material.map.resolutions)),
     )
+
+
+def _optimism(material: Material) -> str:
+    """Return by how much validation values are above those of test, and what the highest one is worth."""
+    text = ""
+    gap, advice = material.map.validation_gap, material.map.recommendation
+    if gap is not None:
+        text += (
+            f" Each training's epoch was chosen on the validation images: over all squares their values are "
+            f"{gap.value * 100:+.1f} points [{gap.low * 100:+.1f}, {gap.high * 100:+.1f}] from those on test images."
+        )
+    if advice is not None and advice.best_value is not None and advice.best_corrected is not None:
+        text += (
+            f" The highest of {len(material.squares)} values, {advice.best_value:.3f}, was also the luckiest; without "
+            f"that luck it is about {advice.best_corrected:.3f}."
+        )
+    return text
 
 
 def _squares(material: Material, split: str, low: float, high: float) -> list[Row]:

@@ -23,8 +23,9 @@ def transfer(material: Material) -> Figure:
         "transfer",
         "Training resolution and test resolution",
         f"Validation {material.metric} of each training (row) at each test resolution (column), mean over the seeds. "
-        "The frame is the best test resolution of the row. Where it is off the diagonal, part of what looks like an "
-        "effect of resolution is the mismatch of objects' sizes between training and test (Touvron et al. 2019).",
+        "The frame is the row's own resolution, or another one that is shown to be better for these weights (95 %, all "
+        "rows together). Where it is off the diagonal, part of what looks like an effect of resolution is the mismatch "
+        "of objects' sizes between training and test (Touvron et al. 2019)." + material.one_seed_note,
         panels,
         reason="No training is evaluated at other resolutions yet; `snakemake evaluations` does it.",
         width=56 * max(4, len(material.map.resolutions)),

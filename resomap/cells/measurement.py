@@ -9,7 +9,8 @@ from resomap.config.hashed import hashed
 from resomap.config.schema import Data
 from resomap.core.files import read_json
 from resomap.data.elpv import CLASSES
-from resomap.data.folder import SUFFIXES, scan, source_root
+from resomap.data.folder import scan, source_root
+from resomap.data.image_formats import is_image
 
 SCHEMA = 1
 KINDS = ("cpu", "cuda")
@@ -66,7 +67,7 @@ def measurements(study: Study, kind: str) -> list[Measurement]:
 
 
 def class_count(data: Data) -> int:
-    """Return the number of classes of the data source, counted from its folders alone: no image is opened.
+    """Return the number of classes of the data source, counted from its folders: no image is decoded.
 
     A class counts from one image file on. Images that turn out damaged later can, with `data.problems: skip`,
     leave a class out: the head then has one output less than was measured, which changes no figure noticeably.
@@ -74,5 +75,9 @@ def class_count(data: Data) -> int:
     """
     if data.source == "elpv":
         return len(CLASSES)
-    files = scan(source_root(data.source)).files
-    return len({file.label for file in files if Path(file.name).suffix.lower() in SUFFIXES})
+    root = source_root(data.source)
+    labels: set[str] = set()
+    for file in scan(root).files:
+        if file.label not in labels and is_image(root / file.name):
+            labels.add(file.label)
+    return len(labels)

@@ -16,8 +16,9 @@ from resomap.cells.study import Study
 from resomap.compute.device import choose_device, prepare_backend
 from resomap.core.errors import ResomapError
 from resomap.core.files import strict_json
-from resomap.data.decode import DamagedImage, decode, resize
-from resomap.data.folder import SUFFIXES
+from resomap.data.damage import DamagedImage
+from resomap.data.decode import decode, resize
+from resomap.data.image_formats import is_image
 from resomap.evaluation.evaluator import find_weights
 from resomap.evaluation.trained_weights import Classifier, Weights
 
@@ -130,9 +131,7 @@ def _images(paths: Iterable[Path]) -> Iterator[Path | Answer]:
 def _below(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (
-            Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        )
+        yield from (path for name in names if not name.startswith(".") and is_image(path := Path(place, name)))
 
 
 def _prepared(path: Path | Answer, weights: Weights, resolution: int) -> _Pixels | Answer:
@@ -140,7 +139,7 @@ def _prepared(path: Path | Answer, weights: Weights, resolution: int) -> _Pixels
     if isinstance(path, Answer):
         return path
     try:
-        pixels = decode(path)
+        pixels = decode(path, weights.white_level)
     except DamagedImage as damage:
         return Answer(str(path), None, str(damage))
     if pixels.shape[2] > weights.channels:  # the network has seen grey images only

@@ -4,7 +4,9 @@
                           -> prepare (one resolution) -> store (what a training opens)
 
 - `source`, `folder`, `elpv`: the files and labels of a data set
-- `inspection`, `decode`: size, mode, digests and pixels of a file, or its damage
+- `inspection`: size, mode and digests of each file, or its damage; the scale of the set
+- `decode`, `pixels`, `tiff`, `metadata`: the pixels of a file, upright and of 8 bits
+- `image_formats`, `variants`, `damage`: what a file is by its content, and why one is not read
 - `selection`, `split`: the images that are used, and train, val or test for each
 - `manifest`, `blocks`, `check`: the list of the images, which of them belong together, and the report on them
 - `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes

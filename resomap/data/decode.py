@@ -1,39 +1,47 @@
 """Decode image files to uint8 pixels and resize them to a square."""
 
-import struct
+import importlib.util
+import itertools
+import logging
 import warnings
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import TiffImageFile
 
-from resomap.core.errors import PermanentFailure
+from resomap.data.damage import DamagedImage
+from resomap.data.image_formats import HEIC, ImageFormat, format_of, other_content
+from resomap.data.metadata import leaner_copies, upright
+from resomap.data.pixels import FURTHER_FRAMES, WhiteLevel, stored_bits, to_uint8
+from resomap.data.tiff import prepare
+from resomap.data.variants import unfit_variant, unread_variant
 
-# Named, because Pillow would otherwise hand any file to all its readers, one of which starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
-
-
-class DamagedImage(PermanentFailure):
-    """An image file that gives no pixels, with the kind of damage and its detail."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.kind} ({self.detail})"
+# For files that begin unlike all of their format.
+READERS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it would name no file; what it says is raised too
+_FEATURES = {"WebP": "webp", "AVIF": "avif", "JPEG 2000": "jpg_2000"}  # a Pillow may be built without these
 
 
-def decode(path: Path) -> np.ndarray:
+class Decoded(NamedTuple):
+    """Pixels of an image file, and facts of how it stores them."""
+
+    pixels: np.ndarray  # uint8 [H, W, C], C = 1 for a grey image and 3 for a coloured one
+    mode: str  # Pillow's name
+    peak: int | None = None  # largest stored value, where the file does not tell how deep its values are
+    correction: str = ""  # how they are read, where earlier versions read the same file to other pixels
+    losses: tuple[str, ...] = ()  # what the file holds besides
+
+
+def decode(path: Path, white_level: WhiteLevel = "each") -> np.ndarray:
     """Return the pixels of an image file, uint8 [H, W, C], C = 1 for a grey image and 3 for a coloured one.
 
     Raises DamagedImage as `decode_bytes` does, and where the file cannot be read.
     """
-    return decode_bytes(read_bytes(path))[0]
+    return decode_bytes(read_bytes(path), white_level).pixels
 
 
 def read_bytes(path: Path) -> bytes:
@@ -46,29 +54,22 @@ def read_bytes(path: Path) -> bytes:
         raise DamagedImage("unreadable", error.strerror or str(error)) from None
 
 
-def decode_bytes(content: bytes) -> tuple[np.ndarray, str]:
-    """Return the pixels of an image (as `decode`) and Pillow's name of the mode they were stored in.
+def decode_bytes(content: bytes, white_level: WhiteLevel = "each") -> Decoded:
+    """Return the pixels of an image, upright by EXIF; the first frame of several; transparency over white.
 
-    Upright by EXIF; the first frame of several; transparency over white; 16 bits scaled linearly to 8, so
-    that 65535 becomes 255. Raises DamagedImage: zero bytes, not an image, truncated or damaged, too many
-    pixels (Pillow's bound, 179 million), pixels that have no scale (floats, negative numbers).
+    16 bits are scaled linearly to 8, so that 65535 becomes 255; `white_level` is the scale of files that do not tell
+    theirs. Metadata that cannot be read are left aside. Raises DamagedImage: zero bytes, not an image, unsupported
+    format (its name is said), truncated or damaged, too many pixels (Pillow's bound, 179 million), pixels that have no
+    scale (floats, negative numbers).
     """
     if not content:
         raise DamagedImage("zero bytes", "the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters is raised; the rest is about metadata
-            return _decode(content)
-    except (DamagedImage, MemoryError):
-        raise
-    except Image.DecompressionBombError:
-        raise DamagedImage("too many pixels", "more than 179 million; scale the image down") from None
-    except UnidentifiedImageError:
-        if content.startswith(_MAGIC):
-            raise DamagedImage("truncated or damaged", "its header cannot be read") from None
-        raise DamagedImage("not an image", "its content is in no known format") from None
-    except Exception as error:  # damaged bytes make Pillow's readers raise nearly anything
-        raise DamagedImage("truncated or damaged", str(error) or type(error).__name__) from None
+    which = format_of(content)
+    if which is not None:
+        _refuse_unread(which)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what matters is raised; the rest is about metadata
+        return _first_readable(content, which, white_level)
 
 
 def resize(image: np.ndarray, size: int, fit: str) -> np.ndarray:
@@ -97,85 +98,79 @@ def resize(image: np.ndarray, size: int, fit: str) -> np.ndarray:
     return np.asarray(square).reshape(size, size, image.shape[2])
 
 
-def _decode(content: bytes) -> tuple[np.ndarray, str]:
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
-        if image.format == "PNG":  # reading pixels skips the checksums, and so flipped bits
-            with Image.open(BytesIO(content), formats=FORMATS) as twin:
-                twin.verify()
-        image.load()
-        mode = image.mode
-        depth = _Depth.of(image)
-        upright = _upright(image)
-    return _to_uint8(upright, depth), mode
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        image.getexif().get(ExifTags.Base.Orientation)
-    except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
-        return image  # a damaged EXIF block says nothing about the pixels
-    return ImageOps.exif_transpose(image)
-
-
-class _Depth:
-    """Scale of grey values of more than 8 bits, which only the file's header tells."""
-
-    def __init__(self, maximum: int = 65535, white_is_zero: bool = False) -> None:
-        self.maximum = maximum
-        self.white_is_zero = white_is_zero
-
-    @classmethod
-    def of(cls, image: Image.Image) -> "_Depth":
-        """Read the scale from a TIFF's header: it may hold 12 bits, or count from white; Pillow leaves both alone."""
-        tags = getattr(image, "tag_v2", None)
-        if tags is None or not image.mode.startswith("I;16"):
-            return cls()
-        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-        return cls((1 << bits) - 1, tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
-
-
-def _to_uint8(image: Image.Image, depth: _Depth) -> np.ndarray:
-    mode = image.mode
-    if mode.startswith("I;16"):
-        pixels = _scaled(np.asarray(image), depth.maximum)
-        return (255 - pixels if depth.white_is_zero else pixels)[:, :, None]
-    if mode in ("I", "F"):
-        return _from_32_bits(np.asarray(image))[:, :, None]
-    grey = mode in ("1", "L", "LA", "La")
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        pixels = _over_white(np.asarray(image.convert("RGBA")))
-    elif grey:
-        return np.array(image.convert("L"))[:, :, None]
-    else:
+def _first_readable(content: bytes, which: ImageFormat | None, white_level: WhiteLevel) -> Decoded:
+    """Decode the file, or where that fails the same file without the metadata that may stand in the way."""
+    first: Exception | None = None
+    for copy in itertools.chain([content], leaner_copies(content)):
         try:
-            pixels = np.array(image.convert("RGB"))
-        except ValueError:
-            raise DamagedImage("unsupported pixels", f"mode {mode}; save the image as RGB or grey") from None
-    if mode in ("P", "PA"):  # a palette of greys is how GIF and BMP store grey images
-        grey = bool((pixels[:, :, :1] == pixels).all())
-    return pixels[:, :, :1] if grey else pixels
+            return _decode(copy, which, white_level)
+        except (DamagedImage, MemoryError):
+            raise
+        except Image.DecompressionBombError:
+            raise DamagedImage("too many pixels", "more than 179 million; scale the image down") from None
+        except Exception as error:  # damaged bytes make Pillow's readers raise nearly anything
+            first = first or error
+    assert first is not None
+    raise _reason(content, which, first) from None
 
 
-def _over_white(rgba: np.ndarray) -> np.ndarray:
-    """Composite pixels over white, rounded to the nearest: uint8 [H, W, 4] -> [H, W, 3]."""
-    alpha = rgba[:, :, 3:].astype(np.uint32)
-    mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+def _decode(content: bytes, which: ImageFormat | None, white_level: WhiteLevel) -> Decoded:
+    readers = (which.reader,) if which and which.reader else READERS
+    with Image.open(BytesIO(content), formats=readers) as image:
+        if which is not None and (variant := unfit_variant(content, which)):
+            raise _unsupported(variant)
+        if image.format == "PNG":  # reading pixels skips the checksums, and so flipped bits
+            with Image.open(BytesIO(content), formats=readers) as twin:
+                twin.verify()
+        mended = prepare(image) if isinstance(image, TiffImageFile) else ""
+        bits = stored_bits(image)
+        image.load()
+        found = to_uint8(upright(image), image, white_level, bits)
+        losses = (*found.losses, *([FURTHER_FRAMES] if _has_further_frames(image) else []))
+        correction = ", ".join(filter(None, (found.correction, mended)))
+        return Decoded(found.values, image.mode, found.peak, correction, losses)
 
 
-def _scaled(values: np.ndarray, maximum: int) -> np.ndarray:
-    return ((values.astype(np.uint32) * 255 + maximum // 2) // maximum).astype(np.uint8)
+def _has_further_frames(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a damaged second frame says nothing about the first
+        return True
 
 
-def _from_32_bits(values: np.ndarray) -> np.ndarray:
-    """Return 32-bit values as uint8; raise DamagedImage where they are not whole numbers of an 8- or 16-bit range.
+def _refuse_unread(which: ImageFormat) -> None:
+    """Raise DamagedImage for a format that is not read, or not by the libraries that are installed."""
+    if which.reader is None:
+        raise _unsupported(which.name)
+    if which == HEIC and not _opens_heic():
+        raise DamagedImage("unsupported format", "HEIC, which is read after `pip install 'resomap[heic]'`")
+    feature = _FEATURES.get(which.name)
+    if feature is not None and not features.check(feature):
+        raise DamagedImage("unsupported format", f"{which.name}, for which the installed Pillow was not built")
 
-    32-bit numbers have no agreed white, so whole numbers of such a range are taken as 8 or 16 bits.
-    """
-    whole = np.isfinite(values).all() and (values == np.floor(values)).all()
-    if not whole or values.min() < 0 or values.max() > 65535:
-        raise DamagedImage(
-            "unsupported pixels",
-            "32-bit values outside 0 to 65535 or not whole; save the image with 8 or 16 bits",
-        )
-    return values.astype(np.uint8) if values.max() <= 255 else _scaled(values, 65535)
+
+@cache
+def _opens_heic() -> bool:
+    """Register the reader of HEIC with Pillow; return False where the extra is not installed."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return False
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _reason(content: bytes, which: ImageFormat | None, error: Exception) -> DamagedImage:
+    """Tell what is not supported from what is damaged, and both from what is no image."""
+    if which is None:
+        return DamagedImage("not an image", f"its content is {other_content(content)}")
+    variant = unread_variant(content, which)
+    if variant is not None:
+        return _unsupported(variant)
+    if isinstance(error, UnidentifiedImageError):
+        return DamagedImage("truncated or damaged", f"the header of this {which.name} cannot be read")
+    return DamagedImage("truncated or damaged", f"{which.name}: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def _unsupported(name: str) -> DamagedImage:
+    return DamagedImage("unsupported format", f"{name}; save the image as PNG or JPEG")

@@ -8,7 +8,6 @@ from pathlib import Path
 from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 SPLIT_OF_FOLDER = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 CLUTTER = frozenset({"Thumbs.db", "desktop.ini"})  # left behind by file managers, beside the hidden files
 

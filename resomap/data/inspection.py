@@ -1,13 +1,19 @@
 """Inspection of the image files: one look at each tells its size, mode and digests, or its damage."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
-from resomap.data.decode import DamagedImage, decode_bytes, read_bytes
+from resomap.data.damage import DamagedImage
+from resomap.data.decode import decode_bytes, read_bytes
+from resomap.data.pixels import WhiteLevel
 from resomap.data.pool import in_order
 from resomap.data.source import Item
+
+_DEEPEST: Final = 65535
+_Task = tuple[Path, str, WhiteLevel]
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,9 @@ class Seen:
     channels: int = 0  # 1 or 3
     mode: str = ""  # Pillow's name
     brightest: int = 0  # 0 to 255, after scaling
+    peak: int | None = None  # largest stored value, where the file does not tell how deep its values are
+    correction: str = ""  # how it is read, where earlier versions read the same file to other pixels
+    losses: tuple[str, ...] = ()  # what the file holds besides its pixels
 
     @property
     def deep(self) -> bool:
@@ -32,16 +41,33 @@ class Seen:
 
 
 def inspect_all(items: Sequence[Item], workers: int) -> dict[str, Seen]:
-    """Read and decode all items in `workers` processes; return {name: what was seen}."""
-    tasks = [(item.path, item.name) for item in items]
-    return {seen.name: seen for seen in in_order(_inspect, tasks, workers, "checked")}
+    """Read and decode all items in `workers` processes; return {name: what was seen}.
+
+    Files that do not tell how deep their values are have one scale for the whole set: `white_level` of all. Where it
+    turns out to be 255, they are read once more.
+    """
+    tasks: list[_Task] = [(item.path, item.name, _DEEPEST) for item in items]
+    found = {seen.name: seen for seen in in_order(_inspect, tasks, workers, "checked")}
+    level = white_level(found.values())
+    if level not in (None, _DEEPEST):
+        again: list[_Task] = [(item.path, item.name, level) for item in items if found[item.name].peak is not None]
+        found |= {seen.name: seen for seen in in_order(_inspect, again, workers, "scaled")}
+    return found
 
 
-def _inspect(task: tuple[Path, str]) -> Seen:
-    path, name = task
+def white_level(seen: Iterable[Seen]) -> Literal[255, 65535] | None:
+    """Return the value that becomes 255 in files that do not tell: by the largest of all; None without such a file."""
+    peaks = [one.peak for one in seen if one.peak is not None]
+    if not peaks:
+        return None
+    return 255 if max(peaks) <= 255 else _DEEPEST
+
+
+def _inspect(task: _Task) -> Seen:
+    path, name, level = task
     try:
         file = read_bytes(path)
-        pixels, mode = decode_bytes(file)
+        pixels, mode, peak, correction, losses = decode_bytes(file, level)
     except DamagedImage as damage:
         return Seen(name, damage.kind, damage.detail)
     height, width, channels = pixels.shape
@@ -55,4 +81,7 @@ def _inspect(task: tuple[Path, str]) -> Seen:
         channels=channels,
         mode=mode,
         brightest=int(pixels.max()),
+        peak=peak,
+        correction=correction,
+        losses=losses,
     )

@@ -13,7 +13,8 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.data.check import counts, short_sides, stop_on_problems, write_report
 from resomap.data.identity import data_identity
-from resomap.data.inspection import inspect_all
+from resomap.data.inspection import inspect_all, white_level
+from resomap.data.pixels import WhiteLevel
 from resomap.data.selection import Chosen, Selection, select
 from resomap.data.source import read_source
 
@@ -44,6 +45,7 @@ class Manifest:
     identity: str  # as data_identity gave it when the images were checked
     source: str  # `data.source` as configured
     fit: str
+    white_level: WhiteLevel = "each"  # the scale of files that do not tell theirs: see resomap/data/pixels.py
     classes: list[str]
     channels: int  # 1 where all images are grey, else 3
     content_digest: str
@@ -86,7 +88,8 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
     identity = data_identity(data)
     source = read_source(data)
     print(f"checking {len(source.items):,} images of {data.source}", flush=True)
-    selection = select(source, inspect_all(source.items, workers), data)
+    seen = inspect_all(source.items, workers)
+    selection = select(source, seen, data)
     report = write_report(directory, data.source, data.problems, selection)
     stop_on_problems(data.problems, selection, report)
     manifest = Manifest(
@@ -96,6 +99,7 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
         classes=selection.classes,
         channels=max(image.seen.channels for image in selection.chosen),
         content_digest=_content_digest(selection.chosen),
+        white_level=white_level(seen.values()),
         native_size=short_sides(selection.chosen),
         counts=counts(selection),
         licence=source.licence,
@@ -125,6 +129,13 @@ def _entries(selection: Selection) -> list[Entry]:
 
 
 def _content_digest(chosen: Iterable[Chosen]) -> str:
-    """Return 64 hex digits over (name, file digest, class, split) of all images: the meaning of "the same data"."""
-    rows = sorted("\0".join((image.item.name, image.seen.sha256, image.item.label, image.split)) for image in chosen)
+    """Return 64 hex digits over (name, file digest, class, split) of all images: the meaning of "the same data".
+
+    Where the same file gives other pixels than earlier versions read from it, the way that it is read counts too.
+    """
+    rows = []
+    for image in chosen:
+        facts = [image.item.name, image.seen.sha256, image.item.label, image.split]
+        rows.append("\0".join([*facts, image.seen.correction] if image.seen.correction else facts))
+    rows.sort()
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest()

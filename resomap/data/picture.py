@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from resomap.core.errors import PermanentFailure
-from resomap.data.decode import DamagedImage, decode_bytes, read_bytes, resize
+from resomap.data.damage import DamagedImage
+from resomap.data.decode import decode_bytes, read_bytes, resize
+from resomap.data.pixels import WhiteLevel
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Picture:
     size: int  # pixels
     channels: int
     fit: str
+    white_level: WhiteLevel
 
     def pixels(self) -> np.ndarray:
         """Decode and scale: uint8 [size, size, channels]. Raises PermanentFailure where the file is another by now."""
@@ -26,7 +29,7 @@ class Picture:
             content = read_bytes(self.file)
             if hashlib.sha256(content).hexdigest() != self.sha256:
                 raise DamagedImage("changed", "its content is another one")
-            pixels = resize(decode_bytes(content)[0], self.size, self.fit)
+            pixels = resize(decode_bytes(content, self.white_level).pixels, self.size, self.fit)
         except DamagedImage as damage:
             raise PermanentFailure(
                 f"{self.file} was fine when the images were checked and now is {damage}; remove manifest.json "

@@ -88,6 +88,7 @@ def _description(manifest: Manifest, resolution: int) -> dict[str, Any]:
         "resolution": resolution,
         "content_digest": manifest.content_digest,
         "fit": manifest.fit,
+        "white_level": manifest.white_level,
         "channels": manifest.channels,
         "classes": manifest.classes,
         "native_size": manifest.native_size["median"],

@@ -16,6 +16,9 @@ GROUP_ACROSS_SPLITS = "images whose group is in another split too"
 EMPTY_CLASS = "classes without a usable image"
 NOT_IN_TRAIN = "classes that the training split lacks"
 NOT_EVERYWHERE = "classes that the validation or test split lacks"
+SCALED_LIKE_OTHERS = (
+    "Values up to 255 in files that do not tell 8 from 16 bits: taken as 16 bits, as the other images of that kind"
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     """
     selection = Selection(notes=_notes_on_source(source))
     problems = selection.problems
-    problems += [Problem(WRONG_TYPE, name, "not an image by its suffix") for name in source.wrong_type]
+    problems += [Problem(WRONG_TYPE, name, "not an image by its suffix and content") for name in source.wrong_type]
     problems += [Problem(s.damage, s.name, s.detail) for s in seen.values() if s.damage]
     items = [item for item in source.items if not seen[item.name].damage]
     items = _without_straddling(items, lambda item: seen[item.name].content, ACROSS_SPLITS, problems)
@@ -77,7 +80,7 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
         for item in items
         if item.label in selection.classes
     ]
-    selection.notes += _notes_on_images(selection.chosen)
+    selection.notes += _notes_on_images(selection.chosen) + _notes_on_reading(selection.chosen)
     return selection
 
 
@@ -179,6 +182,17 @@ def _notes_on_images(chosen: Iterable[Chosen]) -> list[Note]:
             )
         )
     return notes
+
+
+def _notes_on_reading(chosen: Iterable[Chosen]) -> list[Note]:
+    """List what the files hold and the pixels do not, and images whose scale goes by the other images."""
+    lost: dict[str, list[str]] = defaultdict(list)
+    for image in chosen:
+        for loss in image.seen.losses:
+            lost[loss].append(image.item.name)
+        if "white level" in image.seen.correction and image.seen.peak is not None:
+            lost[SCALED_LIKE_OTHERS].append(image.item.name)
+    return [Note(loss, tuple(names)) for loss, names in sorted(lost.items())]
 
 
 def _name_pairs(groups: list[list[Chosen]]) -> tuple[str, ...]:

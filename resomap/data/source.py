@@ -8,7 +8,8 @@ from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
 from resomap.data.elpv import CLASSES, LICENCE, elpv_root, labelled_cells
-from resomap.data.folder import SUFFIXES, scan, source_root
+from resomap.data.folder import scan, source_root
+from resomap.data.image_formats import SUFFIXES, is_image
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Source:
     classes: list[str]  # sorted; folders without an image too
     items: list[Item]  # sorted by name
     split_here: tuple[str, ...]  # the splits that are made here: all three, train and val, or none
-    wrong_type: list[str]  # names of files in class folders that are no images by their suffix
+    wrong_type: list[str]  # names of files in class folders that are no images by suffix and content
     empty_folders: list[str]  # class folders without a file
     ignored: list[str]  # what lies beside the class folders
     ungrouped: int = 0  # images that the groups file does not name
@@ -70,8 +71,9 @@ def _read_elpv() -> Source:
 
 def _read_folder(folder: str) -> Source:
     found = scan(source_root(folder))
-    images = [file for file in found.files if _is_image(file.name)]
-    others = [file.name for file in found.files if not _is_image(file.name)]
+    names = {file.name for file in found.files if is_image(found.root / file.name)}
+    images = [file for file in found.files if file.name in names]
+    others = [file.name for file in found.files if file.name not in names]
     if not images:
         raise ResomapError(
             f"the class folders of {found.root} hold no images; ResoMap reads {', '.join(sorted(SUFFIXES))}"
@@ -86,10 +88,6 @@ def _read_folder(folder: str) -> Source:
         empty_folders=["/".join(filter(None, folder)) for folder in found.class_folders if folder not in filled],
         ignored=found.ignored,
     )
-
-
-def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def _with_groups(source: Source, path: Path) -> Source:

@@ -18,6 +18,7 @@ from resomap.data.blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
+from resomap.data.pixels import WhiteLevel
 from resomap.data.source import root_of
 
 FILE = "store.json"
@@ -56,6 +57,7 @@ class Store:
     content_digest: str
     native_size: int  # pixels: median short side of the image files
     fit: str
+    white_level: WhiteLevel  # of grey images whose files do not tell it
     is_stored: bool  # false: no arrays, images are decoded at each access
     _splits: dict[str, Any] = field(repr=False)
 
@@ -77,7 +79,7 @@ class Store:
         try:
             if values.pop("schema") != SCHEMA or values["resolution"] != resolution:
                 raise ValueError
-            values.setdefault("is_stored", True)  # written before there was a choice
+            values = {"is_stored": True, "white_level": "each"} | values  # written before there was a choice
             store = cls(place=place, _splits=values.pop("splits"), **values)
             for split in splits:
                 store._map(split)
@@ -131,7 +133,7 @@ def pictures_of(manifest: Manifest, split: str, resolution: int) -> list[Picture
     """Return the images of a split, to be scaled to a resolution in pixels, in the order of their names."""
     root = root_of(manifest.source)
     return [
-        Picture(root / entry.name, entry.sha256, resolution, manifest.channels, manifest.fit)
+        Picture(root / entry.name, entry.sha256, resolution, manifest.channels, manifest.fit, manifest.white_level)
         for entry in manifest.of(split)
     ]
 

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from resomap.core.errors import ResomapError
-from resomap.data.decode import DamagedImage, decode_bytes, read_bytes, resize
+from resomap.data.damage import DamagedImage
+from resomap.data.decode import decode, resize
 from resomap.data.manifest import Manifest
 from resomap.data.source import root_of
 
@@ -35,7 +36,7 @@ class Thumbnails:
         if self._manifest is None:
             return None
         try:
-            pixels = resize(decode_bytes(read_bytes(self._root / name))[0], resolution, self._manifest.fit)
+            pixels = resize(decode(self._root / name, self._manifest.white_level), resolution, self._manifest.fit)
         except (DamagedImage, OSError):
             return None
         image = Image.fromarray(np.asarray(pixels).squeeze())

@@ -15,6 +15,7 @@ from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import ResomapError
+from resomap.data.pixels import WhiteLevel
 from resomap.models.build import construct, first_line
 from resomap.models.survey import entry_of
 
@@ -31,6 +32,7 @@ class Weights:
     channels: int  # of the training's images: 1 where all were grey, else 3
     normalisation: Normalisation
     fit: str  # how an image becomes a square: see `data.fit`
+    white_level: WhiteLevel = "each"  # of grey images whose files do not tell it: see resomap/data/pixels.py
     amp: str  # mixed precision of the training: see `training.amp`
     channels_last: bool
     epoch: int  # counted from 1

@@ -7,6 +7,8 @@ from pathlib import Path
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
 
+MANIFEST = DATA_DIRECTORY / "manifest.json"
+HEAD_BYTES = 65536  # of manifest.json, in which the facts of the set stand; its list of images can be long
 PREAMBLE = 10  # bytes of a .npy file before its header: magic, version, the header's length
 
 
@@ -18,6 +20,23 @@ def store_file(resolution: int) -> Path:
 def ready_file(resolutions: str) -> Path:
     """Return the path of the ready file for several resolutions, `224-320` in one file's name."""
     return DATA_DIRECTORY / f"{resolutions}.ready"
+
+
+def is_scaled_by_each_image() -> bool:
+    """Return True if an earlier version checked the images and scaled each of unknown depth by its own values.
+
+    Such a list of images is made again, so that all of them have one scale.
+    """
+    try:
+        with MANIFEST.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError:
+        return False
+    if b'"white_level"' in head:
+        return False
+    report = read_json(MANIFEST.with_name("check.json"))
+    modes = report.get("modes") if isinstance(report, dict) else None
+    return isinstance(modes, dict) and not modes.keys().isdisjoint(("I", "F"))
 
 
 def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:

@@ -49,6 +49,7 @@ def write_weights(
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),
         "fit": request.study.config.data.fit,
+        "white_level": store.white_level,
         "amp": recipe.amp,
         "channels_last": recipe.channels_last,
         "epoch": epoch,

@@ -7,7 +7,7 @@ from typing import Any
 from resomap.cells.cell import Cell
 from resomap.data import SPLITS
 from resomap.planning.grid import Grid
-from resomap.planning.image_files import broken_file, ready_file, store_file
+from resomap.planning.image_files import MANIFEST, broken_file, is_scaled_by_each_image, ready_file, store_file
 from resomap.planning.snakemake_api import deleted_after_use
 
 
@@ -36,6 +36,9 @@ class ImagesRule:
     def for_training(self, cell: Cell) -> list[str]:
         """Return the prepared images that a training of the cell reads; have them made again where they are damaged."""
         store = store_file(cell.resolution)
+        if self._api.is_planning and not self._checked and is_scaled_by_each_image():
+            print("images whose files do not tell their depth get one scale: all are checked anew", file=sys.stderr)
+            self._grid.make_again(MANIFEST)
         if self._api.is_planning and cell.resolution not in self._checked:
             self._checked.add(cell.resolution)
             if broken := broken_file(store.parent, SPLITS if self._keeps_train else SPLITS[1:]):

@@ -3,6 +3,7 @@
 Metadata are not pixels: a file whose metadata cannot be read is read without them.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from zlib import crc32
@@ -25,6 +26,8 @@ _TURNS = {
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _JFIF, _EXIF, _ADOBE, _COMMENT, _SCAN = 0xE0, 0xE1, 0xEE, 0xFE, 0xDA
+# The entry of a HEIF or AVIF file that names its EXIF: version, number and protection stand before the type.
+_EXIF_ITEM = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
 # What decides the pixels of a TIFF: its size, how they are stored, and the orientation.
 _TIFF_PIXELS = frozenset(
     {254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332}
@@ -54,6 +57,8 @@ def leaner_copies(content: bytes) -> Iterator[bytes]:
                 yield _lean_jpeg(content, keeps_exif)
             elif content.startswith((b"II", b"MM")) and keeps_exif:
                 yield _lean_tiff(content)
+            elif content[4:8] == b"ftyp" and not keeps_exif:  # AVIF turns by a property of its own
+                yield _EXIF_ITEM.sub(rb"\1free", content, count=1)
         except (struct.error, IndexError):
             return
 

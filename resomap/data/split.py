@@ -9,6 +9,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def assign(members: Sequence[Member], shares: Mapping[str, float], seed: int) ->
 
     Single images are dealt by largest remainder, so a stratum is off by less than one image where no block
     weighs in, and so is the whole. Blocks go first, the largest ahead, each where it disturbs least.
-    A class with at least as many blocks as there are splits gets into each of them.
+    A class with at least as many blocks as there are splits gets into each of them; one with fewer gets into the first
+    split of `shares`, train, before any other: what is never trained is no class at all.
     """
     table = _Table.of(members, shares, seed)
     for block in sorted(table.blocks, key=lambda name: (-len(table.blocks[name]), table.rank(name))):
@@ -98,6 +100,10 @@ class _Table:
         sizes = Counter(member.label for member in self.blocks[block])
         return all(self.labels[split, label] > size for label, size in sizes.items())
 
+    def cost_of_leaving(self, block: str, split: str) -> tuple[bool, float, bytes]:
+        """Return what orders the blocks that could move to the split: those first that no class elsewhere needs."""
+        return not self.may_leave(block), self.strain(block, split), self.rank(block)
+
     def _count(self, block: str, split: str | None, change: int) -> None:
         if split is not None:
             for member in self.blocks[block]:
@@ -136,12 +142,15 @@ def _fill_missing_classes(table: _Table) -> None:
     for block, inside in table.blocks.items():
         for label in {member.label for member in inside}:
             of_label[label].append(block)
-    for label in sorted(of_label):
-        if len(of_label[label]) < len(table.splits):
-            continue
+    few = [label for label in sorted(of_label) if len(of_label[label]) < len(table.splits)]
+    for label in few:
+        train = table.splits[0]
+        if not table.labels[train, label]:
+            table.put(min(of_label[label], key=partial(table.cost_of_leaving, split=train)), train)
+    for label in sorted(of_label.keys() - set(few)):
         for split in table.splits:
             if table.labels[split, label]:
                 continue
             movable = [block for block in of_label[label] if table.may_leave(block)]
             if movable:
-                table.put(min(movable, key=lambda name: (table.strain(name, split), table.rank(name))), split)
+                table.put(min(movable, key=partial(table.cost_of_leaving, split=split)), split)

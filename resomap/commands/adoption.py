@@ -129,14 +129,14 @@ class Adoption:
         """Copy a run into this study's experiment, with params and last metrics; idempotent. Return the copy's id."""
         from mlflow.entities import Metric, Param
 
-        name = self._study.config.experiment
-        known = self._client.get_experiment_by_name(name)
-        experiment_id = known.experiment_id if known else self._client.create_experiment(name)
-        same = self._client.search_runs([experiment_id], equals(Tag.ADOPTED_FROM, candidate.run_id), max_results=1)
+        from resomap.tracking.client import experiment_id
+
+        known = experiment_id(self._client, tracking_uri(self._tracking), self._study.config.experiment)
+        same = self._client.search_runs([known], equals(Tag.ADOPTED_FROM, candidate.run_id), max_results=1)
         if same:
             return str(same[0].info.run_id)
         run, tags = candidate.run, {Tag.ADOPTED_FROM: candidate.run_id}
-        copy = self._client.create_run(experiment_id, run.info.start_time, tags, candidate.name).info.run_id
+        copy = self._client.create_run(known, run.info.start_time, tags, candidate.name).info.run_id
         metrics = [Metric(key, value, run.info.end_time, 0) for key, value in run.data.metrics.items()]
         params = [Param(key, value) for key, value in run.data.params.items()]
         for start in range(0, max(len(metrics), len(params)), 100):

@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from resomap.cells.archive import SET_ASIDE
 from resomap.tracking.client import is_refusal
+from resomap.tracking.credentials import without_secrets
 from resomap.tracking.journal import digest
+from resomap.tracking.refusals import NO_FILES_SERVED, NO_FILES_WORDS, unreachable_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FIGURES = "figures"  # the directory of artifacts that the pictures stand in
 DIGEST_LENGTH = 36  # characters: MLflow's column
+
+
+class NoFileStore(Exception):
+    """Error of a server that takes no files at all, until it is started otherwise; the message is a clause."""
 
 
 def send_file(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> str | None:
@@ -69,21 +75,80 @@ def send_data(client: "MlflowClient", run_id: str, data: Mapping[str, str]) -> N
     client.log_inputs(run_id, [DatasetInput(images, [InputTag("mlflow.data.context", "training")])])
 
 
+SENT = {"artifact": send_file, "figures": send_figures}  # by kind of event
+
+
+def why_no_files(client: "MlflowClient", uri: str, run_id: str) -> str | None:
+    """Return the clause on why a run of the tracker at `uri` gets no files at all; None where it does."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    location = client.get_run(run_id).info.artifact_uri
+    if (reason := unreachable_files(uri, location)) is not None:
+        return reason
+    try:
+        if not location.startswith(("mlflow-artifacts:", "file:", "/")):
+            get_artifact_repository(location)
+    except (ImportError, MlflowException, ValueError) as error:
+        return f"its place for files, {location}, cannot be used from here ({_words(error)}); they stay in results/"
+    return None
+
+
 def _store(client: "MlflowClient", run_id: str, path: Path, directory: str | None) -> str | None:
+    """Store one file; return the clause on why the tracker does not take this one.
+
+    Raises NoFileStore where it takes none, and what MLflow's client raises where trying again helps.
+    """
+    try:
+        client.log_artifact(run_id, str(path), directory)
+    except Exception as error:
+        if _is_passing(error):
+            if _serves_no_files(client):
+                raise NoFileStore(NO_FILES_SERVED) from None
+            raise
+        if isinstance(error, OSError | ImportError):
+            return f"the tracker's place for files cannot be written from here, so it lacks {path.name}: {error}"
+        return f"the tracker does not store {path.name}: {_words(error)}"
+    return None
+
+
+def _is_passing(error: Exception) -> bool:
+    """Return True where a file may be stored when it is sent again: a broken connection, a server in trouble.
+
+    A store that wants other credentials, or has no such bucket, answers the same for ever. Its client is any of a
+    dozen libraries, whose errors are told by their names.
+    """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
-    try:
-        client.log_artifact(run_id, str(path), directory)
-    except (RequestException, ConnectionError, TimeoutError):
-        raise
-    except MlflowException as error:
-        if not is_refusal(error):
-            raise
-        return f"the tracker does not store {path.name}: {str(error)[:200]}"
-    except (OSError, ImportError) as error:
-        return f"the tracker's place for files cannot be written from here, so it lacks {path.name}: {error}"
-    return None
+    if isinstance(error, RequestException):
+        status = getattr(error.response, "status_code", None)
+        return status is None or status >= 500 or status in (408, 429)
+    if isinstance(error, MlflowException):
+        return not is_refusal(error)
+    return isinstance(error, ConnectionError | TimeoutError) or any(
+        word in type(error).__name__ for word in ("Connect", "Timeout", "TooManyRequests", "ServiceUnavailable")
+    )
+
+
+def _serves_no_files(client: "MlflowClient") -> bool:
+    """Return True for a server started with --no-serve-artifacts: it answers 503, as if it were in trouble for now.
+
+    The reason stands in the body of the answer, which the client throws away.
+    """
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    uri = client.tracking_uri
+    if not uri.startswith("http"):
+        return False
+    asked = {"method": "GET", "params": {"path": ""}, "raise_on_status": False, "max_retries": 0}
+    answer = http_request(get_default_host_creds(uri), "/api/2.0/mlflow-artifacts/artifacts", **asked)
+    return answer.status_code == 503 and NO_FILES_WORDS in answer.text
+
+
+def _words(error: Exception) -> str:
+    return " ".join(without_secrets(str(error)).split())[:300]
 
 
 def _find_unchanged(file: Mapping[str, str]) -> Path | None:

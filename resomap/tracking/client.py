@@ -4,17 +4,16 @@ Every function here may be interrupted anywhere and called again: a run that ano
 is noticed by a second search, and the lowest (start time, id) of several counts.
 """
 
-import fcntl
-import os
 import time
-import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resomap.cells.tags import Tag, complete_marker, equals
 from resomap.core.gc_control import paused_collection
 from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
+from resomap.tracking.local_database import SCHEME, connect_local
+from resomap.tracking.mlflow_variables import force_variables
+from resomap.tracking.refusals import ACTIVE, TrackerRefusal, deleted_experiment
 from resomap.tracking.rest import LOCAL_ARTIFACTS
 
 if TYPE_CHECKING:
@@ -28,54 +27,25 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
 
 
 def connect(uri: str) -> "MlflowClient":
-    """Return an MLflow client with time-outs of seconds. Creates the local database's schema once, under a lock.
+    """Return an MLflow client with time-outs of seconds, whatever the environment says.
 
-    Processes that use a fresh database at the same moment break each other, so all wait for the first.
+    A local database is made or upgraded first. Raises TrackerRefusal where the installed MLflow cannot use it.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    force_variables()
     with paused_collection():
         from mlflow import MlflowClient
 
-    if not uri.startswith("sqlite:"):
-        return MlflowClient(tracking_uri=uri)
-    database = Path(uri.removeprefix("sqlite:///"))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with open(database.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not database.exists():
-            _make_database(database)
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    return client
-
-
-def _make_database(database: Path) -> None:
-    """Create MLflow's tables in a temporary file beside the database, then rename it.
-
-    MLflow creates them in dozens of steps, and cannot go on from between two of them: a kill there would leave a
-    database that refuses every run of the study.
-    """
-    from mlflow import MlflowClient
-
-    for leftover in database.parent.glob(f".{database.name}.*.new"):
-        leftover.unlink()  # of a kill; nobody else writes one, we hold the lock
-    # A name of its own: MLflow keeps an engine for each address, which would not make its tables a second time.
-    unfinished = database.with_name(f".{database.name}.{uuid.uuid4().hex}.new")
-    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
-    unfinished.replace(database)
+    return connect_local(uri) if uri.startswith(SCHEME) else MlflowClient(tracking_uri=uri)
 
 
 def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
-    """Return the id of an experiment, which is created where there is none."""
+    """Return the id of an experiment, which is created where there is none. Raises TrackerRefusal for a deleted one."""
     from mlflow.exceptions import MlflowException
 
     known = client.get_experiment_by_name(name)
     if known is not None:
+        if known.lifecycle_stage != ACTIVE:
+            raise TrackerRefusal(deleted_experiment(name, known.experiment_id))
         return known.experiment_id
     location = LOCAL_ARTIFACTS.resolve().as_uri() if uri.startswith("sqlite:") else None
     try:
@@ -146,6 +116,11 @@ def competing_run(client: "MlflowClient", run: "Run", own_id: str) -> Elsewhere 
 def is_refusal(error: BaseException) -> bool:
     """Return True if the server refuses the request for good, as opposed to trouble that passes."""
     return getattr(error, "error_code", None) in REFUSALS
+
+
+def is_deleted(client: "MlflowClient", run_id: str) -> bool:
+    """Return True if somebody deleted the run: the tracker still shows it when asked, and refuses all that is sent."""
+    return bool(client.get_run(run_id).info.lifecycle_stage != ACTIVE)
 
 
 def is_missing(error: BaseException) -> bool:

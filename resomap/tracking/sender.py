@@ -2,12 +2,12 @@
 
 A run is found by its uid before it is created; points carry the journal's times, so a repeated point is stored
 once; params that are there already are left alone; the complete tag is written last. Only one process sends a
-journal at a time; the receipt beside it holds the offset up to which it was sent.
+journal at a time; the receipt beside it holds the offset up to which the tracker gave back what it was sent.
 """
 
 import fcntl
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,22 +22,23 @@ from resomap.tracking.client import (
     connect,
     experiment_id,
     find_or_create,
+    is_deleted,
     is_missing,
     is_refusal,
     sweep_run_id,
 )
-from resomap.tracking.credentials import without_secrets
 from resomap.tracking.directory_id import directory_id
 from resomap.tracking.elsewhere import Elsewhere, note_path_of_journal
+from resomap.tracking.event_groups import events_of, groups, points_of
 from resomap.tracking.journal import events_from
+from resomap.tracking.read_back import NotKept
+from resomap.tracking.refusals import TrackerRefusal
+from resomap.tracking.run_writer import MAX_TAG_LENGTH, RunLost, RunWriter, shortened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
-MAX_ITEMS = 100  # params or tags a call: the REST interface's limit
-MAX_POINTS = 1000  # metrics a call, likewise
-MAX_PARAM_LENGTH, MAX_TAG_LENGTH = 6000, 5000
 # An earlier attempt may have left them on the run, and they are not true any more once it goes on.
 OUTDATED_TAGS = (Tag.REASON, Tag.SUPERSEDED)
 
@@ -51,6 +52,9 @@ class Receipt:
     run_id: str | None = None
     uid: str | None = None
     is_open: bool = False  # the attempt that was sent last has not ended
+    trouble: str | None = None  # why the tracker did not take what follows, when it was tried last
+    is_lasting: bool = False  # and that it will refuse until somebody mends it
+    files_kept_here: str | None = None  # why the tracker does not get files
 
     @classmethod
     def read(cls, journal: Path) -> "Receipt | None":
@@ -58,7 +62,10 @@ class Receipt:
         content = read_json(receipt_path(journal))
         try:
             known = {name: content[name] for name in ("uri", "offset", "run_id", "uid")}
-            return cls(**known, is_open=bool(content.get("is_open")))
+            words = {name: content.get(name) for name in ("trouble", "files_kept_here")}
+            return cls(
+                **known, is_open=bool(content.get("is_open")), is_lasting=bool(content.get("is_lasting")), **words
+            )
         except (AttributeError, KeyError, TypeError):
             return None
 
@@ -86,10 +93,6 @@ class Busy(Exception):
     """Error of a journal that another process is sending."""
 
 
-class _RunLost(Exception):
-    """Error of a tracker that no longer has the run of the receipt: its database was made anew."""
-
-
 class Sender:
     """Sender of one journal to one experiment of one tracker."""
 
@@ -99,24 +102,48 @@ class Sender:
         self._experiment = experiment
         self._say = say
         self._client: MlflowClient | None = None
+        self._files_run: str | None = None  # whose place for files has been looked at
+        self._files_kept_here: str | None = None
         self._receipt = Receipt(uri)
 
     def send(self) -> str | None:
         """Send all events that are not sent yet; return the run's id, or None where the journal is empty.
 
-        Raises Busy where another process is sending it, and mlflow.exceptions.MlflowException (or requests' errors)
-        where the tracker does not take it.
+        Raises Busy where another process is sending it, TrackerRefusal where the tracker will not take it before
+        somebody mends something, and mlflow.exceptions.MlflowException (or requests' errors) where it fails. The
+        receipt keeps what went wrong, for the end of the run.
         """
         with self._locked():
             try:
-                self._send_unsent()
+                self._send_or_begin_anew()
             except Exception as error:
-                if not (isinstance(error, _RunLost) or is_missing(error)) or not self._receipt.offset:
-                    raise
-                self._say("the tracker does not know the run any more: all of it is sent again")
-                self._write_receipt(Receipt(self._uri))
-                self._send_unsent()
+                self._keep_trouble(error)
+                raise
         return self._receipt.run_id
+
+    def _send_or_begin_anew(self) -> None:
+        try:
+            self._send_unsent()
+        except Exception as error:
+            if not self._receipt.offset or not self._is_run_lost(error):
+                raise
+            self._say("the tracker does not have the run any more: all of it is sent again")
+            self._write_receipt(Receipt(self._uri))
+            self._send_unsent()
+
+    def _is_run_lost(self, error: Exception) -> bool:
+        """Return True if the run of the receipt is gone: its database was made anew, or somebody deleted it."""
+        if isinstance(error, RunLost) or is_missing(error):
+            return True
+        run_id = self._receipt.run_id
+        return is_refusal(error) and run_id is not None and is_deleted(self._connected(), run_id)
+
+    def _keep_trouble(self, error: Exception) -> None:
+        trouble = error_text(error)
+        is_lasting = isinstance(error, TrackerRefusal)
+        if (trouble, is_lasting) != (self._receipt.trouble, self._receipt.is_lasting):
+            with suppress(OSError):  # a full disk: what is raised is the trouble itself
+                self._write_receipt(replace(self._receipt, trouble=trouble, is_lasting=is_lasting))
 
     def find_competing_run(self) -> Elsewhere | None:
         """Return another run that counts in place of this one, while this one's attempt lasts; note it on disk too.
@@ -151,17 +178,20 @@ class Sender:
         events = list(events_from(self._journal, self._receipt.offset))
         ends = [number for number, (event, _) in enumerate(events) if event["kind"] == "end"]
         last_end, number = (ends[-1] if ends else -1), 0
-        for group, offset in _groups(events):
-            receipt = self._send_group(group, is_over=number < last_end)
+        for group, offset in groups(events):
+            receipt = self._send_group(group, offset, is_over=number < last_end)
             number += len(group)
-            self._write_receipt(replace(receipt, offset=offset))
+            self._write_receipt(replace(receipt, offset=offset, trouble=None, is_lasting=False))
 
     def _write_receipt(self, receipt: Receipt) -> None:
         self._receipt = receipt
         write_json(receipt_path(self._journal), asdict(receipt))
 
-    def _send_group(self, group: list[dict[str, Any]], is_over: bool) -> Receipt:
-        """Send one group of events; return its receipt. `is_over`: the attempt's end is in the journal already."""
+    def _send_group(self, group: list[dict[str, Any]], offset: int, is_over: bool) -> Receipt:
+        """Send one group of events, which ends at a byte offset; return its receipt.
+
+        `is_over`: the attempt's end is in the journal already.
+        """
         event, receipt = group[0], self._receipt
         if event["kind"] == "start":
             run_id = self._send_start(event, is_over)
@@ -169,19 +199,29 @@ class Sender:
         if receipt.run_id is None:
             raise ResomapError(f"{self._journal} does not begin with the start of a run")
         if event["kind"] == "end":
-            self._send_end(receipt.run_id, event)
+            points = points_of(events_of(self._journal, receipt.uid, offset))
+            self._writer(receipt.run_id).end(event["status"], event["time"], event["tags"], points)
             return replace(receipt, is_open=False)
-        if event["kind"] == "artifact":
-            self._report(artifacts.send_file(self._connected(), receipt.run_id, event))
-        elif event["kind"] == "figures":
-            self._report(artifacts.send_figures(self._connected(), receipt.run_id, event))
-        else:
-            self._send_points(receipt.run_id, group)
+        if event["kind"] in artifacts.SENT:
+            return replace(receipt, files_kept_here=self._send_files(receipt.run_id, event))
+        self._writer(receipt.run_id).points(points_of(group), _seconds(group[-1]))
         return receipt
 
-    def _send_start(self, event: Mapping[str, Any], is_over: bool) -> str:
-        from mlflow.entities import Param, RunTag
+    def _send_files(self, run_id: str, event: Mapping[str, Any]) -> str | None:
+        """Send the files of an event; return the clause on why the run gets no files at all, which is said once."""
+        if self._files_run != run_id:
+            self._files_run = run_id
+            self._files_kept_here = artifacts.why_no_files(self._connected(), self._uri, run_id)
+            self._report(self._files_kept_here and f"the tracker {self._uri} gets no files: {self._files_kept_here}")
+        if self._files_kept_here is None:
+            try:
+                self._report(artifacts.SENT[event["kind"]](self._connected(), run_id, event))
+            except artifacts.NoFileStore as error:
+                self._files_kept_here = str(error)
+                self._report(f"the tracker {self._uri} gets no files: {error}")
+        return self._files_kept_here
 
+    def _send_start(self, event: Mapping[str, Any], is_over: bool) -> str:
         client = self._connected()
         experiment = experiment_id(client, self._uri, self._experiment)
         tags = {**event["tags"], Tag.HEARTBEAT: _seconds(event)}
@@ -195,68 +235,22 @@ class Sender:
         run = find_or_create(client, experiment, Tag.UID, event["uid"], create)
         run_id = str(run.info.run_id)
         if event["uid"] == self._receipt.uid and run_id != self._receipt.run_id:
-            raise _RunLost
+            raise RunLost
         # Where the journal holds the end as well, the run may be FINISHED there: it does not become RUNNING again.
         if not is_over and run.info.status != "RUNNING":
             client.update_run(run_id, status="RUNNING")
         for name in OUTDATED_TAGS:
             if name in run.data.tags:
                 client.delete_tag(run_id, name)
-        # Params never change in MLflow: a moved data folder, say, must not stop the journal for ever.
-        new = {name: value for name, value in event["params"].items() if name not in run.data.params}
-        for params in _batches([Param(name, str(value)[:MAX_PARAM_LENGTH]) for name, value in new.items()], MAX_ITEMS):
-            self._send_by_halves(lambda part: client.log_batch(run_id, params=part), params)
-        changed = [RunTag(*pair) for pair in tags.items() if run.data.tags.get(pair[0]) != pair[1]]
-        for part in _batches(changed, MAX_ITEMS):
-            client.log_batch(run_id, tags=part)
-        if event.get("data"):
-            self._send_by_halves(lambda part: artifacts.send_data(client, run_id, part[0]), [event["data"]])
+        self._writer(run_id).params_and_tags(run, event["params"], tags, event.get("data"))
         return run_id
-
-    def _send_points(self, run_id: str, group: list[dict[str, Any]]) -> None:
-        from mlflow.entities import Metric, RunTag
-
-        points = [
-            Metric(name, value, event["time"], event["step"])
-            for event in group
-            for name, value in (event["values"] if event["kind"] in ("metrics", "beat") else {}).items()
-            if value is not None
-        ]
-        tags = {Tag.HEARTBEAT: _seconds(group[-1])}
-        for part in _batches(points, MAX_POINTS):
-            self._send_by_halves(lambda some: self._log_metrics(run_id, some), part)
-        self._connected().log_batch(run_id, tags=[RunTag(*pair) for pair in tags.items()])
-
-    def _log_metrics(self, run_id: str, points: "list[Metric]") -> None:
-        self._connected().log_batch(run_id, metrics=points)
-
-    def _send_end(self, run_id: str, event: Mapping[str, Any]) -> None:
-        client = self._connected()
-        last = {name: value for name, value in event["tags"].items() if name == Tag.COMPLETE}
-        for name, value in event["tags"].items():
-            if name not in last:
-                client.set_tag(run_id, name, value)
-        client.set_terminated(run_id, event["status"], event["time"])
-        for name, value in last.items():
-            client.set_tag(run_id, name, value)
-
-    def _send_by_halves(self, send: Callable[[list[Any]], object], items: list[Any]) -> None:
-        """Send items, halving them where the server refuses for good; a single refused one is left out with a line."""
-        try:
-            send(items)
-        except Exception as error:
-            if not is_refusal(error):
-                raise
-            if len(items) == 1:
-                self._say(f"the tracker refuses {_shortened(items[0])}: {_shortened(error)}")
-                return
-            middle = len(items) // 2
-            self._send_by_halves(send, items[:middle])
-            self._send_by_halves(send, items[middle:])
 
     def _report(self, sentence: str | None) -> None:
         if sentence:
             self._say(sentence)
+
+    def _writer(self, run_id: str) -> RunWriter:
+        return RunWriter(self._connected(), run_id, self._say)
 
     def _connected(self) -> "MlflowClient":
         if self._client is None:
@@ -265,38 +259,10 @@ class Sender:
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error as one line without credentials."""
-    return f"{type(error).__name__}: {_shortened(error)}"
-
-
-def _groups(events: Iterable[tuple[dict[str, Any], int]]) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """Yield groups of neighbouring events that can be sent in one call, with the offset behind each."""
-    waiting: list[dict[str, Any]] = []
-    after = 0
-    for event, offset in events:
-        if event["kind"] in ("metrics", "beat", "tags"):
-            waiting.append(event)
-            after = offset
-            if sum(len(one["values"]) for one in waiting) >= MAX_POINTS:
-                yield waiting, after
-                waiting = []
-            continue
-        if waiting:
-            yield waiting, after
-            waiting = []
-        yield [event], offset
-    if waiting:
-        yield waiting, after
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+    """Return an error as one line without credentials; a clause of our own without the name of its class."""
+    words = shortened(error)
+    return words if isinstance(error, TrackerRefusal | NotKept) else f"{type(error).__name__}: {words}"
 
 
 def _seconds(event: Mapping[str, Any]) -> str:
     return str(round(event["time"] / 1000))
-
-
-def _shortened(value: object) -> str:
-    return " ".join(without_secrets(str(value)).split())[:300]

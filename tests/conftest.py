@@ -218,14 +218,15 @@ def nvidia_driver(simulated_nvml: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @contextmanager
-def mlflow_server(directory: Path, port: int | None = None) -> Iterator[str]:
+def mlflow_server(directory: Path, port: int | None = None, files: Sequence[str] = ()) -> Iterator[str]:
     """A real `mlflow server` process on the loopback interface: `mlflow.db`, artifacts and `log` in `directory`.
 
-    Entered again with the same directory (and port) it knows what it knew.
+    Entered again with the same directory (and port) it knows what it knew. `files`: options on where files are kept.
     """
     port = port or free_port()
     words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db", "--artifacts-destination", str(directory)]
+    words += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
+    words += files or ["--artifacts-destination", str(directory)]
     with (directory / "log").open("a") as log:
         process = subprocess.Popen(words, env=environment_with(), stdout=log, stderr=log)
     try:

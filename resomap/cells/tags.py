@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from resomap.cells.marker import TRACKER, Marker
 from resomap.core.files import strict_json
+from resomap.core.text import printable
 
 
 class Tag:
@@ -63,7 +64,7 @@ def complete_marker(run_id: str, status: str | None, tags: Mapping[str, str]) ->
 
 def host_of(tags: Mapping[str, str]) -> str:
     """Return the name of the machine that a run is or was on."""
-    return tags.get(Tag.HOST, "an unknown host")
+    return printable(tags.get(Tag.HOST, "an unknown host"))[:80]
 
 
 def heartbeat_of(tags: Mapping[str, str]) -> float | None:

@@ -4,10 +4,12 @@ config/config.yaml, config/README.md and workflow/schemas/config.schema.json are
 (`resomap config`), and a test fails when they drift.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from resomap.config.tracker_uri import problem_of
 from resomap.config.values import (
     Count,
     Microbatch,
@@ -19,7 +21,6 @@ from resomap.config.values import (
     Resolutions,
     Section,
     Seeds,
-    is_open_http,
     key,
     list_from_text,
     off_from_false,
@@ -185,7 +186,9 @@ class Cost(Section):
 class Tracking(Section):
     """The tracker: where runs are remembered."""
 
-    uri: OptionalText = key(None, "MLflow tracking URI; null: `results/mlflow.db`")
+    uri: OptionalText = key(
+        None, "address of an MLflow server (`https://...`) or of a `sqlite:///` file; null: `results/mlflow.db`"
+    )
     dagshub: OptionalText = key(None, "DagsHub repository `owner/repo`; in place of `uri`")
     required: bool = key(False, "stop before the grid starts where the tracker does not answer")
     drain_seconds: float = key(60.0, "longest wait at a cell's end for what is still unsent", "seconds", ge=0)
@@ -211,17 +214,10 @@ class Tracking(Section):
     def _one_place(self) -> "Tracking":
         if self.uri and self.dagshub:
             raise ValueError("uri and dagshub are both set; keep one of them")
-        if self.dagshub and (self.dagshub.count("/") != 1 or not all(self.dagshub.split("/"))):
+        if self.dagshub and not re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", self.dagshub, re.ASCII):
             raise ValueError("dagshub must have the form owner/repo, without a server in front of it")
-        if self.uri and "@" in self.uri.split("://")[-1].split("/")[0]:
-            raise ValueError(
-                "uri holds credentials; put them into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            )
-        if self.uri and is_open_http(self.uri) and not self.allow_http:
-            raise ValueError(
-                "uri is http:// to another machine, where credentials travel unencrypted; write https://, or set "
-                "allow_http"
-            )
+        if self.uri and (problem := problem_of(self.uri, self.allow_http)):
+            raise ValueError(f"uri {problem}")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Suggestion of the nearest valid name for a mistyped one: the tail of every "unknown ..." sentence."""
+"""Text of sentences: the nearest valid name for a mistyped one, and text from outside made fit to be printed."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,3 +14,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return the suggestion `; did you mean 'vgg16'?`, or an empty string where nothing is alike."""
     match = nearest(name, valid)
     return f"; did you mean '{match}'?" if match else ""
+
+
+def printable(text: str) -> str:
+    """Return text from outside as one line without control characters, which could forge a line of a terminal."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

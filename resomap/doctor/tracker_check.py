@@ -19,8 +19,9 @@ from resomap.core.deadline import within
 from resomap.core.errors import ResomapError
 from resomap.doctor.finding import Finding
 from resomap.tracking.credentials import access, dagshub_host, dagshub_token, token_file, without_secrets
-from resomap.tracking.rest import LOCAL_DATABASE, TrackerUnavailable, ask, is_remote, tracking_uri
-from resomap.tracking.run_search import experiment_id
+from resomap.tracking.local_database import database_path, is_outdated, query
+from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
+from resomap.tracking.standing import standing
 
 SECONDS = 10.0  # for DagsHub's client, which asks twice
 NO_RUN = "0" * 32
@@ -43,7 +44,7 @@ def look_at_tracker(config: Config) -> Iterator[Finding]:
             "set tracking.uri where that one is meant",
         )
     if not remote:
-        yield _local()
+        yield from _local(config)
         return
     yield from _credentials(tracking)
     answers = yield from _server(config)
@@ -51,16 +52,32 @@ def look_at_tracker(config: Config) -> Iterator[Finding]:
         yield from _dagshub(tracking.dagshub)
 
 
-def _local() -> Finding:
-    if not LOCAL_DATABASE.exists():
-        return Finding("ok", "tracker", f"local: {LOCAL_DATABASE} is made by the first training")
+def _local(config: Config) -> Iterator[Finding]:
+    """Yield findings about the database that is configured, which need not be the study's own."""
+    path = database_path(tracking_uri(config.tracking))
+    database = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    if not path.exists():
+        yield Finding("ok", "tracker", f"local: {database} is made by the first training")
+        return
+    if problem := standing(config.tracking, config.experiment).no_runs:
+        yield _refused("local", problem)
+        return
     try:
-        with sqlite3.connect(f"{LOCAL_DATABASE.resolve().as_uri()}?mode=ro", uri=True, timeout=2) as database:
-            runs = database.execute("select count(*) from runs").fetchone()[0]
+        runs = query(path, "select count(*) from runs")[0][0]
+        if is_outdated(path):
+            words = f"local: {database} with {runs} runs is of an older MLflow"
+            yield Finding("note", "tracker", words, "nothing to do: the next training keeps a copy and upgrades it")
+            return
     except sqlite3.Error as error:
-        remedy = f"move {LOCAL_DATABASE} away and run `resomap sync`, which writes it anew from the journals"
-        return Finding("bad", "tracker", f"{LOCAL_DATABASE} cannot be read: {error}", remedy)
-    return Finding("ok", "tracker", f"local: {LOCAL_DATABASE} with {runs} runs")
+        yield Finding("bad", "tracker", f"{database} cannot be read: {error}", "try again later")
+        return
+    yield Finding("ok", "tracker", f"local: {database} with {runs} runs")
+
+
+def _refused(who: str, problem: str) -> Finding:
+    """Return the finding for a clause that ends with its remedy, behind the first semicolon."""
+    words, _, remedy = problem.partition("; ")
+    return Finding("bad", "tracker", f"{who}: {words}", remedy)
 
 
 def _credentials(tracking: Tracking) -> Iterator[Finding]:
@@ -87,15 +104,19 @@ def _server(config: Config) -> Generator[Finding, None, bool]:
     tracking, began = config.tracking, time.monotonic()
     uri = tracking_uri(tracking)
     try:
-        known = experiment_id(tracking, config.experiment)
+        found = standing(tracking, config.experiment)
     except TrackerUnavailable as error:
         yield Finding("bad", "tracker", f"{uri}: {error}")
         return error.status in (401, 403, 404)
     milliseconds = 1000 * (time.monotonic() - began)
-    there = "is there" if known else "is made by the first run"
+    there = "is there" if found.is_known else "is made by the first run"
+    if found.no_runs:
+        there = "takes no runs"
     yield Finding(
         "ok", "tracker", f"{uri} answers in {milliseconds:.0f} ms; the experiment {config.experiment} {there}"
     )
+    for problem in filter(None, (found.no_runs, found.no_files)):
+        yield _refused("the tracker", problem)
     try:
         ask(tracking, "runs/set-tag", {"run_id": NO_RUN, "key": Tag.DOCTOR, "value": "1"})
     except TrackerUnavailable as error:

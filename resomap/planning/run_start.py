@@ -1,7 +1,9 @@
 """Start of a run that executes jobs: stale locks, warnings, the study file of the jobs, unsent journals."""
 
+import atexit
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import IO
 
@@ -11,7 +13,8 @@ from resomap.planning import snakemake_locks
 from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
-from resomap.tracking.sync import start_background_sync, unsent
+from resomap.tracking.sync import RESULTS, start_background_sync, unsent
+from resomap.tracking.troubles import troubles
 
 
 class RunStart:
@@ -25,7 +28,7 @@ class RunStart:
     def begin(self, trains_on_gpu: bool) -> None:
         """Begin the run: remove stale locks, warn, write the study file, start sending unsent journals.
 
-        Raises ResomapError where a tracker that is required does not answer.
+        Raises ResomapError where a tracker that is required does not answer, or will not take all of a run.
         """
         self._tracker.require()
         self._presence, alone = snakemake_locks.register_process()
@@ -36,6 +39,8 @@ class RunStart:
         if self._api.is_local and self._api.gpus > 1 and trains_on_gpu:
             self._warn_of_gpu_count()
         self._study.save(self._path)
+        # Absolute: Snakemake has left the working directory by then.
+        atexit.register(_print_troubles, tracking_uri(self._study.config.tracking), time.time(), RESULTS.resolve())
         # What earlier runs left unsent, and on a cluster what nodes without a network write.
         if not self._api.is_local or unsent(tracking_uri(self._study.config.tracking)):
             self._sync = start_background_sync(self._study, self._path)
@@ -47,3 +52,10 @@ class RunStart:
             print(f"--resources gpu={asked}, but {visible} GPUs are visible: the other jobs wait", file=sys.stderr)
         if cores < min(asked, visible or asked):
             print(f"--cores {cores} for {asked} GPUs: only {cores} jobs run at a time", file=sys.stderr)
+
+
+def _print_troubles(uri: str, began: float, results: Path) -> None:
+    """Print what the tracker refuses, as the run's last words: each cell's log tells of itself alone."""
+    sys.stdout.flush()
+    for sentence in troubles(uri, began, results):
+        print(f"resomap: {sentence}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resomap.cells.archive import SET_ASIDE
+from resomap.core.text import printable
 from resomap.tracking.client import is_refusal
 from resomap.tracking.credentials import without_secrets
 from resomap.tracking.journal import digest
@@ -148,7 +149,7 @@ def _serves_no_files(client: "MlflowClient") -> bool:
 
 
 def _words(error: Exception) -> str:
-    return " ".join(without_secrets(str(error)).split())[:300]
+    return printable(without_secrets(str(error)))[:300]
 
 
 def _find_unchanged(file: Mapping[str, str]) -> Path | None:

@@ -9,6 +9,7 @@ import configparser
 import datetime
 import netrc
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import yaml
 from resomap.config.schema import Tracking
 
 DAGSHUB = "https://dagshub.com"
+IN_ADDRESS = re.compile(r"://[^/\s@'\"]+@")  # user and password of an address, a proxy's for example
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,13 @@ def access(tracking: Tracking, uri: str) -> Access:
 
 
 def without_secrets(text: str) -> str:
-    """Return the text with every token and password that this process knows replaced by ***, also in base64."""
+    """Return the text with every token and password that this process knows replaced by ***, also in base64.
+
+    What stands before the host of an address is replaced as well.
+    """
     for secret in sorted(set(_secrets()), key=len, reverse=True):
         text = text.replace(secret, "***")
-    return text
+    return IN_ADDRESS.sub("://***@", text)
 
 
 def _secrets() -> Iterator[str]:

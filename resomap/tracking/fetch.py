@@ -22,6 +22,7 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, sync_directory, write_json
 from resomap.tracking import provenance
 from resomap.tracking.client import connect, is_missing
+from resomap.tracking.refusals import TrackerRefusal, unreachable_files
 from resomap.tracking.rest import credentials, tracking_uri
 from resomap.tracking.sender import error_text
 
@@ -72,8 +73,7 @@ class _Fetch:
                 else:
                     unavailable[name] = reason
         except Exception as error:  # a tracker fails in many ways; the next call asks again
-            is_final = is_missing(error)
-            problem = "the tracker has no such run any more" if is_final else f"it did not come: {error_text(error)}"
+            is_final, problem = _verdict(error)
             unavailable |= {
                 name: problem for name, target in fetched.items() if target is None and name not in unavailable
             }
@@ -93,7 +93,11 @@ class _Fetch:
 
     def _artifact_names(self) -> set[str]:
         os.environ.update(credentials(self._study.config.tracking))
-        self._client: MlflowClient = connect(tracking_uri(self._study.config.tracking))
+        uri = tracking_uri(self._study.config.tracking)
+        self._client: MlflowClient = connect(uri)
+        # Such a path is one of this machine's own disk: whatever lies there is not the run's.
+        if reason := unreachable_files(uri, self._client.get_run(self._run_id).info.artifact_uri):
+            raise TrackerRefusal(reason)
         return {item.path for item in self._client.list_artifacts(self._run_id)}
 
     def _fetch_file(self, name: str) -> str | None:
@@ -128,3 +132,12 @@ class _Fetch:
         except DamagedCheckpoint:
             return False
         return self._marker.is_of(content.get("fingerprint"), content.get("uid"))
+
+
+def _verdict(error: Exception) -> tuple[bool, str]:
+    """Return True if asking again is of no use, and the reason why the files are not available."""
+    if is_missing(error):
+        return True, "the tracker has no such run any more"
+    if isinstance(error, TrackerRefusal):
+        return True, f"of the tracker: {error}"
+    return False, f"it did not come: {error_text(error)}"

@@ -12,9 +12,11 @@ import uuid
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resomap.core.text import printable
 from resomap.tracking.refusals import TrackerRefusal
 
 if TYPE_CHECKING:
@@ -116,6 +118,7 @@ def _upgrade(database: Path, revision: str) -> None:
     """Upgrade a copy of the database, keep the original as `mlflow.before-<schema>.db`, and rename the copy.
 
     MLflow's migrations are no single transaction: a kill within one would leave a database between two schemas.
+    Raises TrackerRefusal where they do not fit, with the database as it was.
     """
     from alembic import command
     from sqlalchemy import create_engine
@@ -124,10 +127,21 @@ def _upgrade(database: Path, revision: str) -> None:
     with closing(sqlite3.connect(database, timeout=READ_SECONDS)) as old, closing(sqlite3.connect(unfinished)) as new:
         old.backup(new)
     engine, config = create_engine(_address(unfinished)), _alembic()
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "heads")
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "heads")
+    except Exception as error:  # a migration may raise anything where the tables are not what the schema says
+        unfinished.unlink(missing_ok=True)
+        if "disk is full" in str(error):
+            raise
+        raise TrackerRefusal(
+            f"{database} has the schema {revision} of an older MLflow and cannot be upgraded to the installed "
+            f"{version('mlflow')}'s ({printable(str(error))[:120]}); move it away, and `resomap sync` writes it anew "
+            "from the journals"
+        ) from None
+    finally:
+        engine.dispose()
     kept = database.with_name(f"{database.stem}.before-{revision}{database.suffix}")
     kept.unlink(missing_ok=True)
     try:
@@ -158,10 +172,10 @@ def _revision(database: Path) -> str | None:
 
 def _alembic() -> Any:
     """Return alembic's configuration with the migrations of the installed MLflow."""
-    import mlflow
     from alembic.config import Config
 
-    scripts = Path(mlflow.__file__).parent / "store" / "db_migrations"
+    found = find_spec("mlflow")  # not imported: planning asks too
+    scripts = Path(str(found and found.origin)).parent / "store" / "db_migrations"
     config = Config(str(scripts / "alembic.ini"))
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     return config

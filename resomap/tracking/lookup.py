@@ -18,7 +18,8 @@ from resomap.core.errors import ResomapError
 from resomap.tracking.completed import Completed, prepared_digest
 from resomap.tracking.elsewhere import Elsewhere, running_elsewhere
 from resomap.tracking.explain import Reasons
-from resomap.tracking.rest import TrackerUnavailable, is_remote, tracking_uri, why_unreachable
+from resomap.tracking.rest import TrackerUnavailable, is_remote, tracking_uri
+from resomap.tracking.standing import standing
 
 
 class TrackerLookup:
@@ -39,6 +40,7 @@ class TrackerLookup:
         """
         if not wanted:
             return {}
+        self._require_standing(may_create=False)
         try:
             if not self._is_unreachable:
                 self._completed.ask_once()
@@ -102,8 +104,17 @@ class TrackerLookup:
             print(line, file=sys.stderr)
 
     def require(self) -> None:
-        """Raise ResomapError where the tracker is required and does not answer."""
-        if self._tracking.required and (reason := why_unreachable(self._tracking)):
+        """Raise ResomapError where the tracker is required, and does not answer or will not take all of a run."""
+        self._require_standing(may_create=True)
+
+    def _require_standing(self, may_create: bool) -> None:
+        if not self._tracking.required:
+            return
+        try:
+            found = standing(self._tracking, self._study.config.experiment, may_create)
+        except TrackerUnavailable as error:
+            raise self._required_error(str(error)) from None
+        if reason := found.no_runs or found.no_files:
             raise self._required_error(reason)
 
     def _required_error(self, reason: str) -> ResomapError:

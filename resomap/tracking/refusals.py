@@ -7,13 +7,14 @@ imports this.
 from urllib.parse import urlsplit
 
 from resomap.core.errors import ResomapError
+from resomap.core.text import printable
 
 # A drive letter (C:\runs) parses as a scheme; `runs` and `models` are MLflow's names for places in the tracker itself.
 NO_FILE_STORES = ("", "file", "runs", "models")
 ACTIVE = "active"  # MLflow's name for what is not deleted
 NO_FILES_WORDS = "disabled due to the mlflow server running with `--no-serve-artifacts`"
 NO_FILES_SERVED = (
-    "it runs with --no-serve-artifacts, so predictions, history and figures stay in results/ here; start it with "
+    "it runs with --no-serve-artifacts, so files stay in results/ of the machine that trained; start it with "
     "--serve-artifacts"
 )
 
@@ -42,6 +43,6 @@ def unreachable_files(uri: str, artifact_uri: str) -> str | None:
     if scheme not in NO_FILE_STORES and len(scheme) > 1:
         return None
     return (
-        f"it keeps files at {artifact_uri}, a path of the server's own machine, so predictions, history and figures "
-        "stay in results/ here; start it with --serve-artifacts, and name a new experiment with `experiment:`"
+        f"it keeps files at {printable(artifact_uri)}, a path of the server's own machine, so files stay with the "
+        "machine that trained; start it with --serve-artifacts, and name a new experiment with `experiment:`"
     )

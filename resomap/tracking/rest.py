@@ -25,7 +25,9 @@ from resomap.config.schema import Tracking
 from resomap.config.values import is_open_http
 from resomap.core.deadline import within
 from resomap.core.errors import ResomapError
+from resomap.core.text import printable
 from resomap.tracking.credentials import access, credentials, dagshub_host, without_secrets
+from resomap.tracking.proxy import proxy_for
 
 __all__ = ["TrackerUnavailable", "ask", "credentials", "is_remote", "tracking_uri", "why_unreachable"]
 
@@ -40,7 +42,7 @@ class TrackerUnavailable(Exception):
     """
 
     def __init__(self, text: str, status: int | None = None, code: str | None = None) -> None:
-        super().__init__(without_secrets(" ".join(text.split())))
+        super().__init__(printable(without_secrets(text)))
         self.status, self.code = status, code
 
 
@@ -58,7 +60,10 @@ def tracking_uri(tracking: Tracking) -> str:
                 "tracking.allow_http"
             )
         return f"{host}/{tracking.dagshub}.mlflow"
-    return tracking.uri.rstrip("/") if tracking.uri else f"sqlite:///{LOCAL_DATABASE.resolve()}"
+    if not tracking.uri:
+        return f"sqlite:///{LOCAL_DATABASE.resolve()}"
+    scheme, _, rest = tracking.uri.partition(":")
+    return f"{scheme.lower()}:{rest.rstrip('/')}"
 
 
 def is_remote(tracking: Tracking) -> bool:
@@ -86,9 +91,9 @@ def ask(
     except _HttpError as http_error:
         raise _unavailable(http_error, tracking, auth.source) from None
     except TimeoutError:
-        raise TrackerUnavailable(f"it did not answer within {seconds:g} s") from None
+        raise TrackerUnavailable(f"it did not answer within {seconds:g} s{_by_proxy(uri)}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise TrackerUnavailable(_connection_problem(error, tracking)) from None
+        raise TrackerUnavailable(_connection_problem(error, tracking, uri)) from None
     try:
         answer = json.loads(body)
     except ValueError:
@@ -131,7 +136,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _fetch(request: urllib.request.Request, end: float) -> bytes:
     """Return the answer's body. Raises TimeoutError at the time `end` (monotonic)."""
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+    proxy = proxy_for(request.full_url)
+    handlers: list[urllib.request.BaseHandler] = [
+        _NoRedirect(),
+        urllib.request.ProxyHandler({request.type: proxy.address} if proxy else {}),
+    ]
     if request.type == "https":
         handlers.append(urllib.request.HTTPSHandler(context=_tls()))
     try:
@@ -192,16 +201,31 @@ def _unavailable(http_error: _HttpError, tracking: Tracking, source: str | None)
     elif status == 429:
         wait = http_error.headers.get("Retry-After", "")
         text = f"{answered}; try again {f'in {wait} s' if wait.isdigit() else 'in a while'}"
+    elif status == 407:
+        text = f"{answered}; the proxy wants credentials, or set no_proxy"
     elif status >= 500:
         text = f"{answered}{message}; it has troubles of its own, try again later"
     else:
         text = f"{answered}{message}"
+    if status == 407 or status >= 500:
+        text += _by_proxy(tracking_uri(tracking))
     return TrackerUnavailable(text, status, http_error.code)
 
 
-def _connection_problem(error: Exception, tracking: Tracking) -> str:
+def _by_proxy(uri: str) -> str:
+    proxy = proxy_for(uri)
+    return f" (asked by the proxy {proxy})" if proxy else ""
+
+
+def _connection_problem(error: Exception, tracking: Tracking, uri: str) -> str:
     """Return a clause that explains a connection that failed or broke off."""
     cause = getattr(error, "reason", error)
+    if (proxy := proxy_for(uri)) is not None and not isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "strerror", None) or cause
+        return (
+            f"the proxy {proxy} does not pass it on ({reason}); correct it, or "
+            f"export no_proxy={urlsplit(uri).hostname} where the tracker is reached without it"
+        )
     if isinstance(cause, TimeoutError):
         return "it did not answer in time"
     if isinstance(cause, ssl.SSLError):

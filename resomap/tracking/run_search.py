@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resomap.config.schema import Tracking
+from resomap.core.text import printable
 from resomap.tracking.rest import TrackerUnavailable, ask, tracking_uri
 
 # Ids of experiments by tracker and name: they never change, and three questions of one plan need them.
@@ -38,7 +39,7 @@ def search_runs(
 
 def run_tags(run: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags of a run as MLflow's REST interface gives it."""
-    return {str(tag.get("key")): str(tag.get("value")) for tag in run.get("data", {}).get("tags", [])}
+    return {str(tag.get("key")): printable(str(tag.get("value"))) for tag in run.get("data", {}).get("tags", [])}
 
 
 def experiment_id(tracking: Tracking, name: str, seconds: float | None = None) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from resomap.cells.tags import Tag
+from resomap.core.text import printable
 from resomap.tracking import artifacts
 from resomap.tracking.client import is_deleted, is_refusal
 from resomap.tracking.credentials import without_secrets
@@ -112,7 +113,7 @@ class RunWriter:
 
 def shortened(value: object) -> str:
     """Return a value as one short line without credentials."""
-    return " ".join(without_secrets(str(value)).split())[:300]
+    return printable(without_secrets(str(value)))[:300]
 
 
 def _without(items: list[Any], refused: list[Any]) -> list[Any]:

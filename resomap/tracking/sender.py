@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+URI_VARIABLE = "RESOMAP_TRACKING_URI"  # for the sender process: anybody may read a command line, only we this
 # An earlier attempt may have left them on the run, and they are not true any more once it goes on.
 OUTDATED_TAGS = (Tag.REASON, Tag.SUPERSEDED)
 
@@ -73,6 +74,11 @@ class Receipt:
 def receipt_path(journal: Path) -> Path:
     """Return the path of a journal's receipt, beside it."""
     return journal.with_suffix(".sent.json")
+
+
+def forget_receipt(journal: Path) -> None:
+    """Have the journal sent from its beginning; a run that the tracker has all the same stays one run."""
+    receipt_path(journal).unlink(missing_ok=True)
 
 
 def sent_run_id(journal: Path) -> str | None:

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from resomap.tracking.journal import Journal, events_from
-from resomap.tracking.sender import Busy, Sender, error_text, is_sent
+from resomap.tracking.refusals import TrackerRefusal
+from resomap.tracking.sender import URI_VARIABLE, Busy, Sender, error_text, is_sent
 from resomap.tracking.system_metrics import Machine
 
 POLL_SECONDS = 1.0
@@ -32,7 +33,7 @@ class SenderProcess:
         self._machine = Machine(parent)
         self._read_offset, self._last_kind, self._heartbeats = 0, "", 0
         self._next_heartbeat = self._next_search = self._next_send = 0.0
-        self._has_warned = False
+        self._has_warned = self._is_refused = self._has_warned_of_refusal = False
 
     def run(self) -> bool:
         """Run until the attempt has ended, or the trainer is gone; return True if everything was sent."""
@@ -45,7 +46,7 @@ class SenderProcess:
                 self._write_heartbeat()
             if is_over or time.monotonic() >= self._next_send:
                 failures = 0 if self._send(and_search=self._finds_competing_run and not is_over) else failures + is_over
-            if is_over and (is_sent(self._path) or not is_alive or failures >= MAX_LAST_TRIES):
+            if is_over and (is_sent(self._path) or not is_alive or self._is_refused or failures >= MAX_LAST_TRIES):
                 return is_sent(self._path)
             time.sleep(POLL_SECONDS)
 
@@ -75,12 +76,15 @@ class SenderProcess:
         except Exception as error:
             # Whatever the tracker does, the journal keeps it; the next call goes on from there.
             self._next_send = time.monotonic() + RETRY_SECONDS
-            if not self._has_warned:
+            self._is_refused = isinstance(error, TrackerRefusal)
+            if not self._has_warned or self._is_refused > self._has_warned_of_refusal:
                 print(
                     f"tracker: {error_text(error)}; training goes on, what is unsent waits in {self._path}", flush=True
                 )
-            self._has_warned = True  # one line an attempt
+            self._has_warned = True  # one line an attempt, and one for a refusal that lasts
+            self._has_warned_of_refusal |= self._is_refused
             return False
+        self._is_refused = False
         return True
 
 
@@ -88,14 +92,13 @@ def main() -> int:
     """Run `python -m resomap.tracking.sender_process`, which a trainer starts for its own journal."""
     parser = argparse.ArgumentParser()
     parser.add_argument("journal", type=Path)
-    parser.add_argument("--uri", required=True)
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--heartbeat-seconds", type=float, required=True, help="between two heartbeats")
     parser.add_argument("--find-competing-run", action="store_true", help="give way to the same cell elsewhere")
     given = parser.parse_args()
     os.nice(NICENESS)
-    sender = Sender(given.journal, given.uri, given.experiment)
+    sender = Sender(given.journal, os.environ[URI_VARIABLE], given.experiment)
     is_all_sent = SenderProcess(
         sender, given.journal, given.parent, given.heartbeat_seconds, given.find_competing_run
     ).run()

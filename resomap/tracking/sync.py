@@ -16,6 +16,8 @@ from resomap.cells.marker import Marker
 from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
 from resomap.cells.tags import completion
 from resomap.tracking.journal import SUFFIX, Journal, beside
+from resomap.tracking.lost_runs import forget_lost_runs
+from resomap.tracking.refusals import TrackerRefusal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unreachable
 from resomap.tracking.sender import Busy, Receipt, Sender, error_text, is_sent
 
@@ -34,9 +36,10 @@ def send_all(study: Study, results: Path = RESULTS) -> int:
     """Send all unsent journals, with one line printed for each; return 0 if everything was sent, else 1."""
     uri = tracking_uri(study.config.tracking)
     os.environ.update(credentials(study.config.tracking))
+    doubt = forget_lost_runs(study.config.tracking, results)
     waiting = unsent(uri, results)
     if not waiting:
-        print(f"nothing to send: the tracker {uri} has everything")
+        print(f"nothing to send: the tracker {uri} has everything" + (f" as far as known: {doubt}" if doubt else ""))
         return 0
     return 0 if _send(study, uri, waiting) else 1
 
@@ -86,6 +89,9 @@ def _send(study: Study, uri: str, journals: Iterable[Path]) -> bool:
         except Exception as error:  # a tracker fails in many ways; the journal stays, the next call goes on
             arrived = False
             print(f"not sent: {journal} ({error_text(error)})", file=sys.stderr, flush=True)
+            if isinstance(error, TrackerRefusal):
+                print("the others wait too, until that is mended", file=sys.stderr, flush=True)
+                return False
             if (reason := why_unreachable(config.tracking)) is not None:
                 print(f"the others wait too: {reason}", file=sys.stderr, flush=True)
                 return False

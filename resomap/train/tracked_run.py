@@ -20,7 +20,7 @@ from resomap.tracking.elsewhere import Elsewhere, note_path
 from resomap.tracking.journal import Journal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri
 from resomap.tracking.run_params import flat
-from resomap.tracking.sender import sent_run_id
+from resomap.tracking.sender import URI_VARIABLE, sent_run_id
 from resomap.train.request import Request
 
 REASON_LENGTH = 500  # characters
@@ -110,14 +110,14 @@ class TrackedRun:
     def _start_sender(self) -> "subprocess.Popen[bytes]":
         config = self._request.study.config
         command = [sys.executable, "-m", "resomap.tracking.sender_process", str(self.journal.path)]
-        command += ["--uri", tracking_uri(config.tracking), "--experiment", config.experiment]
+        command += ["--experiment", config.experiment]
         command += ["--parent", str(os.getpid()), "--heartbeat-seconds", str(config.tracking.heartbeat_seconds)]
         # In a local database only we write; and who does not want to ask the tracker does not give way to it either.
         command += ["--find-competing-run"] if is_remote(config.tracking) and config.skip_completed else []
         # A session of its own: a signal to the trainer's group must not cut off the last words to the tracker.
         return subprocess.Popen(
             command,
-            env={**os.environ, **credentials(config.tracking)},
+            env={**os.environ, **credentials(config.tracking), URI_VARIABLE: tracking_uri(config.tracking)},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -7,10 +7,11 @@ dies in an exit handler ends so too. Its marker tag holds the marker as the trai
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from resomap.cells.marker import TRACKER, Marker
 from resomap.core.files import strict_json
-from resomap.core.text import printable
+from resomap.core.text import printable, without_controls
 
 
 class Tag:
@@ -56,10 +57,19 @@ def complete_marker(run_id: str, status: str | None, tags: Mapping[str, str]) ->
     if status != "FINISHED" or tags.get(Tag.COMPLETE) != "1":
         return None
     try:
-        marker = Marker.parse(json.loads(tags[Tag.MARKER]))
-    except (KeyError, ValueError):
+        marker = Marker.parse(_printable(json.loads(tags[Tag.MARKER])))
+    except (KeyError, ValueError, RecursionError):
         return None
     return replace(marker, origin=TRACKER, run_id=run_id) if marker is not None else None
+
+
+def _printable(value: Any) -> Any:
+    """Return decoded JSON from outside with a blank for each control character: its text is shown on terminals."""
+    if isinstance(value, str):
+        return without_controls(value)
+    if isinstance(value, dict):
+        return {name: _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def host_of(tags: Mapping[str, str]) -> str:

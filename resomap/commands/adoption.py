@@ -18,6 +18,7 @@ from resomap.cells.marker import SCHEMA, TRACKER, Marker, TrainingCost
 from resomap.cells.study import Study
 from resomap.cells.tags import Tag, completion, equals
 from resomap.core.errors import ResomapError
+from resomap.core.text import printable
 from resomap.tracking.completed import Completed
 from resomap.tracking.credentials import credentials, without_secrets
 from resomap.tracking.explain import differences
@@ -251,12 +252,13 @@ class Adoption:
 
     @contextmanager
     def _one_sentence(self) -> Iterator[None]:
-        from mlflow.exceptions import MlflowException
-
         try:
             yield
-        except MlflowException as error:
-            raise self._unavailable(" ".join(str(error).split())[:200]) from None
+        except (ResomapError, OSError):
+            raise
+        except Exception as error:  # what a server answers is read by MLflow's client, which raises anything
+            words = printable(str(error))[:200]
+            raise self._unavailable(words or type(error).__name__) from None
 
     def _unavailable(self, reason: str) -> ResomapError:
         return ResomapError(without_secrets(f"the tracker {tracking_uri(self._tracking)} cannot be used: {reason}"))

@@ -2,6 +2,7 @@
 
 - `schema`: every key with its type, default and meaning
 - `values`: the types of the values, and what `--config` gives as text
+- `tracker_uri`: which addresses of trackers are accepted
 - `load`: merging files and command line, and the validation
 - `messages`: the sentence for a wrong value or key
 - `hashed`: what of it enters fingerprints, so that a new key makes nothing stale

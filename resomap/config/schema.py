@@ -190,7 +190,9 @@ class Tracking(Section):
         None, "address of an MLflow server (`https://...`) or of a `sqlite:///` file; null: `results/mlflow.db`"
     )
     dagshub: OptionalText = key(None, "DagsHub repository `owner/repo`; in place of `uri`")
-    required: bool = key(False, "stop before the grid starts where the tracker does not answer")
+    required: bool = key(
+        False, "stop before the grid starts where the tracker does not answer, or will refuse runs or files"
+    )
     drain_seconds: float = key(60.0, "longest wait at a cell's end for what is still unsent", "seconds", ge=0)
     timeout_seconds: float = key(
         5.0, "longest wait for all that the tracker is asked while the grid is planned", "seconds", gt=0

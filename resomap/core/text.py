@@ -18,4 +18,9 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 def printable(text: str) -> str:
     """Return text from outside as one line without control characters, which could forge a line of a terminal."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return " ".join(without_controls(text).split())
+
+
+def without_controls(text: str) -> str:
+    """Return text from outside with a blank in place of each control character."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)

@@ -6,17 +6,22 @@ tracker. What could not be sent stays in the journal and is sent by `resomap syn
 Sending a run:
 
 - `journal`: the local record of a cell's trainings
-- `sender`: replay of a journal to MLflow
+- `sender`: replay of a journal to MLflow, and the receipt of what the tracker has of it
+- `run_writer`, `event_groups`, `read_back`: one run written, in groups of events, and asked for what it was sent
 - `sender_process`: the process beside a trainer, which sends its journal
 - `sync`: `resomap sync`, and the background sync beside Snakemake
+- `lost_runs`: runs that somebody deleted, or that are not complete although a receipt says so
 - `client`: an MLflow client with short time-outs, and runs that are found or created
+- `mlflow_variables`: the environment variables of MLflow that hold in every process
+- `local_database`: the local database: made, upgraded, refused
 - `artifacts`, `run_figures`: files and data set of a run, and the figures drawn of it
 - `run_params`, `provenance`, `system_metrics`: settings as params, configuration and environment, load of the machine
 - `directory_id`: id of the working directory
 
 Asking the tracker:
 
-- `credentials`, `rest`: credentials, and plain REST calls with a deadline
+- `credentials`, `rest`, `proxy`: credentials, plain REST calls with a deadline, and the proxy that they go through
+- `refusals`, `standing`, `troubles`: refusals that last, in words; asked of a tracker beforehand; told at a run's end
 - `run_search`: a search for runs, in pages
 - `lookup`: all that planning asks of the tracker
 - `completed`, `elsewhere`, `explain`: complete cells, cells trained elsewhere, and why a run does not count

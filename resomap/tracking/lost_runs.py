@@ -7,15 +7,16 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 from resomap.cells.marker import Marker
 from resomap.cells.tags import Tag
 from resomap.config.schema import Tracking
+from resomap.tracking.answers import OneRun
 from resomap.tracking.journal import SUFFIX, beside
 from resomap.tracking.local_database import database_path, query
 from resomap.tracking.refusals import ACTIVE
-from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
+from resomap.tracking.rest import TrackerUnavailable, ask_for, is_remote, tracking_uri
 from resomap.tracking.run_search import run_tags
 from resomap.tracking.sender import Receipt, forget_receipt, is_sent
 
@@ -60,14 +61,12 @@ def _loss(run: _Run | None, receipt: Receipt, marker: Marker | None) -> str | No
 
 def _remote_run(tracking: Tracking, run_id: str) -> _Run | None:
     try:
-        answer: Any = ask(tracking, f"runs/get?run_id={run_id}").get("run")
+        run = ask_for(OneRun, tracking, f"runs/get?run_id={quote(run_id, safe='')}").run
     except TrackerUnavailable as error:
         if error.code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
-    if not isinstance(answer, dict) or not isinstance(answer.get("info"), dict):
-        raise TrackerUnavailable("its answer is not MLflow's")
-    return _Run(str(answer["info"].get("lifecycle_stage", ACTIVE)), run_tags(answer))
+    return _Run(run.info.lifecycle_stage, run_tags(run.model_dump()))
 
 
 def _local_run(uri: str, run_id: str) -> _Run | None:

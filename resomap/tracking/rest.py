@@ -26,6 +26,7 @@ from resomap.config.values import is_open_http
 from resomap.core.deadline import within
 from resomap.core.errors import ResomapError
 from resomap.core.text import printable
+from resomap.tracking.answers import MAX_BYTES, A, parsed
 from resomap.tracking.credentials import access, credentials, dagshub_host, without_secrets
 from resomap.tracking.proxy import proxy_for
 
@@ -90,16 +91,31 @@ def ask(
         body = within(seconds, lambda end: _fetch(request, end))
     except _HttpError as http_error:
         raise _unavailable(http_error, tracking, auth.source) from None
+    except _TooLong:
+        raise TrackerUnavailable(
+            f"its answer is longer than {MAX_BYTES >> 20} MB; check that {_config_key(tracking)} is an MLflow server"
+        ) from None
     except TimeoutError:
         raise TrackerUnavailable(f"it did not answer within {seconds:g} s{_by_proxy(uri)}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise TrackerUnavailable(_connection_problem(error, tracking, uri)) from None
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
+    answer = _decoded(body)
     if not isinstance(answer, dict):
-        raise TrackerUnavailable(f"its answer is not MLflow's; check that {_config_key(tracking)} is an MLflow server")
+        raise _not_mlflows(tracking)
+    return answer
+
+
+def ask_for(
+    kind: type[A],
+    tracking: Tracking,
+    path: str,
+    question: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
+) -> A:
+    """Return the answer of an endpoint in its schema (see `answers`). Raises TrackerUnavailable as `ask` does."""
+    answer = parsed(kind, ask(tracking, path, question, seconds))
+    if answer is None:
+        raise _not_mlflows(tracking)
     return answer
 
 
@@ -114,17 +130,33 @@ def why_unreachable(tracking: Tracking) -> str | None:
     return None
 
 
+def _decoded(body: bytes) -> Any:
+    """Return decoded JSON; None where it is none, or nested deeper than Python reads."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _not_mlflows(tracking: Tracking) -> TrackerUnavailable:
+    return TrackerUnavailable(f"its answer is not MLflow's; check that {_config_key(tracking)} is an MLflow server")
+
+
 class _HttpError(Exception):
     """HTTP answer with another status than 200."""
 
     def __init__(self, error: urllib.error.HTTPError) -> None:
         self.status, self.reason, self.headers = error.code, str(error.reason), error.headers
         try:
-            content = json.loads(error.read(20_000))
+            content = _decoded(error.read(20_000))
         except (OSError, http.client.HTTPException, ValueError):
-            content = {}
+            content = None
         content = content if isinstance(content, dict) else {}
-        self.code, self.text = content.get("error_code"), str(content.get("message") or "")[:200]
+        self.code, self.text = str(content.get("error_code") or "") or None, str(content.get("message") or "")[:200]
+
+
+class _TooLong(Exception):
+    """Error of an answer that is longer than any of MLflow's."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -146,12 +178,17 @@ def _fetch(request: urllib.request.Request, end: float) -> bytes:
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=max(0.01, end - time.monotonic())) as answer:
             parts: list[bytes] = []
+            size = 0
             while part := answer.read1(1 << 20):
                 parts.append(part)
+                size += len(part)
+                if size > MAX_BYTES:
+                    raise _TooLong
                 if time.monotonic() > end:
                     raise TimeoutError
             body = b"".join(parts)
-            if len(body) < int(answer.headers.get("Content-Length") or 0):
+            length = answer.headers.get("Content-Length") or ""
+            if length.isdecimal() and len(body) < int(length):
                 raise http.client.IncompleteRead(body)
             return body
     except urllib.error.HTTPError as error:

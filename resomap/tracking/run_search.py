@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resomap.config.schema import Tracking
-from resomap.core.text import printable
-from resomap.tracking.rest import TrackerUnavailable, ask, tracking_uri
+from resomap.tracking.answers import Experiments, Run, Runs, parsed
+from resomap.tracking.rest import TrackerUnavailable, ask_for, tracking_uri
 
 # Ids of experiments by tracker and name: they never change, and three questions of one plan need them.
 _experiments: dict[tuple[str, str], str] = {}
@@ -30,16 +30,16 @@ def search_runs(
         left = end - time.monotonic()
         if left <= 0:
             raise TrackerUnavailable(f"it did not give all of its answer within {seconds:g} s")
-        answer = ask(tracking, "runs/search", question, left)
-        yield from (run for run in answer.get("runs", []) if isinstance(run.get("info"), dict))
-        if not answer.get("next_page_token"):
+        answer = ask_for(Runs, tracking, "runs/search", question, left)
+        yield from (run.model_dump() for run in (parsed(Run, content) for content in answer.runs) if run)
+        if not answer.next_page_token or not answer.runs:
             return
-        question["page_token"] = answer["next_page_token"]
+        question["page_token"] = answer.next_page_token
 
 
 def run_tags(run: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags of a run as MLflow's REST interface gives it."""
-    return {str(tag.get("key")): printable(str(tag.get("value"))) for tag in run.get("data", {}).get("tags", [])}
+    return {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
 
 
 def experiment_id(tracking: Tracking, name: str, seconds: float | None = None) -> str | None:
@@ -48,8 +48,8 @@ def experiment_id(tracking: Tracking, name: str, seconds: float | None = None) -
     if key not in _experiments:
         quoted = name.replace("\\", "\\\\").replace("'", "\\'")
         question = {"filter": f"name = '{quoted}'", "max_results": 1}
-        known = ask(tracking, "experiments/search", question, seconds).get("experiments")
+        known = ask_for(Experiments, tracking, "experiments/search", question, seconds).experiments
         if not known:
             return None
-        _experiments[key] = str(known[0]["experiment_id"])
+        _experiments[key] = known[0].experiment_id
     return _experiments[key]

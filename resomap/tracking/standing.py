@@ -7,13 +7,13 @@ must take everything before a run begins.
 
 import sqlite3
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from resomap.config.schema import Tracking
+from resomap.tracking.answers import Experiment, OneExperiment
 from resomap.tracking.local_database import database_path, query, refusal
 from resomap.tracking.refusals import ACTIVE, deleted_experiment, unreachable_files
-from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
+from resomap.tracking.rest import TrackerUnavailable, ask, ask_for, is_remote, tracking_uri
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,19 @@ def standing(tracking: Tracking, experiment: str, may_create: bool = False) -> S
         return Standing(False, no_runs=str(error))
     if found is None:
         return Standing(False)
-    if found.get("lifecycle_stage", ACTIVE) != ACTIVE:
-        return Standing(True, no_runs=deleted_experiment(experiment, str(found.get("experiment_id"))))
-    return Standing(True, no_files=unreachable_files(tracking_uri(tracking), str(found.get("artifact_location") or "")))
+    if found.lifecycle_stage != ACTIVE:
+        return Standing(True, no_runs=deleted_experiment(experiment, found.experiment_id))
+    return Standing(True, no_files=unreachable_files(tracking_uri(tracking), found.artifact_location))
 
 
-def _by_name(tracking: Tracking, experiment: str) -> dict[str, Any] | None:
+def _by_name(tracking: Tracking, experiment: str) -> Experiment | None:
     try:
-        answer = ask(tracking, f"experiments/get-by-name?experiment_name={quote(experiment, safe='')}")
+        path = f"experiments/get-by-name?experiment_name={quote(experiment, safe='')}"
+        return ask_for(OneExperiment, tracking, path).experiment
     except TrackerUnavailable as error:
         if error.code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
-    found = answer.get("experiment")
-    return found if isinstance(found, dict) else None
 
 
 def _local(tracking: Tracking, experiment: str) -> Standing:

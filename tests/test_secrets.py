@@ -128,6 +128,11 @@ def test_a_killed_training_leaves_no_token(
             while not (log.exists() and "epoch 1/200" in log.read_text()):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
+            # Nor does the sender show the address of the tracker to everybody who may list processes.
+            shown = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True).stdout
+            senders = [line for line in shown.splitlines() if "sender_process" in line and f"{MODEL}/32" in line]
+            assert senders
+            assert not any(dagshub.uri in line for line in senders)
             child.terminate()
             _, said = child.communicate(timeout=120)
     assert child.returncode == 75

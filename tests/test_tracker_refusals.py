@@ -374,11 +374,16 @@ def no_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
         pytest.param("file:///tmp/of-the-server/x", "a path of the server's own machine", id="file"),
         pytest.param("mlflow-artifacts:/x", "it runs with --no-serve-artifacts", id="no longer served"),
         pytest.param("nonsense://bucket/x", "cannot be used from here", id="unknown store"),
+        pytest.param("s3://bucket/x", "takes none from here (Unable to locate credentials)", id="no access"),
     ],
 )
 def test_files_stay_here_where_only_the_server_reaches_its_place(
-    location: str | None, words: str, no_files: tuple[str, Path], journal: Path
+    location: str | None, words: str, no_files: tuple[str, Path], journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # nobody is asked for credentials
+    monkeypatch.setenv("HOME", str(journal.parent))
     uri, place = no_files
     name = f"files {location}"
     MlflowClient(tracking_uri=uri).create_experiment(name, artifact_location=location)

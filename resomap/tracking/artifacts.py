@@ -107,9 +107,11 @@ def _store(client: "MlflowClient", run_id: str, path: Path, directory: str | Non
             if _serves_no_files(client):
                 raise NoFileStore(NO_FILES_SERVED) from None
             raise
-        if isinstance(error, OSError | ImportError):
-            return f"the tracker's place for files cannot be written from here, so it lacks {path.name}: {error}"
-        return f"the tracker does not store {path.name}: {_words(error)}"
+        if _is_of_one_file(error):
+            return f"the tracker does not store {path.name}: {_words(error)}"
+        raise NoFileStore(
+            f"its place for files takes none from here ({_words(error)}); they stay in results/"
+        ) from None
     return None
 
 
@@ -130,6 +132,16 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, ConnectionError | TimeoutError) or any(
         word in type(error).__name__ for word in ("Connect", "Timeout", "TooManyRequests", "ServiceUnavailable")
     )
+
+
+def _is_of_one_file(error: Exception) -> bool:
+    """Return True for an answer that need not be the same for the next file: too long, a name that is not allowed."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    if isinstance(error, RequestException):
+        return getattr(error.response, "status_code", None) not in (401, 403)
+    return isinstance(error, MlflowException)
 
 
 def _serves_no_files(client: "MlflowClient") -> bool:

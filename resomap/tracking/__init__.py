@@ -22,6 +22,7 @@ Asking the tracker:
 
 - `credentials`, `rest`, `proxy`: credentials, plain REST calls with a deadline, and the proxy that they go through
 - `refusals`, `standing`, `troubles`: refusals that last, in words; asked of a tracker beforehand; told at a run's end
+- `answers`: the schema of what a tracker answers
 - `run_search`: a search for runs, in pages
 - `lookup`: all that planning asks of the tracker
 - `completed`, `elsewhere`, `explain`: complete cells, cells trained elsewhere, and why a run does not count

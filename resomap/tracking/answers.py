@@ -40,7 +40,7 @@ Pairs = Annotated[list[KeyValue], BeforeValidator(_none_as_empty)]
 
 
 class RunInfo(_Answer):
-    """What a run is, beside its content."""
+    """Identity and state of a run."""
 
     run_id: Text = Field(min_length=1)
     status: Text | None = None

@@ -1,4 +1,4 @@
-"""What a tracker gives back of what it was sent. A receipt is written only for that: an answer 200 proves nothing.
+"""Check that a tracker gives back what it was sent. A receipt is written only then: an answer 200 proves nothing.
 
 A server behind a proxy, a full disk or a client that logs in the background may all say yes and store nothing.
 """

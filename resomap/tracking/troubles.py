@@ -1,4 +1,4 @@
-"""What a run's end says of the tracker: cells whose journals wait, and why, and files that no tracker got.
+"""Sentences on the tracker at a run's end: cells whose journals wait, and why, and files that no tracker got.
 
 A cell's log tells of it too, which nobody reads who sees "all cells are done".
 """

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import MODEL, command, free_port, small_config, snakemake
 from mlflow import MlflowClient
+from test_step_kills import killed_behind
 from test_workflow import trainings
 
 from resomap.compute.checkpoint import load_sealed
@@ -68,6 +69,17 @@ def test_all_that_a_run_has_comes_here_once(trained: tuple[Path, dict[str, Any]]
     # A training that begins there one day is another one, with a run of its own.
     identity = read_json(weights(tmp_path).with_name("cell.json"))
     assert identity["uid"] != load_sealed(weights(tmp_path))["uid"]
+
+
+def test_after_a_kill_in_the_fetch_the_plain_command_goes_on(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    _, config = trained
+    output = f"results/{MODEL}/32.fetched.json"
+    killed_behind(output, tmp_path, config, output)
+    finished = snakemake(output, directory=tmp_path, config=config)
+    assert finished.returncode == 0, finished.stderr
+    assert record(tmp_path)["is_final"] is True
 
 
 def test_what_a_run_lacks_is_not_available_and_not_trained_for(

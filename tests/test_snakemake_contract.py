@@ -3,6 +3,7 @@
 CI runs this file on the lowest and the newest version that pyproject.toml allows.
 """
 
+import base64
 import inspect
 import json
 import logging
@@ -45,6 +46,8 @@ class Rules:
         for step in config.get("steps", "").split(","):
             if step == "triggers":
                 API.keep_rerun_triggers("MTIME", "PARAMS")
+            if step == "incomplete":
+                API.rerun_incomplete()
             if step == "again":
                 API.make_again(Path("out/a.txt"))
             if step == "accept":
@@ -173,6 +176,19 @@ def test_rerun_triggers_can_be_kept_to_some(probe: Path) -> None:
     assert made(probe) == 1  # other code
     run(probe, "--cores", "1", "--rerun-triggers", "mtime", "code", "params", config="steps=triggers param=y")
     assert made(probe) == 2
+
+
+def test_incomplete_outputs_can_be_made_again(probe: Path) -> None:
+    """Of a Snakefile that is not ours: its command line is not completed, as where it uses this one as a module."""
+    (probe / "Snakefile").write_text(PROBE.replace(MARKER, "# Another workflow"))
+    run(probe, "--cores", "1")
+    flag = probe / ".snakemake" / "incomplete" / base64.b64encode(b"out/a.txt").decode()
+    flag.touch()
+    refused = call(probe, "out/a.txt", "--cores", "1")
+    assert "IncompleteFilesException" in refused.stderr
+    run(probe, "--cores", "1", config="steps=incomplete")
+    assert made(probe) == 2
+    assert not flag.exists()
 
 
 def test_a_file_that_is_there_can_be_made_again(probe: Path) -> None:

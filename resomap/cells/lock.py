@@ -1,4 +1,4 @@
-"""Per-cell lock: an flock, so that one process at a time trains a cell, and a heartbeat for other machines.
+"""Locks of cells and steps: an flock, so that one process at a time trains a cell; a heartbeat for other machines.
 
 The kernel releases an flock however its holder ends, so on one machine there is no stale lock. On a shared disk an
 flock may not reach other machines (Lustre without `-o flock`, some NFS mounts); there the content of the lock file
@@ -101,7 +101,24 @@ def cell_lock(
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int, path: Path) -> bool:
+@contextmanager
+def step_lock(step: str, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the lock of a step that writes files of the whole study, `images 224`; wait while another process has it.
+
+    Where only Snakemake is killed, the step's process lives on, and the next Snakemake starts the step once more: two
+    of them would write over each other's files. Without locks on the file system it goes on alone.
+    """
+    path = STATE_DIRECTORY / "locks" / f"{step.replace(' ', '-')}.step"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        if not _takes_flock(stream.fileno()):
+            say(f"another process is at the step `{step}`; waiting for it to end")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _takes_flock(descriptor: int) -> bool:
+    """Take the flock; return False where another process has it, True also where the file system knows no flock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -109,6 +126,12 @@ def _try_lock(descriptor: int, path: Path) -> bool:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
+    return True
+
+
+def _try_lock(descriptor: int, path: Path) -> bool:
+    if not _takes_flock(descriptor):
+        return False
     holder = Holder.read(path)
     if holder is not None and holder.is_alive_elsewhere:
         fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
 from resomap.core.gc_control import paused_collection
@@ -32,5 +33,6 @@ def run(given: argparse.Namespace) -> None:
     with paused_collection():
         from resomap.cost.measure import measure
 
-    for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):
-        print(f"resomap: {note}", file=sys.stderr)
+    with step_lock(f"cost {given.device} {cell.map_position}"):
+        for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):
+            print(f"resomap: {note}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
 
@@ -18,4 +19,5 @@ def run(given: argparse.Namespace) -> None:
     from resomap.data.manifest import make_manifest
 
     config = Study.load(given.study).config
-    make_manifest(config.data, DATA_DIRECTORY, config.data.workers or given.workers)
+    with step_lock("data"):
+        make_manifest(config.data, DATA_DIRECTORY, config.data.workers or given.workers)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
 from resomap.core.errors import ResomapError
@@ -23,6 +24,8 @@ def run(given: argparse.Namespace) -> None:
     if not given.resolution.isdigit():
         raise ResomapError(f"'{given.resolution}' is no resolution; write whole pixels, for example 224")
     config = Study.load(given.study).config
-    prepare_images(DATA_DIRECTORY, int(given.resolution), config.data.workers or given.workers, config.data.on_disk)
-    if not config.data.keep_train:  # an output that Snakemake waits for, stored or not
-        array_file(store_directory(DATA_DIRECTORY, int(given.resolution)), "train").touch()
+    resolution = int(given.resolution)
+    with step_lock(f"images {resolution}"):
+        prepare_images(DATA_DIRECTORY, resolution, config.data.workers or given.workers, config.data.on_disk)
+        if not config.data.keep_train:  # an output that Snakemake waits for, stored or not
+            array_file(store_directory(DATA_DIRECTORY, resolution), "train").touch()

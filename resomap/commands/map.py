@@ -2,6 +2,7 @@
 
 import argparse
 
+from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
 from resomap.core.gc_control import paused_collection
@@ -20,4 +21,5 @@ def run(given: argparse.Namespace) -> None:
     with paused_collection():
         from resomap.summary.summary_writer import make_map, summary_text
 
-    print(summary_text(make_map(Study.load(given.study), given.device)), flush=True)
+    with step_lock("map"):
+        print(summary_text(make_map(Study.load(given.study), given.device)), flush=True)

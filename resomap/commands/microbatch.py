@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
 from resomap.core.gc_control import paused_collection
@@ -28,4 +29,5 @@ def run(given: argparse.Namespace) -> None:
     with paused_collection():
         from resomap.train.microbatch_search import find_microbatch
 
-    find_microbatch(study, given.model, given.classes, given.threads, given.memory_mb * 10**6, say)
+    with step_lock(f"microbatch {given.model}"):
+        find_microbatch(study, given.model, given.classes, given.threads, given.memory_mb * 10**6, say)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
 from resomap.core.gc_control import paused_collection
@@ -18,4 +19,5 @@ def run(given: argparse.Namespace) -> None:
     with paused_collection():
         from resomap.report.report_writer import make_report
 
-    print(f"report: {make_report(Study.load(given.study), given.device)}", flush=True)
+    with step_lock("report"):
+        print(f"report: {make_report(Study.load(given.study), given.device)}", flush=True)

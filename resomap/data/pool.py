@@ -1,10 +1,13 @@
 """Process pool with the results in the order of the tasks, whatever the number of processes."""
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from resomap.core.errors import ResomapError
@@ -28,7 +31,8 @@ def in_order(function: Callable[[Task], Result], tasks: Sequence[Task], workers:
         yield from _told(map(function, tasks), len(tasks), what)
         return
     chunk = max(1, min(_CHUNK, len(tasks) // (4 * workers)))
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
     try:
         yield from _told(executor.map(function, tasks, chunksize=chunk), len(tasks), what)
     except BrokenProcessPool:
@@ -38,6 +42,13 @@ def in_order(function: Callable[[Task], Result], tasks: Sequence[Task], workers:
         ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this worker as soon as its parent is gone: after a kill -9 it would wait for tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _told(results: Iterator[Result], total: int, what: str) -> Iterator[Result]:

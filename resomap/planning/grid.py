@@ -114,6 +114,7 @@ class Grid:
             # Times and params, which hold the identities of data and cells, are reasons to run again. Code is none
             # (the recipe's version is in the fingerprint), and neither is another set of inputs (see `TrainRule`).
             self.api.keep_rerun_triggers("MTIME", "PARAMS")
+            self.api.rerun_incomplete()
             if self.api.is_dry_run:
                 spare_collector(is_short=True)
             else:

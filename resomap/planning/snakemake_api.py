@@ -107,6 +107,13 @@ class SnakemakeApi:
         """Number of jobs that a cluster run has at once (`--jobs`); None: no limit."""
         return command_line.jobs
 
+    def rerun_incomplete(self) -> None:
+        """Make outputs again that a kill left half made, in place of asking for `--rerun-incomplete`.
+
+        The command line has that option already, unless another workflow uses this one as a module.
+        """
+        self._workflow.dag_settings.force_incomplete = True
+
     def keep_rerun_triggers(self, *names: str) -> None:
         """Keep only these of Snakemake's reasons to run a job again whose output is there.
 

@@ -60,13 +60,15 @@ class CommandLine:
         """Keep what is needed of Snakemake's arguments, and add what a profile cannot say, if the workflow is ours.
 
         To be called before Snakemake acts on them: in 9.23 a dry run then takes the executor's place. Added is the
-        number of cores of a local run (in a profile it would cap a cluster too). A dry run does without our logger:
-        its output is Snakemake's own, and through a plugin's queue it would take a tenth longer.
+        number of cores of a local run (in a profile it would cap a cluster too), and that outputs which a kill left
+        half made are made again: every step can be repeated, whatever the user's own profiles say. A dry run does
+        without our logger: its output is Snakemake's own, and through a plugin's queue it would take a tenth longer.
         """
         self.is_local, self.jobs = _runs_here(arguments), arguments.jobs
         snakefile = _snakefile([str(arguments.snakefile)] if arguments.snakefile else [])
         if snakefile is None or not is_ours(snakefile) or arguments.mode.name != "DEFAULT":
             return
+        arguments.rerun_incomplete = True
         if arguments.cores is None and arguments.jobs is None and self.is_local:
             arguments.cores = available_cores()
         if arguments.dryrun and self.options and "--logger" not in argv.names_in(self.typed, self.options):

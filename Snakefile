@@ -17,7 +17,7 @@ PLAN = Planner(workflow, config)
 wildcard_constraints:
     model="[^/]+",
     resolution="[^/.]+",
-    suffix=r"(\.seed[0-9]+)?",
+    suffix=r"(\.[^/]+)?",  # of another seed; the plan says what is wrong with it
 
 
 include: "workflow/rules/data.smk"

@@ -12,6 +12,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.progress import Failure, Progress, duration
 from resomap.core.errors import Interrupted
 from resomap.core.files import read_json
+from resomap.core.text import is_whole_number
 from resomap.planning.training_rule import is_training
 from resomap.tracking.elsewhere import Elsewhere
 
@@ -197,6 +198,6 @@ def describe(progress: Progress, with_step: bool = False) -> str:
 def _cell(job: Job) -> Cell | None:
     """Return the cell that a training's wildcards name; its paths do not need seed and family."""
     model, resolution = job.wildcards.get("model"), job.wildcards.get("resolution", "")
-    if not is_training(job.rule) or not model or not resolution.isdigit():
+    if not is_training(job.rule) or not model or not is_whole_number(resolution):
         return None
     return Cell(model, int(resolution), 0, "", job.wildcards.get("suffix", ""))

@@ -151,11 +151,27 @@ class TestOrder:
 
     @pytest.mark.parametrize(
         ("named", "sentence"),
-        [("vgg99", "did you mean"), *((name, "models, resolutions") for name in ("vgg11@big", "vgg11@64.seedx"))],
+        [
+            ("vgg99", "did you mean"),
+            *((name, "models, resolutions") for name in ("vgg11@big", "vgg11@64.seedx")),
+            (f"{MODEL}@32.seed0", f"0 is the first seed, whose cell has no suffix: {MODEL}@32$"),
+            (f"{MODEL}@32.seed7", "seeds has no 7; add it there, or name one of 0$"),
+            (f"{MODEL}@32.seed01", "'.seed01' in .* is no seed"),
+            (f"{MODEL}@9999", "'9999' in .* is no resolution"),
+            ("0032", "'0032' in the configuration's priority is no resolution"),
+            ("٣٢", "'٣٢' in the configuration's priority is no resolution"),
+        ],
     )
     def test_a_name_that_is_none_is_one_sentence(self, images: Path, named: str, sentence: str) -> None:
         with pytest.raises(ResomapError, match=sentence):
             Study.open(small_config(images, priority=[named]))
+
+    def test_a_name_that_the_grid_lacks_is_told(self, images: Path, tmp_path: Path) -> None:
+        """No error: the configuration of the whole grid serves a sub-grid too."""
+        config = small_config(images, priority=["vgg11", MODEL, "48", "32"])
+        listed = snakemake("-n", directory=tmp_path, config=config)
+        assert listed.returncode == 0, listed.stderr
+        assert listed.stderr.count("priority names vgg11, 48, which this grid does not have\n") == 1
 
 
 def test_what_snakemake_asks_of_each_job_is_looked_up_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from resomap.cells import archive
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.core.files import read_json
+from resomap.core.text import is_whole_number
 
 SCHEMA = 2
 
@@ -43,7 +44,7 @@ def other_test_resolutions(cell: Cell) -> list[int]:
     """Return the test resolutions other than the cell's own for which a predictions file exists."""
     stem = f"{cell.marker.stem}.at"
     found = (path.name.removeprefix(stem).removesuffix(".npz") for path in cell.marker.parent.glob(f"{stem}*.npz"))
-    return [int(text) for text in found if text.isdigit()]
+    return [int(text) for text in found if is_whole_number(text)]
 
 
 def read_record(cell: Cell, marker: Marker) -> dict[str, Any] | None:

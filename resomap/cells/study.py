@@ -17,8 +17,10 @@ from resomap.cells.cell import Cell
 from resomap.config import Config, Training, parse_config
 from resomap.config.hashed import hashed, recipe_version
 from resomap.config.load import training_for
+from resomap.config.values import RESOLUTIONS, SEEDS
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.core.text import is_whole_number
 from resomap.data.identity import Description, describe
 from resomap.models.fits import require_supported
 from resomap.models.index import ModelIndex, load_index
@@ -56,9 +58,10 @@ class Study:
         """
         config = parse_config(values)
         study = cls(config, describe(config.data))
-        named = [name for name in (*config.overrides, *config.priority) if not name.isdigit()]
-        for model in {*config.models, *(name.partition("@")[0] for name in named)}:
+        for model in {*config.models, *(name.partition("@")[0] for name in config.overrides)}:
             study.index.entry(model)
+        for name in config.priority:
+            study._require_priority(name)
         require_supported((model, res) for model in config.models for res in config.resolutions)
         return study
 
@@ -117,11 +120,11 @@ class Study:
 
         Raises ResomapError where the name is of another form or the model unknown.
         """
-        model, _, rest = name.partition("@")
-        resolution, _, seed = rest.partition(".seed")
-        if not resolution.isdigit() or (".seed" in rest and not seed.isdigit()):
+        model, at, rest = name.partition("@")
+        resolution, dot, seed = rest.partition(".")
+        if not at:
             raise ResomapError(f"'{name}' names no cell; write MODEL@RESOLUTION, for example vgg11@320")
-        return self.cell(model, int(resolution), int(seed) if seed else None)
+        return self.cell(model, resolution_of(resolution, name), _seed_of(dot + seed, name) if dot else None)
 
     def target(self, model: str, resolution: str, suffix: str) -> Cell:
         """Return the cell behind the wildcards of `results/{model}/{resolution}{suffix}.done`.
@@ -132,13 +135,9 @@ class Study:
         wanted = model, resolution, suffix
         if wanted in self._targets:
             return self._targets[wanted]
-        if not resolution.isdigit() or not 8 <= int(resolution) <= 4096:
-            raise ResomapError(
-                f"'{resolution}' in results/{model}/{resolution}{suffix}.done is no resolution; "
-                "write whole pixels between 8 and 4096, for example results/vgg11/320.done"
-            )
-        seed = int(suffix.removeprefix(".seed")) if suffix else None
-        cell = self.cell(model, int(resolution), seed)
+        target = f"results/{model}/{resolution}{suffix}.done"
+        seed = _seed_of(suffix, target) if suffix else None
+        cell = self.cell(model, resolution_of(resolution, target), seed)
         if suffix != cell.suffix:
             raise ResomapError(f"{cell.seed} is the first seed, whose marker has no suffix: {cell.marker}")
         if cell.map_position not in self._supported:
@@ -146,6 +145,27 @@ class Study:
             self._supported.add(cell.map_position)
         self._targets[wanted] = cell
         return cell
+
+    def _require_priority(self, name: str) -> None:
+        """Raise ResomapError where an entry of the configuration's `priority` can name nothing of a grid."""
+        where = "the configuration's priority"
+        if name.isdecimal():
+            resolution_of(name, where)
+            return
+        model, at, _ = name.partition("@")
+        self.index.entry(model)
+        if not at:
+            return
+        cell = self.find(name)
+        if cell.seed not in self.config.seeds:
+            raise ResomapError(
+                f"{where} has '{name}', and seeds has no {cell.seed}; add it there, or name one of "
+                f"{', '.join(map(str, self.config.seeds))}"
+            )
+        if cell.name != name:
+            raise ResomapError(
+                f"{where} has '{name}', and {cell.seed} is the first seed, whose cell has no suffix: {cell.name}"
+            )
 
     def recipe(self, cell: Cell) -> Training:
         """Return the training section after the overrides of the model and of the map position."""
@@ -192,6 +212,30 @@ class Study:
             "deterministic": self.config.deterministic,
             "training": hashed(self.config.training, "training"),
         }
+
+
+def resolution_of(text: str, where: str = "") -> int:
+    """Return the resolution that a target or a name, `where`, has as text.
+
+    Raises ResomapError for what is none, and for another way to write one: `032` would name the files of no cell.
+    """
+    if not is_whole_number(text) or str(int(text)) != text or int(text) not in RESOLUTIONS:
+        raise ResomapError(
+            f"'{text}'{f' in {where}' if where else ''} is no resolution; write whole pixels between "
+            f"{RESOLUTIONS[0]} and {RESOLUTIONS[-1]}, for example 320, as in results/vgg11/320.done"
+        )
+    return int(text)
+
+
+def _seed_of(suffix: str, where: str) -> int:
+    """Return the seed of a suffix `.seed1`. Raises ResomapError as `resolution_of` does."""
+    text = suffix.removeprefix(".seed")
+    if text == suffix or not is_whole_number(text) or str(int(text)) != text or int(text) not in SEEDS:
+        raise ResomapError(
+            f"'{suffix}' in {where} is no seed; write .seed and a whole number below {SEEDS.stop}, as in "
+            "results/vgg11/320.seed1.done, or nothing for the first seed"
+        )
+    return int(text)
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from resomap.cells.marker import TRACKER, Marker
 from resomap.core.files import strict_json
-from resomap.core.text import printable, without_controls
+from resomap.core.text import is_whole_number, printable, without_controls
 
 
 class Tag:
@@ -80,4 +80,4 @@ def host_of(tags: Mapping[str, str]) -> str:
 def heartbeat_of(tags: Mapping[str, str]) -> float | None:
     """Return the time of a run's last heartbeat in seconds since 1970; None where it has none."""
     heartbeat = tags.get(Tag.HEARTBEAT, "")
-    return float(heartbeat) if heartbeat.isdecimal() else None
+    return float(heartbeat) if is_whole_number(heartbeat) else None

@@ -18,7 +18,7 @@ from resomap.cells.marker import SCHEMA, TRACKER, Marker, TrainingCost
 from resomap.cells.study import Study
 from resomap.cells.tags import Tag, completion, equals
 from resomap.core.errors import ResomapError
-from resomap.core.text import printable
+from resomap.core.text import is_whole_number, printable
 from resomap.tracking.completed import Completed
 from resomap.tracking.credentials import credentials, without_secrets
 from resomap.tracking.explain import differences
@@ -158,7 +158,7 @@ class Adoption:
             run_id=candidate.run_id,
             origin=TRACKER,
             finished_at=(candidate.run.info.end_time or candidate.run.info.start_time) / 1000,
-            epochs=int(epochs) if epochs.isdigit() else None,
+            epochs=int(epochs) if is_whole_number(epochs) else None,
             metrics=candidate.metrics,
             cost=TrainingCost(),
             exact=False,

@@ -6,6 +6,7 @@ from pathlib import Path
 from resomap.commands import Commands
 from resomap.core.errors import ResomapError
 from resomap.core.files import write_text
+from resomap.core.text import is_whole_number
 
 
 def add(commands: Commands) -> None:
@@ -29,7 +30,7 @@ def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     models = given.models.split(",")
     resolutions, input_resolutions = (
-        [int(text) for text in texts.split(",") if text.isdigit()]
+        [int(text) for text in texts.split(",") if is_whole_number(text)]
         for texts in (given.resolutions, given.input_resolutions)
     )
     from resomap.bench.benchmark import PARTS, bench

@@ -3,9 +3,8 @@
 import argparse
 
 from resomap.cells.lock import step_lock
-from resomap.cells.study import Study
+from resomap.cells.study import Study, resolution_of
 from resomap.commands import Commands
-from resomap.core.errors import ResomapError
 
 
 def add(commands: Commands) -> None:
@@ -21,10 +20,8 @@ def run(given: argparse.Namespace) -> None:
     from resomap.data.prepare import prepare_images
     from resomap.data.store import array_file, store_directory
 
-    if not given.resolution.isdigit():
-        raise ResomapError(f"'{given.resolution}' is no resolution; write whole pixels, for example 224")
+    resolution = resolution_of(given.resolution)
     config = Study.load(given.study).config
-    resolution = int(given.resolution)
     with step_lock(f"images {resolution}"):
         prepare_images(DATA_DIRECTORY, resolution, config.data.workers or given.workers, config.data.on_disk)
         if not config.data.keep_train:  # an output that Snakemake waits for, stored or not

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
+from resomap.core.text import is_whole_number
+
 
 def none_from_text(value: Any) -> Any:
     """Return None for 'null' and 'none', which Snakemake's --config gives as text; any other value as it is."""
@@ -43,7 +45,7 @@ def count_auto_or_none(value: Any) -> Any:
     One validator, because a union would answer a mistake with one sentence for each of its members.
     """
     value = none_from_text(value)
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str) and is_whole_number(value.strip()):
         value = int(value)
     if value is None or (isinstance(value, str) and value.strip().lower() == "auto"):
         return value and "auto"
@@ -86,11 +88,14 @@ def section(kind: type[BaseModel], meaning: str) -> Any:
 # workers, a place, or a name that stands for values of other keys. It enters no fingerprint, whatever its value.
 UNHASHED = "unhashed"
 
+RESOLUTIONS = range(8, 4097)  # pixels
+SEEDS = range(2**32)
+
 Count = Annotated[int, BeforeValidator(exact_int)]
 Names = Annotated[list[str], BeforeValidator(list_from_text)]
-Resolution = Annotated[int, Field(ge=8, le=4096), BeforeValidator(exact_int)]
+Resolution = Annotated[int, Field(ge=RESOLUTIONS[0], le=RESOLUTIONS[-1]), BeforeValidator(exact_int)]
 Resolutions = Annotated[list[Resolution], BeforeValidator(list_from_text)]
-Seed = Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(exact_int)]
+Seed = Annotated[int, Field(ge=SEEDS.start, lt=SEEDS.stop), BeforeValidator(exact_int)]
 Seeds = Annotated[list[Seed], BeforeValidator(list_from_text)]
 OptionalText = Annotated[str | None, BeforeValidator(none_from_text)]
 OptionalFloat = Annotated[float | None, BeforeValidator(none_from_text)]

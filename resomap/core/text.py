@@ -1,7 +1,14 @@
-"""Text of sentences: the nearest valid name for a mistyped one, and text from outside made fit to be printed."""
+"""Words in sentences: whole numbers that people type, the nearest valid name, and text from outside made printable."""
 
 import difflib
 from collections.abc import Iterable
+
+MAX_DIGITS = 18  # of a whole number: more are no count of anything, and Python refuses to read thousands
+
+
+def is_whole_number(text: str) -> bool:
+    """Return True for ASCII digits that `int` reads; `str.isdigit` is true of '3²', too, and `int` of '٣'."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

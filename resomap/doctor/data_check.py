@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from resomap.config import Config
 from resomap.core.errors import ResomapError
+from resomap.core.text import is_whole_number
 from resomap.data import DATA_DIRECTORY, SPLITS
 from resomap.data.identity import data_identity
 from resomap.data.source import read_source
@@ -39,7 +40,9 @@ def _look_at_stores() -> Iterator[Finding]:
     from resomap.data.store import Store, array_file
 
     whole = []
-    for place in sorted(path.parent for path in DATA_DIRECTORY.glob("*/store.json") if path.parent.name.isdigit()):
+    for place in sorted(
+        path.parent for path in DATA_DIRECTORY.glob("*/store.json") if is_whole_number(path.parent.name)
+    ):
         try:
             # Training images may be gone (`data.keep_train`).
             there = tuple(split for split in SPLITS if split != "train" or array_file(place, split).exists())

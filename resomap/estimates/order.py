@@ -19,6 +19,10 @@ class Order:
         self._places = {name: place for place, name in enumerate(named)}
         self._ranks: dict[Cell, int] = {}
 
+    def named_in_vain(self, cells: Iterable[Cell]) -> list[str]:
+        """Return the names that none of these cells has."""
+        return [name for name in self._places if name not in {each for cell in cells for each in _names(cell)}]
+
     def priority(self, cell: Cell, cells: Collection[Cell]) -> int:
         """Rank of the cell among all `cells`, from 1 for the last one to start.
 
@@ -34,5 +38,8 @@ class Order:
         return sorted(cells, key=lambda cell: (self._place(cell), -self._durations.seconds(cell), cell.name))
 
     def _place(self, cell: Cell) -> int:
-        names = (cell.name, cell.map_position, cell.model, str(cell.resolution))
-        return min((self._places[name] for name in names if name in self._places), default=len(self._places))
+        return min((self._places[name] for name in _names(cell) if name in self._places), default=len(self._places))
+
+
+def _names(cell: Cell) -> tuple[str, ...]:
+    return cell.name, cell.map_position, cell.model, str(cell.resolution)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from resomap.core.text import is_whole_number
 from resomap.machine.nvidia import LISTING_SECONDS, ListedGpu, is_installed, list_gpus
 
 # Values of CUDA_VISIBLE_DEVICES by which a scheduler or a person says "no GPU".
@@ -45,14 +46,14 @@ def visible_gpus(seconds: float = LISTING_SECONDS) -> list[Gpu]:
         return [Gpu(name, name) for name in names]
     found: list[Gpu] = []
     for name in (part.strip() for part in given.split(",")):
-        if name in NO_GPU or (name.isdigit() and listed and int(name) >= len(listed)):
+        if name in NO_GPU or (is_whole_number(name) and listed and int(name) >= len(listed)):
             break  # as CUDA does: what follows an invalid name is not visible either
         found += _named(name, listed)
     return list({gpu.identity: gpu for gpu in reversed(found)}.values())[::-1]
 
 
 def _named(name: str, listed: list[ListedGpu]) -> list[Gpu]:
-    if name.isdigit() and listed:
+    if is_whole_number(name) and listed:
         # The driver counts in the order of the bus, CUDA by speed unless CUDA_DEVICE_ORDER says otherwise. On unlike
         # GPUs an identity may thus be another one's; it is nobody's twice, which is what a lock needs.
         gpu = listed[int(name)]
@@ -64,4 +65,4 @@ def _named(name: str, listed: list[ListedGpu]) -> list[Gpu]:
             return [Gpu(name, name)]
     # An index means another device in each job of a scheduler that hides the others.
     job = os.environ.get("SLURM_JOB_ID", "")
-    return [Gpu(name, f"job{job}-{name}" if job and name.isdigit() else name)]
+    return [Gpu(name, f"job{job}-{name}" if job and is_whole_number(name) else name)]

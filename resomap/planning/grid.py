@@ -115,6 +115,8 @@ class Grid:
             # (the recipe's version is in the fingerprint), and neither is another set of inputs (see `TrainRule`).
             self.api.keep_rerun_triggers("MTIME", "PARAMS")
             self.api.rerun_incomplete()
+            if in_vain := self._order.named_in_vain(self.study.cells()) if self.config.priority else []:
+                print(f"priority names {', '.join(in_vain)}, which this grid does not have", file=sys.stderr)
             if self.api.is_dry_run:
                 spare_collector(is_short=True)
             else:

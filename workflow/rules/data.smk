@@ -19,7 +19,7 @@ rule data:
 # Decode and resize every image to one resolution (store.json is written last, beside the arrays).
 rule images:
     input:
-        "results/data/manifest.json",
+        PLAN.images.manifest,
     output:
         "results/data/{resolution}/store.json",
         PLAN.images.temporary_output,

@@ -5,8 +5,9 @@ from collections.abc import Collection
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.data import SPLITS
-from resomap.planning.grid import Grid
+from resomap.cells.study import resolution_of
+from resomap.data import DATA_DIRECTORY, SPLITS
+from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.image_files import MANIFEST, broken_file, is_scaled_by_each_image, ready_file, store_file
 from resomap.planning.snakemake_api import deleted_after_use
 
@@ -27,6 +28,13 @@ class ImagesRule:
         """Return a param of these steps: the identity of the data."""
         self._grid.set_up()
         return self._grid.study.data_identity
+
+    def manifest(self, wildcards: Any) -> list[str]:
+        """Return the input of a resolution's images: the list of all. Exits with one sentence where it is none."""
+        with one_sentence():
+            resolution_of(wildcards.resolution, f"results/data/{wildcards.resolution}/store.json")
+            self._grid.set_up()
+        return [str(DATA_DIRECTORY / "manifest.json")]
 
     @property
     def temporary_output(self) -> list[str]:
@@ -56,7 +64,9 @@ class ImagesRule:
 
     def stores(self, wildcards: Any) -> list[str]:
         """Return the input of a ready file of several resolutions: the store.json of each."""
-        stores = [store_file(int(resolution)) for resolution in wildcards.resolutions.split("-")]
+        with one_sentence():
+            target = str(ready_file(wildcards.resolutions))
+            stores = [store_file(resolution_of(part, target)) for part in wildcards.resolutions.split("-")]
         if self._api.is_planning and not all(store.exists() for store in stores):
             # A run that failed leaves the file: Snakemake would not ask for what lies behind it.
             self._grid.make_again(ready_file(wildcards.resolutions))

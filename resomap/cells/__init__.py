@@ -6,6 +6,7 @@
 - `progress`: progress of a running training, failure of one that ended
 - `archive`: checkpoints and results of other settings, set aside under their fingerprint
 - `predictions`, `evaluation_record`, `fetch_record`: the predictions of a cell, the records of evaluation and fetch
+- `decision`: how the answers of a cell's best weights are read
 - `measurement`, `microbatch_choice`: a cost measurement, and the microbatch found for a model
 - `margin`: the cells within the margin of the best
 """

@@ -16,7 +16,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.core.files import read_json, write_json
 
-TRAINING_FILES = ("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "final.pt")
+TRAINING_FILES = ("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "decision.json", "final.pt")
 UNKNOWN = "unknown"
 SET_ASIDE = "set-aside"
 # Beside the marker, but of the cell and not of one training: they are appended to, whatever the settings.

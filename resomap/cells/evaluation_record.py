@@ -12,7 +12,11 @@
     SPLIT: {"metrics": as `metrics.measure` gives them,
             "intervals": {metric: [low, high], or null}, 95 %, of other images; training noise is not in them
             "per_class": {class: {precision, recall, f1, support}},
-            "confusion": [[images]], rows: true class, columns: predicted class}
+            "confusion": [[images]], rows: true class, columns: predicted class,
+            "calibration": {"temperature": fitted on the validation images,
+                            "as_trained", "tempered": as `statistics.Calibration` has them, or null}}
+
+    Records of earlier versions have no `calibration`.
 
 All figures are shares (0..1) but for losses (nats) and counts.
 """

@@ -37,10 +37,11 @@ def run(given: argparse.Namespace) -> int:
         weights = prediction.cell_weights(Study.load(given.study), given.cell)
     resolution = given.resolution or weights.resolution
     classifier = prediction.open_classifier(weights, given.device, resolution)
-    answers = list(prediction.classify(classifier, given.images, resolution))
+    temperature = prediction.temperature_of(weights)
+    answers = list(prediction.classify(classifier, given.images, resolution, temperature))
     unread = [answer for answer in answers if answer.error is not None]
     if given.json:
-        prediction.write_json(answers, weights, resolution, given.top, sys.stdout)
+        prediction.write_json(answers, weights, resolution, temperature, given.top, sys.stdout)
     elif len(unread) < len(answers):
         prediction.write_table(answers, weights, given.top, sys.stdout)
     for answer in unread:

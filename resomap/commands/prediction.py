@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from resomap.cells.decision import Decision
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.compute.device import choose_device, prepare_backend
+from resomap.compute.temperature import tempered
 from resomap.core.errors import ResomapError
 from resomap.core.files import strict_json
 from resomap.data.damage import DamagedImage
@@ -63,21 +65,35 @@ def open_classifier(weights: Weights, device: str, resolution: int) -> Classifie
     return classifier
 
 
-def classify(classifier: Classifier, paths: Iterable[Path], resolution: int) -> Iterator[Answer]:
+def temperature_of(weights: Weights) -> float:
+    """Return the temperature in the decision file beside the weights; 1 where there is none of these weights."""
+    found = Decision.beside(weights.path, weights.fingerprint, weights.uid)
+    return found.temperature if found else 1.0
+
+
+def classify(
+    classifier: Classifier, paths: Iterable[Path], resolution: int, temperature: float = 1.0
+) -> Iterator[Answer]:
     """Yield an answer for each image, in order: files as they are named, folders with all images below them by name.
 
-    An image that cannot be read gives an answer with an error; the others go on.
+    Logits are divided by `temperature`. An image that cannot be read gives an answer with an error; the others go on.
     """
     size = max(1, BATCH * 224**2 // resolution**2)
     prepared = (_prepared(path, classifier.weights, resolution) for path in _images(paths))
     while chunk := list(islice(prepared, size)):
         pixels = [found.pixels for found in chunk if isinstance(found, _Pixels)]
-        shares = iter(classifier.predictor(torch.from_numpy(np.stack(pixels))).exp().cpu().numpy() if pixels else ())
+        shares = iter(
+            np.exp(tempered(classifier.predictor(torch.from_numpy(np.stack(pixels))).cpu().numpy(), temperature))
+            if pixels
+            else ()
+        )
         for found in chunk:
             yield found if isinstance(found, Answer) else Answer(found.image, next(shares))
 
 
-def write_json(answers: Sequence[Answer], weights: Weights, resolution: int, top: int, stream: IO[str]) -> None:
+def write_json(
+    answers: Sequence[Answer], weights: Weights, resolution: int, temperature: float, top: int, stream: IO[str]
+) -> None:
     """Write strict JSON: facts of the weights, and for each image its `predictions`, likeliest first, or `error`."""
     content = {
         "weights": str(weights.path),
@@ -85,6 +101,7 @@ def write_json(answers: Sequence[Answer], weights: Weights, resolution: int, top
         "fingerprint": weights.fingerprint,
         "trained_resolution": weights.resolution,
         "resolution": resolution,
+        "temperature": temperature,
         "images": [_plain(answer, weights.classes, top) for answer in answers],
     }
     stream.write(strict_json(content) + "\n")

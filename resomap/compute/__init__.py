@@ -7,5 +7,6 @@
 - `normalisation`: stored pixels to the input of a model
 - `inference`: forward passes without gradients, up to the log-probabilities of a whole split
 - `metrics`: accuracy, F1, AUROC, calibration error and confusion matrix of them
+- `temperature`: temperature scaling
 - `checkpoint`: checkpoint files with checksum, and their background saver
 """

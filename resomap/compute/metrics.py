@@ -62,20 +62,9 @@ def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = CALIBR
     by it; in each, mean confidence and accuracy differ by a gap; the error is the mean gap over the images.
     Written out here because importing torchmetrics, against which a test holds it, takes seconds in every job.
     """
-    return mean_gap(*confidence_gaps(shares, labels, bins), bins)
-
-
-def confidence_gaps(
-    shares: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the confidence bin of each image, and its gap: being right (0 or 1) minus confidence; both [N]."""
     confidence = shares.max(axis=1)
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return bin_of, (shares.argmax(axis=1) == labels) - confidence
-
-
-def mean_gap(bin_of: np.ndarray, gaps: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Return the calibration error of images with these bins and gaps [N]."""
+    gaps = (shares.argmax(axis=1) == labels) - confidence
     return float(np.abs(np.bincount(bin_of, weights=gaps, minlength=bins)).sum() / len(gaps))
 
 

@@ -4,4 +4,5 @@
 - `evaluator`: predictions of the best weights at one resolution
 - `trained_weights`: a classifier from best.pt alone
 - `uncertainty`: intervals of the figures
+- `calibration_figures`: calibration errors with and without temperature scaling
 """

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
+from resomap.cells.decision import Decision
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.compute.metrics import confusion, measure, per_class
+from resomap.compute.temperature import decide
 from resomap.core.files import write_json
 from resomap.core.gc_control import paused_collection
 from resomap.data import DATA_DIRECTORY
+from resomap.evaluation.calibration_figures import calibration_figures
 from resomap.evaluation.uncertainty import image_intervals
 from resomap.machine.gpu_lock import bind_gpu
 
@@ -53,7 +56,13 @@ class _Evaluation:
                 entries[str(resolution)], unavailable[str(resolution)] = None, found
                 continue
             classes = found.classes
-            entries[str(resolution)] = {split: _figures(part, classes) for split, part in found.splits.items()}
+            calibrations = calibration_figures(found.splits)
+            entries[str(resolution)] = {
+                split: {**_figures(part, classes), "calibration": calibrations[split]}
+                for split, part in found.splits.items()
+            }
+            if resolution == self._cell.resolution:
+                self._keep_decision(found)
         content = {
             "schema": evaluation_record.SCHEMA,
             "model": self._cell.model,
@@ -68,6 +77,12 @@ class _Evaluation:
             "unavailable": unavailable,
         }
         write_json(evaluation_record.record_path(self._cell), content)
+
+    def _keep_decision(self, own: Predictions) -> None:
+        """Write how answers are read beside weights that came without: from a tracker, or of an earlier version."""
+        for weights in evaluation_record.weights_paths(self._cell, self._marker.fingerprint):
+            if weights.exists() and Decision.beside(weights, own.fingerprint, own.uid) is None:
+                decide(own).write(weights)
 
     def _resolutions(self) -> list[int]:
         wanted = {self._cell.resolution, *self._study.config.resolutions}

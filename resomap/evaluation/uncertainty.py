@@ -1,17 +1,17 @@
 """95 % intervals of a training's figures over other images from the same source; training noise is not included.
 
 Accuracy, balanced accuracy, macro F1 and AUROC get the intervals of `resomap.statistics`, which tend to those of a
-bootstrap over images and cover better near 1. The other metrics have no such form here: they get the estimate
-+- 1.96 standard deviations over bootstrap resamples of the images (Efron 1979), cut at their limits. Percentiles
-would not do for the calibration error, which every resample inflates.
+bootstrap over images and cover better near 1; that of the calibration error is `statistics.calibration`'s. The other
+metrics have no such form here: they get the estimate +- 1.96 standard deviations over bootstrap resamples of the images
+(Efron 1979), cut at their limits.
 """
 
 from typing import get_args
 
 import numpy as np
 
-from resomap.compute.metrics import confidence_gaps, losses, mean_gap
-from resomap.statistics import Metric, Sample, estimate, intervals
+from resomap.compute.metrics import losses
+from resomap.statistics import Metric, Sample, calibration, estimate, intervals
 from resomap.statistics.quality import quality
 
 RESAMPLES = 500  # the standard deviation is then known to about 3 %
@@ -32,6 +32,8 @@ def image_intervals(
         if quality(metric, sample) is not None:
             interval = intervals(estimate({("", 0): [sample]}, metric))["", 0]
             found[metric] = [interval.low, interval.high]
+    if (calibrated := calibration(log_probabilities, labels)) is not None:
+        found["calibration_error"] = [calibrated.low, calibrated.high]
     deviations = _deviations(log_probabilities, labels)
     for name, deviation in deviations.items():
         value = metrics.get(name)
@@ -48,18 +50,14 @@ def _deviations(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, 
     predicted = log_probabilities.argmax(axis=1)
     right = predicted == labels
     loss = losses(log_probabilities, labels)
-    bins, gaps = confidence_gaps(np.exp(log_probabilities.astype(np.float64)), labels)
     random = np.random.default_rng(0)
-    drawn: dict[str, list[float]] = {
-        name: [] for name in ("loss", "macro_precision", "macro_recall", "calibration_error")
-    }
+    drawn: dict[str, list[float]] = {name: [] for name in ("loss", "macro_precision", "macro_recall")}
     for _ in range(RESAMPLES):
         chosen = np.asarray(random.integers(0, count, size=count))
         hits = np.bincount(predicted[chosen][right[chosen]], minlength=classes)
         drawn["loss"].append(loss[chosen].mean())
         drawn["macro_precision"].append(_macro(hits, np.bincount(predicted[chosen], minlength=classes)))
         drawn["macro_recall"].append(_macro(hits, np.bincount(labels[chosen], minlength=classes)))
-        drawn["calibration_error"].append(mean_gap(bins[chosen], gaps[chosen]))
     return {name: float(np.std(values, ddof=1)) for name, values in drawn.items()}
 
 

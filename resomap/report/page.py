@@ -15,7 +15,17 @@ from markupsafe import Markup, escape
 from resomap import __version__
 from resomap.data import SPLITS
 from resomap.report.blocks import Chapter, Part, Words
-from resomap.report.chapters import circumstances, classes, dataset, learning, pareto, quality, tables, transfer
+from resomap.report.chapters import (
+    calibration,
+    circumstances,
+    classes,
+    dataset,
+    learning,
+    pareto,
+    quality,
+    tables,
+    transfer,
+)
 from resomap.report.chapters.disagreements import disagreements
 from resomap.report.figure import Figure
 from resomap.report.material import Material, interval
@@ -128,6 +138,7 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
         ("classes", figures["per-class"].title, "Classes", [figures["per-class"]]),
         ("disagreements", "Images on which resolution decides", "Images", [_disagreements(pairs, thumbnails)]),
         ("confusion", figures["confusion"].title, "Confusion", [figures["confusion"]]),
+        ("calibration", "Are confidences to be believed?", "Calibration", [_calibration(material)]),
         ("learning", figures["learning"].title, "Learning", [figures["learning"]]),
         ("data", "The data", "Data", _data(material, figures, thumbnails)),
         ("settings", "Settings and environment", "Settings", _circumstances(material)),
@@ -153,6 +164,15 @@ def _disagreements(pairs: list[Any], thumbnails: Thumbnails) -> Any:
     if not pairs:
         return Words("No model has predictions at two resolutions yet, so there is nothing to compare.")
     return Part("disagreements", {"pairs": pairs, "reason": thumbnails.reason})
+
+
+def _calibration(material: Material) -> Any:
+    return calibration.calibration(material) or Words(
+        "An earlier version of ResoMap evaluated these trainings. Where `results/<model>/<resolution>.evaluation.json` "
+        "is deleted, `snakemake` makes it anew from the predictions that are kept."
+        if material.squares
+        else "Nothing to show yet: no training of the grid is finished."
+    )
 
 
 def _data(material: Material, figures: dict[str, Figure], thumbnails: Thumbnails) -> list[Any]:

@@ -17,10 +17,13 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `hierarchy`: cells that borrow strength from their model and resolution, and the winner's value without its luck
 - `optimism`: by how much validation values are above those of test images
 - `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences
-- `simulation`, `promises`: maps with a known truth, and what the above keeps of its promises on them
+- `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
+- `simulation`, `promises`, `calibration_promises`: maps and models with a known truth, and what the above keeps of its
+  promises on them
 """
 
 from resomap.statistics.best import Deficit, Deficits
+from resomap.statistics.calibration import Calibration, calibration
 from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
 from resomap.statistics.hierarchy import Hierarchy, hierarchy
 from resomap.statistics.interval_estimates import Estimates, Interval, estimate, intervals
@@ -36,6 +39,7 @@ from resomap.statistics.wording import sentences
 
 __all__ = [
     "CONFIDENCE",
+    "Calibration",
     "CellCost",
     "Comparison",
     "CostName",
@@ -54,6 +58,7 @@ __all__ = [
     "Sample",
     "Trainings",
     "best_test_resolutions",
+    "calibration",
     "compare",
     "compare_resolutions",
     "estimate",

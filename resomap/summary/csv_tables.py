@@ -24,6 +24,7 @@ def trainings(found: Map) -> list[dict[str, Any]]:
             "exact": one.exact,
             "origin": one.origin,
             **_metrics(one),
+            **_calibration(one),
             "within_margin": one.within_margin,
             **{name: getattr(one, name) for name in TRAINING_COST},
             "training_device": one.device,
@@ -79,6 +80,19 @@ def _metrics(one: Training) -> dict[str, Any]:
         low, high = one.intervals.get(name) or (None, None)
         columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return columns
+
+
+def _calibration(one: Training) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for split, found in one.calibration.items():
+        tempered = found.tempered if found else None
+        columns |= {
+            f"{split}/calibration_error_tempered": tempered.error if tempered else None,
+            f"{split}/calibration_error_tempered_low": tempered.low if tempered else None,
+            f"{split}/calibration_error_tempered_high": tempered.high if tempered else None,
+        }
+    known = one.calibration.get("val")
+    return {"temperature": known.temperature if known else None, **columns}
 
 
 def _cost(cost: Measured | None) -> dict[str, Any]:

@@ -88,6 +88,24 @@ class Square(Place):
     cost: Measured | None
 
 
+class CalibrationError(Part):
+    """Calibration error of a training, as a share: how far its confidence is from its share of right answers."""
+
+    error: float = Field(description="without the bias that noise gives an error over bins")
+    low: float = Field(description="95 % interval; 0 where the model may well be calibrated")
+    high: float
+    binned: float = Field(description="over 15 bins of confidence (Guo et al. 2017), biased upwards")
+    binned_if_calibrated: float = Field(description="what 95 % of calibrated models would show over 15 bins at most")
+
+
+class Calibrated(Part):
+    """Calibration of a training on one split, without and with temperature scaling."""
+
+    temperature: float = Field(description="fitted on the validation images; above 1 answers become less sure")
+    as_trained: CalibrationError | None
+    tempered: CalibrationError | None = Field(description="on validation with the temperature of other images")
+
+
 class Training(Place):
     """One finished training, with the content of its marker."""
 
@@ -105,6 +123,7 @@ class Training(Place):
     intervals: dict[str, tuple[float, float] | None] = Field(
         description="95 % intervals by val/<metric> and test/<metric>; for other images, without training noise"
     )
+    calibration: dict[str, Calibrated | None] = Field(description="by val and test; null in older evaluations")
     within_margin: bool = Field(description="validation quality is within the margin of the best training's")
     train_seconds: float | None
     images_per_second: float | None

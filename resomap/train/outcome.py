@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from resomap.cells import archive, evaluation_record
+from resomap.cells import archive, decision, evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
@@ -13,6 +13,7 @@ from resomap.compute.device import Device
 from resomap.compute.inference import Predictor, evaluation_batch, predict, require_finite
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation
+from resomap.compute.temperature import decide
 from resomap.core.files import read_json, write_csv
 from resomap.data.store import Store
 from resomap.models.build import builder_options
@@ -63,7 +64,8 @@ def write_weights(
 def evaluate_best(
     request: Request, state: TrainingState, store: Store, predictor: Predictor, between: Callable[[], None]
 ) -> Metrics:
-    """Evaluate the best weights on validation and test: writes the predictions, returns metrics by `split/name`.
+    """Evaluate the best weights on validation and test: writes predictions and decision file, returns
+    metrics by `split/name`.
 
     `between` runs after each batch and may end the evaluation by raising.
     """
@@ -78,6 +80,7 @@ def evaluate_best(
         splits[split] = SplitPredictions(images.names, images.labels, found, store.blocks(split))
     predictions = Predictions(request.fingerprint, _uid(request.cell), store.classes, splits)
     predictions.save(evaluation_record.predictions_path(request.cell))
+    decide(predictions).write(request.cell.checkpoints / "best.pt")
     return metrics
 
 
@@ -130,7 +133,7 @@ def finished_marker(
 
 def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:
     """Delete the checkpoint files that `checkpoints.keep` does not name; the cell is complete without them."""
-    files = {"last": ("last.pt", "previous.pt"), "best": ("best.pt",), "final": ("final.pt",)}
+    files = {"last": ("last.pt", "previous.pt"), "best": ("best.pt", decision.NAME), "final": ("final.pt",)}
     for kind, names in files.items():
         for name in names if kind not in keep else ():
             (cell.checkpoints / name).unlink(missing_ok=True)

@@ -5,6 +5,7 @@
 - `pareto`: quality against cost, with the Pareto fronts
 - `transfer`: training resolution x test resolution
 - `classes`: recall of each class, and confusion matrices
+- `calibration`: calibration errors, before and after temperature scaling
 - `disagreements`: test images on which resolution decides
 - `learning`: learning curves
 - `dataset`: classes, sizes and examples of the images

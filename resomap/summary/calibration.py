@@ -1,0 +1,25 @@
+"""Calibration of the trainings, as their evaluation records have it; records of earlier versions have none."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from resomap.cells.predictions import EVALUATED
+from resomap.summary import document
+from resomap.summary.evidence import Trained
+
+
+def metrics(one: Trained) -> dict[str, float | None]:
+    """Return the metrics of a training's marker, with the calibration error freed of its bias where that is known."""
+    found = dict(one.marker.metrics)
+    for split, calibrated in calibrations(one).items():
+        if calibrated and calibrated.as_trained:
+            found[f"{split}/calibration_error"] = calibrated.as_trained.error
+    return found
+
+
+def calibrations(one: Trained) -> dict[str, document.Calibrated | None]:
+    """Return the calibration of a training at its own resolution, by split."""
+    entries: Mapping[str, Any] = (one.evaluation or {"test_resolutions": {}})["test_resolutions"]
+    entry = entries.get(str(one.cell.resolution)) or {}
+    found = {split: entry.get(split, {}).get("calibration") for split in EVALUATED}
+    return {split: document.Calibrated(**content) if content else None for split, content in found.items()}

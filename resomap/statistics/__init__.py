@@ -6,6 +6,8 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 
 - `samples`: the input, predictions of trainings on shared images
 - `quality`: a metric's value and its influence function
+- `operating_point`, `ranking`, `agreement`: those of thresholds, of average precision, and of quadratic kappa
+- `carried`, `shares`, `prevalence`: a threshold carried from validation to test, and its figures at another prevalence
 - `scatter`: training variance, pooled over the cells
 - `groups`: images that stand or fall together
 - `class_parts`: intervals of means over classes, which hold for rare classes too
@@ -18,10 +20,11 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `optimism`: by how much validation values are above those of test images
 - `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences
 - `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
-- `simulation`, `promises`, `calibration_promises`: maps and models with a known truth, and what the above keeps of its
-  promises on them
+- `simulation`, `operating_worlds`: maps and models with a known truth
+- `promises`, `calibration_promises`, `operating_promises`: what the above keeps of its promises on them
 """
 
+from resomap.compute.thresholds import OneVsRest
 from resomap.statistics.best import Deficit, Deficits
 from resomap.statistics.calibration import Calibration, calibration
 from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
@@ -29,7 +32,7 @@ from resomap.statistics.hierarchy import Hierarchy, hierarchy
 from resomap.statistics.interval_estimates import Estimates, Interval, estimate, intervals
 from resomap.statistics.optimism import Gap, validation_gap
 from resomap.statistics.pareto import CellCost, CostName, pareto_front, possible_front
-from resomap.statistics.quality import Metric, Quality, quality
+from resomap.statistics.quality import Metric, Quality, Question, quality
 from resomap.statistics.recommendation import Recommendation, recommend
 from resomap.statistics.repeated_looks import CONFIDENCE
 from resomap.statistics.resolutions import Resolutions, compare_resolutions
@@ -51,8 +54,10 @@ __all__ = [
     "Interval",
     "McNemar",
     "Metric",
+    "OneVsRest",
     "Position",
     "Quality",
+    "Question",
     "Recommendation",
     "Resolutions",
     "Sample",

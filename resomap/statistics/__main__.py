@@ -5,6 +5,7 @@ from itertools import product
 from typing import get_args
 
 from resomap.statistics.calibration_promises import calibrated_inside, error_covered, uncalibrated_called
+from resomap.statistics.operating_promises import ALL as OPERATING
 from resomap.statistics.promises import (
     bounds_held,
     interval_coverage,
@@ -60,6 +61,10 @@ def main(maps: int) -> None:
         given, wrong = recommendations(world, "balanced_accuracy", 0.02, maps)
         print(f"  {images} images, {seeds} seeds, noise {training}: {held:.3f}, {given:.3f}, {wrong:.3f}")
     calibration_claims(maps)
+    print("operating points, average precision, quadratic kappa, prevalence (0.93 to 0.98, and what is wanted)")
+    for claims in OPERATING:
+        for claim, condition, measured, error in claims(maps):
+            print(f"  {claim}; {condition}: {measured:.3f} (standard error {error:.3f})")
 
 
 def calibration_claims(draws: int) -> None:

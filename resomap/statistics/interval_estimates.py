@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from resomap.compute.thresholds import OneVsRest
 from resomap.core.errors import ResomapError
 from resomap.statistics.class_parts import Parts, limits, mean_parts
 from resomap.statistics.groups import Groups
-from resomap.statistics.quality import Metric, Quality, quality
+from resomap.statistics.quality import Quality, Question, quality
 from resomap.statistics.repeated_looks import CONFIDENCE, error_rate
 from resomap.statistics.samples import Position, Trainings, require_shared_images
 from resomap.statistics.scatter import Scatter, pool
@@ -38,10 +39,10 @@ class Estimates:
     seeds / seeds. With one seed a cell everywhere `scatter` is None, `common` is all of the variance, and nothing here
     speaks of training again. `effective_images` and `grain` are those of `Quality`, the grain of a group where there
     are groups. freedom: degrees of freedom of the variances of images, infinite where these are known well enough.
-    parts: of each cell's mean, None for a metric without them.
+    parts: of each cell's mean, None for a metric without them. `metric` is a name for sentences, `_` for its spaces.
     """
 
-    metric: Metric
+    metric: str
     cells: tuple[Position, ...]
     undefined: tuple[Position, ...]
     labels: np.ndarray
@@ -57,6 +58,7 @@ class Estimates:
     between: np.ndarray
     scatter: Scatter | None
     parts: tuple[Parts | None, ...]
+    lowest: float = 0.0  # of the metric
 
     @property
     def images(self) -> int:
@@ -119,7 +121,7 @@ class Interval:
     groups: int | None  # None: each image stands for itself
 
 
-def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
+def estimate(cells: Mapping[Position, Trainings], metric: Question) -> Estimates:
     """Estimate values, variances and covariances of all cells.
 
     A cell with a training whose metric is undefined is left out and named in `undefined`.
@@ -145,7 +147,7 @@ def estimate(cells: Mapping[Position, Trainings], metric: Metric) -> Estimates:
 
 
 def combine(
-    metric: Metric,
+    metric: Question,
     found: Mapping[Position, list[Quality]],
     undefined: tuple[Position, ...],
     labels: np.ndarray,
@@ -174,12 +176,14 @@ def combine(
         own[~several] = share * of_one[~several]
         common[~several] -= own[~several]
     values = np.array([np.mean([one.value for one in trainings]) for trainings in cells])
-    scale = _scale(values, effective) if scale is None else scale
     spread = [np.var([one.value for one in trainings], ddof=1) if len(trainings) > 1 else np.nan for trainings in cells]
     observed = np.array(spread)
+    lowest = cells[0][0].lowest
+    scale = _scale((values - lowest) / (1 - lowest), effective) if scale is None else scale
     scatter = pool(np.nan_to_num(observed), seeds - 1, np.maximum(own, grain), scale, list(found))
     return Estimates(
-        metric=metric,
+        metric=str(metric),
+        lowest=lowest,
         cells=tuple(found),
         undefined=undefined,
         labels=labels,
@@ -203,9 +207,11 @@ def _mean_parts(trainings: list[Quality]) -> Parts | None:
     return mean_parts(parts) if len(parts) == len(trainings) else None
 
 
-def _freedom(metric: Metric, labels: np.ndarray, groups: Groups) -> float:
+def _freedom(metric: Question, labels: np.ndarray, groups: Groups) -> float:
     """Return the degrees of freedom of the variances of images: those of the groups, or of the rarest classes."""
-    if metric != "accuracy":
+    if isinstance(metric, OneVsRest):
+        return groups.freedom(labels == metric.positive)
+    if metric not in ("accuracy", "quadratic_kappa"):
         return groups.freedom(labels)
     # Of one share of independent images the variance follows from the share.
     return np.inf if groups.are_images else max(1.0, groups.effective(np.ones(len(labels), dtype=bool)) - 1)
@@ -236,7 +242,7 @@ def intervals(estimates: Estimates) -> dict[Position, Interval]:
         value, deviation = float(estimates.values[index]), float(estimates.deviations[index])
         found[cell] = Interval(
             value,
-            max(0.0, value - below),
+            max(estimates.lowest, value - below),
             min(1.0, value + above),
             None if np.isnan(deviation) else deviation,
             int(estimates.seeds[index]),
@@ -248,8 +254,10 @@ def intervals(estimates: Estimates) -> dict[Position, Interval]:
 
 
 def _of_share(estimates: Estimates, index: int) -> tuple[float, float]:
-    """Return the distances of the limits of a share of all images."""
-    value, variance = float(estimates.values[index]), float(estimates.variances[index])
+    """Return the distances of the limits of a share of all images, or of what is one once it is scaled to 0..1."""
+    reach = 1 - estimates.lowest
+    value = (float(estimates.values[index]) - estimates.lowest) / reach
+    variance = float(estimates.variances[index]) / reach**2
     # One image's worth is added above, one group's below: it decides where the variance found is nil.
     of_image = estimates.grain / estimates.groups.design_effect()
     count = (value * (1 - value) + of_image * estimates.effective_images) / (variance + estimates.grain)
@@ -259,7 +267,7 @@ def _of_share(estimates: Estimates, index: int) -> tuple[float, float]:
     square = of_images**2 / count
     centre = (value + square / 2) / (1 + square)
     half = float(np.sqrt(square * (value * (1 - value) + square / 4))) / (1 + square)
-    stretch = _quantile(estimates, index, normal) / normal
+    stretch = _quantile(estimates, index, normal) / normal * reach
     return max(0.0, (value - centre + half) * stretch), max(0.0, (centre + half - value) * stretch)
 
 

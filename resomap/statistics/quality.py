@@ -19,12 +19,18 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import sparse, stats
 
+from resomap.compute.thresholds import OneVsRest
 from resomap.core.errors import ResomapError
 from resomap.core.log_probabilities import class_margins
+from resomap.statistics.agreement import LOWEST, quadratic_kappa
 from resomap.statistics.class_parts import Parts
+from resomap.statistics.operating_point import cross_fitted
+from resomap.statistics.ranking import average_precision
 from resomap.statistics.samples import Sample
 
 Metric: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", "macro_precision", "macro_recall"]
+Question: TypeAlias = Metric | Literal["quadratic_kappa"] | OneVsRest
+"""What cells may be compared by: a metric of all classes alike, of ordered ones, or of one class against the rest."""
 
 MOST_AREAS = 50  # classes up to which each ROC area gets an interval of its own; many of them average out
 
@@ -36,7 +42,7 @@ class Quality:
     `effective_images` is N for accuracy. For a mean over classes it is the number of images of a set with classes of
     equal size that is as informative: classes² / sum(1 / images of the class). `grain` is the variance that one
     image stands for where none was judged differently. `parts`: the classes' shares in a mean over them; None for
-    a metric that is one share of all images, or has no such form.
+    a metric that is one share of all images, or has no such form. `lowest`: the least value that the metric can take.
     """
 
     value: float
@@ -44,19 +50,35 @@ class Quality:
     effective_images: float
     grain: float
     parts: Parts | None = None
+    lowest: float = 0.0
 
 
-def quality(metric: Metric, sample: Sample) -> Quality | None:
+def quality(metric: Question, sample: Sample) -> Quality | None:
     """Return the metric as `resomap.compute.metrics.measure` defines it, or None where it is undefined.
 
+    Operating points, average precision and quadratic kappa are those of `operating_point`, `ranking` and `agreement`.
     Undefined: log-probabilities that are not finite, no images, AUROC where a class has no images.
     Raises ResomapError for a metric of another name.
     """
-    if metric not in _METRICS:
+    further = isinstance(metric, OneVsRest) or metric == "quadratic_kappa"
+    if not further and str(metric) not in _METRICS:
         raise ResomapError(f"'{metric}' cannot be compared between cells; choose one of {', '.join(_METRICS)}")
     if len(sample.labels) == 0 or not np.isfinite(sample.log_probabilities).all():
         return None
-    return _METRICS[metric](sample)
+    return _further(metric, sample) if further else _METRICS[str(metric)](sample)
+
+
+def _further(metric: Question, sample: Sample) -> Quality | None:
+    if not isinstance(metric, OneVsRest):
+        judged = quadratic_kappa(sample)
+    elif metric.needs_threshold:
+        judged = cross_fitted(sample, metric)
+    else:
+        judged = average_precision(sample, metric.positive)
+    if judged is None:
+        return None
+    lowest = 0.0 if isinstance(metric, OneVsRest) else LOWEST
+    return Quality(judged.value, judged.influence, float(judged.counted), judged.counted**-2, lowest=lowest)
 
 
 def _accuracy(sample: Sample) -> Quality:

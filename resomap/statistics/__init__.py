@@ -20,8 +20,9 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `optimism`: by how much validation values are above those of test images
 - `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences
 - `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
-- `simulation`, `operating_worlds`: maps and models with a known truth
-- `promises`, `calibration_promises`, `operating_promises`: what the above keeps of its promises on them
+- `simulation`, `confusion_worlds`, `operating_worlds`: maps and models with a known truth
+- `promises`, `interval_promises`, `choice_promises`, `calibration_promises`, `operating_promises`: what the above keeps
+  of its promises on them; `claims`: the table of it
 """
 
 from resomap.compute.thresholds import OneVsRest

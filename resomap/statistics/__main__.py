@@ -1,89 +1,68 @@
-"""Long form of the simulations in tests/test_statistics_promises.py: `python -m resomap.statistics [MAPS]`."""
+"""Table of what the statistics promise beside what was measured: `python -m resomap.statistics [DRAWS] [NAME...]`.
+
+With 2,000 draws, its default, it takes hours; docs/claims.md has the table. NAMEs choose parts of it.
+"""
 
 import sys
+from collections.abc import Callable, Iterable
 from itertools import product
-from typing import get_args
 
-from resomap.statistics.calibration_promises import calibrated_inside, error_covered, uncalibrated_called
-from resomap.statistics.operating_promises import ALL as OPERATING
-from resomap.statistics.promises import (
-    bounds_held,
-    interval_coverage,
-    maps_with_claims,
-    recommendations,
-    thresholds_found,
-)
-from resomap.statistics.quality import Metric
-from resomap.statistics.simulation import World, grid
+from resomap.statistics import calibration_promises, choice_promises, interval_promises, operating_promises
+from resomap.statistics.claims import Claim, as_table
 
-FLAT = (64, 96, 128, 192, 256)
+DRAWS = 2000
 
 
-def main(maps: int) -> None:
-    """Print what the statistics promise beside what was measured in so many maps."""
-    print(f"{maps} maps a line; their share has a standard error of {(0.05 * 0.95 / maps) ** 0.5:.3f} at 0.95")
-    print("95 % intervals, one seed: share that holds the truth (0.93 to 0.97)")
-    for metric, positives in product(get_args(Metric), (0.5, 0.15)):
-        for images, quality in product((200, 500, 2000), (0.7, 0.9, 0.98)):
-            world = World({("model", 64): quality}, images, positives=positives)
-            held = interval_coverage(world, metric, maps)
-            print(f"  {metric}, {images} images, {positives:.0%} of one class, true accuracy {quality}: {held:.3f}")
-    print("95 % intervals, several seeds (0.93 to 0.97)")
-    for models, seeds, training in product((0, 1, 8), (2, 3, 5), (0.003, 0.01, 0.02)):
-        for images, quality in ((400, 0.9), (2000, 0.9), (2000, 0.97)):
-            cells = grid(dict.fromkeys(FLAT, quality), models) if models else {("model", 64): quality}
-            world = World(cells, images, seeds, training)
-            held = interval_coverage(world, "balanced_accuracy", max(20, maps // len(cells)))
-            print(f"  {len(cells)} cells, {images} images, {quality}, {seeds} seeds, noise {training}: {held:.3f}")
-    print("no effect of resolution: maps that tell two apart, and that claim one to be better (at most 0.05)")
-    for models, seeds, training, images in product((1, 4, 8), (1, 2, 3, 5), (0.003, 0.01, 0.02), (400, 2000)):
-        world = World(grid(dict.fromkeys(FLAT, 0.9), models), images, seeds, training)
-        apart, claimed = maps_with_claims(world, "balanced_accuracy", maps)
-        print(f"  {models} models, {images} images, {seeds} seeds, noise {training}: {apart:.3f}, {claimed:.3f}")
-    print(
-        "the same where trainings at the first resolution scatter four times as much: more than 0.05 is to be expected"
-    )
-    for models, seeds, training in product((1, 4), (2, 3, 5), (0.005, 0.01)):
-        cells = grid(dict.fromkeys(FLAT, 0.9), models)
-        unsteady = frozenset(cell for cell in cells if cell[1] == FLAT[0])
-        world = World(cells, 2000, seeds, training, unsteady=unsteady)
-        _, claimed = maps_with_claims(world, "balanced_accuracy", maps)
-        print(f"  {models} models, 2000 images, {seeds} seeds, noise {training}: {claimed:.3f}")
-    print("a threshold at the third resolution: models whose threshold is found")
-    for images, training in product((400, 2000), (0.01, 0.02)):
-        world = World(grid(dict(zip(FLAT, (0.7, 0.8, 0.9, 0.9, 0.9), strict=True)), 4), images, 3, training)
-        share = thresholds_found(world, "balanced_accuracy", FLAT[2], maps)
-        print(f"  {images} images, 3 seeds, noise {training}: {share:.3f}")
-    print("deficits: maps in which all bounds hold (at least 0.95); recommended; recommended wrongly (at most 0.05)")
-    for seeds, training, images in product((1, 2, 3, 5), (0.003, 0.01), (200, 2000)):
-        world = World(grid(dict(zip(FLAT, (0.86, 0.89, 0.90, 0.905, 0.905), strict=True)), 2), images, seeds, training)
-        held = bounds_held(world, "balanced_accuracy", maps)
-        given, wrong = recommendations(world, "balanced_accuracy", 0.02, maps)
-        print(f"  {images} images, {seeds} seeds, noise {training}: {held:.3f}, {given:.3f}, {wrong:.3f}")
-    calibration_claims(maps)
-    print("operating points, average precision, quadratic kappa, prevalence (0.93 to 0.98, and what is wanted)")
-    for claims in OPERATING:
-        for claim, condition, measured, error in claims(maps):
-            print(f"  {claim}; {condition}: {measured:.3f} (standard error {error:.3f})")
+def calibration(draws: int) -> Iterable[Claim]:
+    """Yield what the calibration errors promise."""
+    accuracies = (0.75, 0.85, 0.95)
+    for accuracy, images in product(accuracies, (60, 400, 2000)):
+        yield Claim(*_wanted(calibration_promises.calibrated_inside(accuracy, images, draws), "0.93 to 0.985"))
+    for accuracy, images, factor in product(accuracies, (400, 2000), (1 / 1.5, 1.5, 2.5)):
+        yield Claim(*_wanted(calibration_promises.error_covered(accuracy, images, factor, draws), "0.93"))
+    for accuracy, factor in product((0.75, 0.85, 0.9), (1 / 1.5, 1.5)):
+        yield Claim(*_wanted(calibration_promises.uncalibrated_called(accuracy, 400, factor, draws), "0.80"))
+    yield Claim(*_wanted(calibration_promises.calibrated_inside(0.85, 400, draws, groups=40), "0.93"))
+    yield Claim(*_wanted(calibration_promises.error_covered(0.85, 400, 1.5, draws, groups=40), "0.93"))
 
 
-def calibration_claims(draws: int) -> None:
-    """Print what the calibration errors promise beside what was measured in so many models."""
-    print("calibration errors (intervals 0.93 to 0.985; logits x 1.5 called uncalibrated by 400 images in 0.80)")
-    found = [
-        calibrated_inside(accuracy, images, draws) for accuracy in (0.75, 0.85, 0.95) for images in (60, 400, 2000)
-    ]
-    found += [
-        error_covered(accuracy, images, factor, draws)
-        for accuracy, images, factor in product((0.75, 0.85, 0.95), (400, 2000), (1 / 1.5, 1.5, 2.5))
-    ]
-    found += [
-        uncalibrated_called(accuracy, 400, factor, draws) for accuracy in (0.75, 0.85, 0.9) for factor in (1 / 1.5, 1.5)
-    ]
-    found += [calibrated_inside(0.85, 400, draws, groups=40), error_covered(0.85, 400, 1.5, draws, groups=40)]
-    for one in found:
-        print(f"  {one.claim}: {one.condition}: {one.measured:.3f} ± {one.error:.3f}")
+def operating(draws: int) -> Iterable[Claim]:
+    """Yield what operating points promise."""
+    for claims in operating_promises.ALL:
+        for row in claims(draws):
+            yield Claim(*_wanted(row, "0.93 to 0.985"))
+
+
+def _wanted(row: tuple[str, str, float, float], wanted: str) -> tuple[str, str, str, float, float]:
+    claim, condition, measured, error = row
+    return claim, condition, wanted, measured, error
+
+
+PARTS: dict[str, Callable[[int], Iterable[Claim]]] = {
+    "groups": interval_promises.of_grouped_images,
+    "classes": interval_promises.of_classes,
+    "positives": interval_promises.of_rare_positives,
+    "seeds": interval_promises.of_seeds,
+    "gap": interval_promises.of_the_gap,
+    "claims": choice_promises.false_claims,
+    "looks": choice_promises.repeated_looks,
+    "choices": choice_promises.right_choices,
+    "frames": choice_promises.frames_off_the_diagonal,
+    "winner": choice_promises.value_of_the_winner,
+    "calibration": calibration,
+    "operating": operating,
+}
+
+
+def main(words: list[str]) -> None:
+    """Print the table, a line as soon as it is measured."""
+    draws = next((int(word) for word in words if word.isdigit()), DRAWS)
+    names = [word for word in words if not word.isdigit()] or list(PARTS)
+    print(as_table(()), flush=True)
+    for name in names:
+        for claim in PARTS[name](draws):
+            print(as_table([claim]).splitlines()[-1], flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    main(sys.argv[1:])

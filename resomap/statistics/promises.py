@@ -1,13 +1,16 @@
 """Measurement, on simulated maps, of what the statistics promise. Each function returns a share of maps or cells."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from resomap.statistics.best import Deficits
-from resomap.statistics.interval_estimates import estimate, intervals
+from resomap.statistics.interval_estimates import Estimates, estimate, intervals
 from resomap.statistics.pareto import CellCost
 from resomap.statistics.quality import Metric
 from resomap.statistics.recommendation import recommend
 from resomap.statistics.resolutions import compare_resolutions
+from resomap.statistics.samples import Position
 from resomap.statistics.simulation import World
 
 DRAWS = 2000
@@ -18,26 +21,47 @@ def interval_coverage(world: World, metric: Metric, maps: int, seed: int = 0) ->
 
     The truth is the trained model's with one seed, else the cell's.
     """
-    random = np.random.default_rng(seed)
-    truth = {cell: world.truth(metric, cell) for cell in world.accuracies}
-    held = []
-    for _ in range(maps):
-        samples, trained = world.draw(random)
-        for cell, interval in intervals(estimate(samples, metric)).items():
-            true = truth[cell] if interval.includes_training_noise else world.of_training(metric, trained[cell][0])
-            held.append(interval.low <= true <= interval.high)
-    return float(np.mean(held))
+    return float(np.mean(held_intervals(world, metric, maps, seed)))
+
+
+def held_intervals(world: World, metric: Metric, maps: int, seed: int = 0) -> list[bool]:
+    """Return, for each cell of each map, whether its 95 % interval holds the truth."""
+    return [
+        interval.low <= true[cell] <= interval.high
+        for estimates, true in decisions(world, metric, maps, seed)
+        for cell, interval in intervals(estimates).items()
+    ]
 
 
 def maps_with_claims(world: World, metric: Metric, maps: int, seed: int = 0) -> tuple[float, float]:
     """Return the shares of maps with two resolutions of one model told apart, and with a claim that one is better."""
+    found = np.array(claims_of(world, metric, maps, seed))
+    return float(found[:, 0].mean()), float(found[:, 1].mean())
+
+
+def claims_of(world: World, metric: Metric, maps: int, seed: int = 0) -> list[tuple[bool, bool]]:
+    """Return, for each map, whether two resolutions of a model are told apart, and whether one is claimed better."""
+    found = []
+    for estimates, _ in decisions(world, metric, maps, seed):
+        models = compare_resolutions(estimates, DRAWS).values()
+        apart = any(pair.is_distinguishable for model in models for pair in model.comparisons)
+        found.append((apart, any(model.claims for model in models)))
+    return found
+
+
+def decisions(
+    world: World, metric: Metric, maps: int, seed: int = 0
+) -> Iterator[tuple[Estimates, dict[Position, float]]]:
+    """Yield the estimates of each map, and the truth of its cells: of the trained models themselves with one seed."""
     random = np.random.default_rng(seed)
-    apart = claimed = 0
+    truth = {cell: world.truth(metric, cell) for cell in world.accuracies}
     for _ in range(maps):
-        found = compare_resolutions(estimate(world.draw(random)[0], metric), DRAWS).values()
-        apart += any(pair.is_distinguishable for model in found for pair in model.comparisons)
-        claimed += any(model.claims for model in found)
-    return apart / maps, claimed / maps
+        samples, trained = world.draw(random)
+        several = world.seeds > 1
+        yield (
+            estimate(samples, metric),
+            truth if several else {cell: world.of_training(metric, one[0]) for cell, one in trained.items()},
+        )
 
 
 def thresholds_found(world: World, metric: Metric, threshold: int, maps: int, seed: int = 0) -> float:
@@ -57,17 +81,8 @@ def thresholds_found(world: World, metric: Metric, threshold: int, maps: int, se
 
 def bounds_held(world: World, metric: Metric, maps: int, seed: int = 0) -> float:
     """Return the share of maps in which all bounds on deficits hold and the true best is among those that may be it."""
-    random = np.random.default_rng(seed)
     held = 0
-    for _ in range(maps):
-        samples, trained = world.draw(random)
-        estimates = estimate(samples, metric)
-        true = {
-            cell: world.truth(metric, cell)
-            if estimates.includes_training_noise
-            else world.of_training(metric, trained[cell][0])
-            for cell in estimates.cells
-        }
+    for estimates, true in decisions(world, metric, maps, seed):
         best = max(true.values())
         table = Deficits(estimates, DRAWS).table()
         bounded = all(best - true[cell] <= deficit.upper for cell, deficit in table.items())
@@ -80,17 +95,10 @@ def recommendations(world: World, metric: Metric, margin: float, maps: int, seed
 
     Cost grows with the resolution. The truth is that of the cells, or with one seed that of the trained models.
     """
-    random = np.random.default_rng(seed)
     costs = {cell: CellCost("simulated", {"latency_ms": float(cell[1])}) for cell in world.accuracies}
     given = wrong = 0
-    for _ in range(maps):
-        samples, trained = world.draw(random)
-        estimates = estimate(samples, metric)
+    for estimates, true in decisions(world, metric, maps, seed):
         chosen = recommend(estimates, costs, margin, draws=DRAWS).chosen
-        if chosen is None:
-            continue
-        several = estimates.includes_training_noise
-        true = {c: world.truth(metric, c) if several else world.of_training(metric, trained[c][0]) for c in trained}
-        given += 1
-        wrong += max(true.values()) - true[chosen] > margin
+        given += chosen is not None
+        wrong += chosen is not None and max(true.values()) - true[chosen] > margin
     return given / maps, wrong / maps

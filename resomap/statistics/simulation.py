@@ -41,6 +41,20 @@ class World:
     alike: float = 0.0
     pure: bool = True
 
+    def __str__(self) -> str:
+        cells = "1 cell" if len(self.accuracies) == 1 else f"{len(self.accuracies)} cells"
+        words = [cells, f"{self.images} images", f"accuracy {max(self.accuracies.values()):.3g}"]
+        if self.group_size > 1:
+            kind = "of one class each" if self.pure else "of both classes"
+            words.append(f"groups of {self.group_size} {kind}, alike {self.alike:g}")
+        if self.positives != 0.5:
+            words.append(f"{self.positives} positive")
+        if self.seeds > 1:
+            words.append(f"{self.seeds} seeds, noise {self.training:g}")
+        if self.unsteady:
+            words.append(f"one resolution scatters {self.unsteadiness:g} times as much")
+        return ", ".join(words)
+
     def truth(self, metric: Metric, cell: Position) -> float:
         """Return the expected quality of a training of the cell, on images without end."""
         return float(np.mean(self._of_accuracy(metric, self._trained(cell, (np.arange(2000) + 0.5) / 2000))))

@@ -40,6 +40,7 @@ class World:
     group_size: int = 1
     alike: float = 0.0
     pure: bool = True
+    told: bool = True  # false: whoever judges the map takes the images for independent
 
     def __str__(self) -> str:
         cells = "1 cell" if len(self.accuracies) == 1 else f"{len(self.accuracies)} cells"
@@ -70,7 +71,7 @@ class World:
             strengths = self._trained(cell, random.random(self.seeds))
             own = [np.sqrt(1 - SHARED - OF_CELL) * self._difficulty(random, groups) for _ in range(self.seeds)]
             margins = stats.norm.ppf(strengths)[:, None] + of_cell + np.array(own)
-            told = groups if self.group_size > 1 else None
+            told = groups if self.group_size > 1 and self.told else None
             # The log-sigmoid of the margin, which is positive where the training is right.
             logits = np.where(labels == 1, margins, -margins)
             samples[cell] = [Sample(labels, -np.logaddexp(0, np.stack([one, -one], axis=1)), told) for one in logits]

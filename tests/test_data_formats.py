@@ -59,6 +59,13 @@ def reversed_bits(values: np.ndarray) -> bytes:
     return tiff(turned, fill=(266, 3, [2]))
 
 
+def bmp_of_16_bits(values: list[int]) -> bytes:
+    """A BMP of 5 bits a colour: OpenCV fills up with zeros, so that its white is 248."""
+    header = struct.pack("<IiiHHIIiiII", 40, len(values), 1, 1, 16, 0, 2 * len(values), 0, 0, 0, 0)
+    pixels = struct.pack(f"<{len(values)}H", *values)
+    return b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54) + header + pixels
+
+
 BY_BOTH: dict[str, Callable[[], bytes]] = {
     "JPEG": lambda: saved_as("JPEG", quality=90),
     "JPEG, noise": lambda: saved(NOISE, "JPEG", quality=60),
@@ -139,6 +146,7 @@ def test_kinds_that_no_header_gives_a_scale(kind: str, order: str, packed: dict[
         (lambda: reversed_bits(GREY), GREY[:, :, None]),
         (lambda: reversed_bits(DEEP[:, :, 0]), GREY[:, :, None]),
         (lambda: tiff(GREY, 0), 255 - GREY[:, :, None]),
+        (lambda: bmp_of_16_bits([0x7FFF, 0x7C00, 0x0210, 0]), [[[255] * 3, [255, 0, 0], [0, 132, 132], [0] * 3]]),
         (lambda: tiff(np.dstack([RGB, CLEAR, CLEAR]), 2, extra=(338, 3, [0, 0])), RGB),
         (lambda: foreign("JPEG 2000 of 12 bits a sample, grey"), FOREIGN_VALUES),
         (lambda: png([bytes([0b00_01_10_11])], 4, 2, 0, png_chunk(b"tRNS", b"\0\1")), [[[0], [255], [170], [255]]]),

@@ -1,6 +1,7 @@
 """Start of a run that executes jobs: stale locks, warnings, the study file of the jobs, unsent journals."""
 
 import atexit
+import contextlib
 import subprocess
 import sys
 import time
@@ -39,8 +40,7 @@ class RunStart:
         if self._api.is_local and self._api.gpus > 1 and trains_on_gpu:
             self._warn_of_gpu_count()
         self._study.save(self._path)
-        # Absolute: Snakemake has left the working directory by then.
-        atexit.register(_print_troubles, tracking_uri(self._study.config.tracking), time.time(), RESULTS.resolve())
+        atexit.register(_print_troubles, tracking_uri(self._study.config.tracking), time.time(), Path.cwd())
         # What earlier runs left unsent, and on a cluster what nodes without a network write.
         if not self._api.is_local or unsent(tracking_uri(self._study.config.tracking)):
             self._sync = start_background_sync(self._study, self._path)
@@ -54,8 +54,12 @@ class RunStart:
             print(f"--cores {cores} for {asked} GPUs: only {cores} jobs run at a time", file=sys.stderr)
 
 
-def _print_troubles(uri: str, began: float, results: Path) -> None:
-    """Print what the tracker refuses, as the run's last words: each cell's log tells of itself alone."""
+def _print_troubles(uri: str, began: float, directory: Path) -> None:
+    """Print what the tracker refuses, as the run's last words: each cell's log tells of itself alone.
+
+    Snakemake has left the working directory by then.
+    """
     sys.stdout.flush()
-    for sentence in troubles(uri, began, results):
-        print(f"resomap: {sentence}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError), contextlib.chdir(directory):
+        for sentence in troubles(uri, began, RESULTS):
+            print(f"resomap: {sentence}", file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from resomap.cells.study import CURRENT, Study
 from resomap.cli import main
 from resomap.commands import prediction
 from resomap.compute.checkpoint import load_sealed, save_sealed
+from resomap.compute.temperature import tempered
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
@@ -106,8 +107,9 @@ def test_probabilities_are_those_of_the_evaluation(trained: Trained) -> None:
     assert [answer["image"] for answer in answers] == images
     shares = [{entry["class"]: entry["probability"] for entry in answer["predictions"]} for answer in answers]
     found = np.array([[by_class[name] for name in kept.classes] for by_class in shares])
-    wanted = np.concatenate([part.probabilities for part in kept.splits.values()])
-    assert np.abs(found - wanted).max() < 1e-6
+    temperature = read_json(trained.best.with_name("decision.json"))["temperature"]
+    logits = np.concatenate([part.log_probabilities for part in kept.splits.values()])
+    assert np.abs(found - np.exp(tempered(logits, temperature))).max() < 1e-6
 
 
 def test_folders_weights_from_elsewhere_and_another_resolution(

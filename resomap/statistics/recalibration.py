@@ -128,8 +128,9 @@ class RecalibrationCurve:
         score = right - special.expit(bent)
         summed = np.stack([np.bincount(group, weights=score * one) for one in (1.0, logits - self._middle)])
         spread = summed @ summed.T * count / (count - 1)
-        effect = np.trace(np.linalg.solve(self._information(self.likeliest), spread)) / 2
-        return max(1.0, float(effect)), count - 1.0
+        # The larger of the two effects: groups shift the curve more than they bend it, and the error follows the shift.
+        effects = np.linalg.eigvals(np.linalg.solve(self._information(self.likeliest), spread)).real
+        return max(1.0, float(effects.max())), count - 1.0
 
     def _bartlett(self) -> float:
         """Return by how much few expected errors enlarge a calibrated model's ratio, on average (Bartlett 1937)."""

@@ -3,7 +3,7 @@
     evidence (files of the steps before) -> judgement (statistics) -> compose (document) -> summary_writer (files)
 
 - `basis`: the path of results/summary.json, and the digest of the settings that it was made for. Light
-- `calibration`: calibration errors with and without temperature scaling
+- `calibrated`: calibration errors with and without temperature scaling
 - `evidence`: finished trainings, evaluations, predictions, costs, and whatever is missing
 - `judgement`: the statistics of the evidence: intervals, comparisons, fronts, recommendation
 - `compose`, `advice`: the document from both; its recommendation and notes

@@ -9,7 +9,7 @@ from resomap.cells.margin import within_margin
 from resomap.cells.predictions import EVALUATED
 from resomap.statistics import Interval, Position, Recommendation, Resolutions
 from resomap.statistics.wording import COST_UNITS
-from resomap.summary import calibration, document
+from resomap.summary import calibrated, document
 from resomap.summary.advice import advise, as_bound, as_place, notes
 from resomap.summary.basis import SCHEMA, basis
 from resomap.summary.evidence import Evidence, Trained
@@ -109,7 +109,7 @@ def _qualities(
     for name in names:
         metric = name.removeprefix(f"{split}/")
         interval = found.get(metric, {}).get(position)
-        values = [calibration.metrics(one).get(name) for one in trained]
+        values = [calibrated.metrics(one).get(name) for one in trained]
         if interval is not None and interval.seeds == len(trained):
             qualities[metric] = document.Estimate(
                 value=interval.value,
@@ -171,9 +171,9 @@ def _training(one: Trained, within: bool) -> document.Training:
         finished_at=marker.finished_at,
         epochs=marker.epochs,
         best_epoch=marker.best_epoch,
-        metrics=calibration.metrics(one),
+        metrics=calibrated.metrics(one),
         intervals=_image_intervals(one),
-        calibration=calibration.calibrations(one),
+        calibration=calibrated.calibrations(one),
         train_seconds=cost.train_seconds,
         images_per_second=cost.images_per_second,
         peak_training_memory_bytes=cost.peak_training_memory_bytes,

@@ -11,9 +11,9 @@ from resomap.summary.evidence import Trained
 def metrics(one: Trained) -> dict[str, float | None]:
     """Return the metrics of a training's marker, with the calibration error freed of its bias where that is known."""
     found = dict(one.marker.metrics)
-    for split, calibrated in calibrations(one).items():
-        if calibrated and calibrated.as_trained:
-            found[f"{split}/calibration_error"] = calibrated.as_trained.error
+    for split, known in calibrations(one).items():
+        if known and known.as_trained:
+            found[f"{split}/calibration_error"] = known.as_trained.error
     return found
 
 

@@ -149,7 +149,8 @@ def test_document_and_tables_say_what_is_known_of_the_grid(grid: Grid) -> None:
     for row in rows("summary.csv"):
         for metric in ("loss", "accuracy", "auroc", "macro_precision", "calibration_error"):
             low, value, high = (float(row[f"test/{metric}{end}"]) for end in ("_low", "", "_high"))
-            assert low < value < high
+            # Freed of its bias, the calibration error of every other calibrated model is nil.
+            assert low <= value < high if metric == "calibration_error" else low < value < high
     text = summary_text(found)
     assert text.startswith("Use test_resnet at 48 px (latency 1.5 ms on toaster): with 95 % confidence")
     assert "training noise included" in text

@@ -63,6 +63,11 @@ class Data(Section):
         "unreadable files, duplicates across splits, classes missing from the training split: `error` stops "
         "and names them, `skip` leaves those images out; both write `results/data/check.md`",
     )
+    near_duplicates: Literal["report", "together"] = key(
+        "report",
+        "pictures that were re-encoded, resized, mirrored or turned: `report` names those in two splits, `together` "
+        "also keeps them on one side of a split that is made here; a new study had better have `together`",
+    )
     fit: Literal["center", "squash", "border"] = key(
         "center",
         "how an image that is not square becomes one: `center` scales the short side and crops, `squash` "

@@ -1,6 +1,7 @@
 """Report on the check of the images: check.md to read, check.json to compute with."""
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,6 +12,7 @@ from resomap.data import SPLITS
 from resomap.data.selection import Chosen, Problem, Selection
 
 _NAMED_IN_SENTENCE = 3
+_LISTED = 1000  # pairs
 
 
 def short_sides(chosen: list[Chosen]) -> dict[str, int]:
@@ -59,6 +61,25 @@ def stop_on_problems(policy: str, selection: Selection, report: Path) -> None:
             )
 
 
+def straddling_sentence(together: bool, split_here: Collection[str], selection: Selection, report: Path) -> str | None:
+    """Return the sentence for the terminal on near-duplicates in two splits; None where there are none."""
+    pairs = selection.straddling()
+    if not pairs:
+        return None
+    one, other = pairs[0]
+    could_move = not together and any({one.split, other.split} <= set(split_here) for one, other in pairs)
+    advice = (
+        "`data: {near_duplicates: together}` keeps them on one side, in a split of its own"
+        if could_move
+        else "remove one of each, or name groups in `data.groups`"
+    )
+    return (
+        f"{len(pairs):,} pairs of near-duplicates straddle the splits, such as {one.item.name} ({one.split}) and "
+        f"{other.item.name} ({other.split}), which makes results look better than they are; {report} names them; "
+        f"{advice}"
+    )
+
+
 def _as_json(source: str, policy: str, selection: Selection) -> dict[str, Any]:
     return {
         "source": source,
@@ -70,6 +91,7 @@ def _as_json(source: str, policy: str, selection: Selection) -> dict[str, Any]:
         "modes": Counter(image.seen.mode for image in selection.chosen),
         "problems": [vars(problem) for problem in selection.problems],
         "notes": [vars(note) for note in selection.notes],
+        "near_duplicates": _near_as_json(selection),
     }
 
 
@@ -86,6 +108,7 @@ def _lines(source: str, policy: str, selection: Selection) -> list[str]:
         *_table(selection),
         "",
         *_problem_lines(policy, selection.problems),
+        *_near_lines(selection),
         *_note_lines(selection),
     ]
 
@@ -112,6 +135,41 @@ def _problem_lines(policy: str, problems: list[Problem]) -> list[str]:
         lines += [f"- `{problem.name}`: {problem.detail}" for problem in problems if problem.kind == kind]
         lines.append("")
     return lines
+
+
+def _near_as_json(selection: Selection) -> dict[str, Any]:
+    near = selection.near_duplicates
+    return {
+        "candidates": near.candidates,
+        "confirmed": len(near.pairs),
+        "lookalikes": near.lookalikes,
+        "straddling": [[one.item.name, other.item.name] for one, other in selection.straddling()[:_LISTED]],
+    }
+
+
+def _near_lines(selection: Selection) -> list[str]:
+    near, straddling = selection.near_duplicates, selection.straddling()
+    lines = ["## Near-duplicates", ""]
+    if not near.candidates:
+        return [*lines, "None: no two images have similar hashes.", ""]
+    lines += [
+        f"{near.candidates:,} pairs of images have similar hashes. Their pixels confirm {len(near.pairs):,} as one "
+        "picture that was re-encoded, resized, mirrored or turned; the other "
+        f"{near.candidates - len(near.pairs):,} only look alike. {len(straddling):,} pairs are in two splits.",
+        "",
+    ]
+    if near.lookalikes:
+        lines += [
+            f"{near.lookalikes:,} images are in groups too large to be copies of one picture (a camera that stands "
+            "still?); they are not kept together: name what belongs together in `data.groups`.",
+            "",
+        ]
+    for one, other in straddling[:_LISTED]:
+        other_class = "" if one.item.label == other.item.label else ", of different classes"
+        lines.append(f"- `{one.item.name}` ({one.split}) and `{other.item.name}` ({other.split}){other_class}")
+    if len(straddling) > _LISTED:
+        lines.append(f"- and {len(straddling) - _LISTED:,} more")
+    return [*lines, ""] if straddling else lines
 
 
 def _note_lines(selection: Selection) -> list[str]:

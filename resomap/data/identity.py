@@ -57,6 +57,8 @@ def describe(data: Data) -> Description:
     if split_here:
         facts["split"] = {name: getattr(data.split, name) for name in split_here}
         facts["split_seed"] = data.split_seed
+        if data.near_duplicates != "report":  # the default leaves the identities of earlier versions as they were
+            facts["near_duplicates"] = data.near_duplicates
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if found:
         digest.update(b"".join(b"\n%d %s" % (file.size, os.fsencode(file.name)) for file in found.files))

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode_bytes, read_bytes
 from resomap.data.pixels import WhiteLevel
 from resomap.data.pool import in_order
+from resomap.data.sketch import Sketch, sketch
 from resomap.data.source import Item
 
 _DEEPEST: Final = 65535
@@ -25,6 +28,7 @@ class Seen:
     detail: str = ""
     sha256: str = ""  # of the file
     content: str = ""  # of the upright pixels: the same picture saved twice has one content and two files
+    sketch: Sketch | None = None  # by which near-duplicates are found
     width: int = 0  # pixels, upright
     height: int = 0
     channels: int = 0  # 1 or 3
@@ -71,11 +75,11 @@ def _inspect(task: _Task) -> Seen:
     except DamagedImage as damage:
         return Seen(name, damage.kind, damage.detail)
     height, width, channels = pixels.shape
-    content = hashlib.sha256(b"%d %d %d " % pixels.shape + pixels.tobytes())
     return Seen(
         name,
         sha256=hashlib.sha256(file).hexdigest(),
-        content=content.hexdigest(),
+        content=_content_digest(pixels),
+        sketch=sketch(pixels),
         width=width,
         height=height,
         channels=channels,
@@ -85,3 +89,10 @@ def _inspect(task: _Task) -> Seen:
         correction=correction,
         losses=losses,
     )
+
+
+def _content_digest(pixels: np.ndarray) -> str:
+    """Return 64 hex digits over pixels [H, W, C]; a grey picture that is stored in colour counts as the grey one."""
+    if pixels.shape[2] > 1 and (pixels == pixels[:, :, :1]).all():
+        pixels = pixels[:, :, :1]
+    return hashlib.sha256(b"%d %d %d " % pixels.shape + pixels.tobytes()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
-from resomap.data.check import counts, short_sides, stop_on_problems, write_report
+from resomap.data.check import counts, short_sides, stop_on_problems, straddling_sentence, write_report
 from resomap.data.identity import data_identity
 from resomap.data.inspection import inspect_all, white_level
 from resomap.data.pixels import WhiteLevel
@@ -91,6 +91,8 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
     seen = inspect_all(source.items, workers)
     selection = select(source, seen, data)
     report = write_report(directory, data.source, data.problems, selection)
+    if said := straddling_sentence(data.near_duplicates == "together", source.split_here, selection, report):
+        print(said, flush=True)
     stop_on_problems(data.problems, selection, report)
     manifest = Manifest(
         identity=identity,

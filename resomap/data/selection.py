@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from resomap.config.schema import Data
 from resomap.data import SPLITS
 from resomap.data.inspection import Seen
+from resomap.data.near_duplicates import NearDuplicates, find_near_duplicates
 from resomap.data.source import Item, Source
 from resomap.data.split import Member, assign, blocks
 
 WRONG_TYPE = "files of another type"
+OF_TWO_CLASSES = "images whose content is of another class too"
 ACROSS_SPLITS = "images whose content is in another split too"
 GROUP_ACROSS_SPLITS = "images whose group is in another split too"
 EMPTY_CLASS = "classes without a usable image"
@@ -56,23 +58,32 @@ class Selection:
     chosen: list[Chosen] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
+
+    def straddling(self) -> list[tuple[Chosen, Chosen]]:
+        """Return the pairs of near-duplicates that are in two splits."""
+        used = {image.item.name: image for image in self.chosen}
+        pairs = [(used.get(one), used.get(other)) for one, other in self.near_duplicates.pairs]
+        return [(one, other) for one, other in pairs if one and other and one.split != other.split]
 
 
 def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     """Select the images that `data.problems: skip` uses, and list all problems.
 
     With `error` the selection is the same, for the report, and the problems stop it. Left out are: damaged files and
-    files of another type; of content or groups that straddle given splits, the images in train, then in val (the test
-    split stays what it was); classes that train lacks.
+    files of another type; all images of a content that has two classes, since none tells which is right; of content or
+    groups that straddle given splits, the images in train, then in val; classes that train lacks.
     """
     selection = Selection(notes=_notes_on_source(source))
     problems = selection.problems
     problems += [Problem(WRONG_TYPE, name, "not an image by its suffix and content") for name in source.wrong_type]
     problems += [Problem(s.damage, s.name, s.detail) for s in seen.values() if s.damage]
     items = [item for item in source.items if not seen[item.name].damage]
+    items = _without_two_classes(items, seen, problems)
     items = _without_straddling(items, lambda item: seen[item.name].content, ACROSS_SPLITS, problems)
     items = _without_straddling(items, lambda item: item.group, GROUP_ACROSS_SPLITS, problems)
-    block_of = _blocks(items, seen)
+    near = selection.near_duplicates = _near_duplicates(items, seen)
+    block_of = _blocks(source, items, seen, near if data.near_duplicates == "together" else NearDuplicates())
     split_of = _splits(source, items, block_of, data)
     selection.classes = _classes_in_train(source, items, split_of, problems)
     selection.chosen = [
@@ -82,6 +93,22 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     ]
     selection.notes += _notes_on_images(selection.chosen) + _notes_on_reading(selection.chosen)
     return selection
+
+
+def _without_two_classes(items: list[Item], seen: Mapping[str, Seen], problems: list[Problem]) -> list[Item]:
+    """Return the items without those whose content has another class elsewhere; they become problems."""
+    of_content: dict[str, dict[str, Item]] = defaultdict(dict)  # {content: {label: first item}}
+    for item in items:
+        of_content[seen[item.name].content].setdefault(item.label, item)
+    kept = []
+    for item in items:
+        others = [other for label, other in of_content[seen[item.name].content].items() if label != item.label]
+        if others:
+            detail = f"as {others[0].name}, of the class {others[0].label}"
+            problems.append(Problem(OF_TWO_CLASSES, item.name, detail))
+        else:
+            kept.append(item)
+    return kept
 
 
 def _without_straddling(
@@ -109,21 +136,37 @@ def _without_straddling(
     return kept
 
 
-def _blocks(items: list[Item], seen: Mapping[str, Seen]) -> dict[str, str]:
-    """Return {name: block}. No block straddles given splits, whose leakage is left out by now."""
-    return blocks(
-        {
-            item.name: [f"content {seen[item.name].content}", *([f"group {item.group}"] if item.group else [])]
-            for item in items
-        }
-    )
+def _near_duplicates(items: list[Item], seen: Mapping[str, Seen]) -> NearDuplicates:
+    """Search the contents, each of which goes by the name of its first image."""
+    first: dict[str, str] = {}
+    for item in items:
+        first.setdefault(seen[item.name].content, item.name)
+    return find_near_duplicates({name: sketch for name in first.values() if (sketch := seen[name].sketch)})
+
+
+def _blocks(source: Source, items: list[Item], seen: Mapping[str, Seen], near: NearDuplicates) -> dict[str, str]:
+    """Return {name: block}. No block straddles given splits: their leakage is left out, or can only be reported."""
+    centre_of = {seen[name].content: centre for name, centre in near.centre_of.items()}
+    keys_of = {}
+    for item in items:
+        content = seen[item.name].content
+        keys = [f"content {content}", *([f"group {item.group}"] if item.group else [])]
+        if content in centre_of:
+            keys.append(f"near {'' if _is_movable(source, item) else item.split} {centre_of[content]}")
+        keys_of[item.name] = keys
+    return blocks(keys_of)
+
+
+def _is_movable(source: Source, item: Item) -> bool:
+    """Return True if the split of the image is made here."""
+    return bool(source.split_here) and item.split in (None, "train")
 
 
 def _splits(source: Source, items: list[Item], block_of: Mapping[str, str], data: Data) -> dict[str, str]:
     fixed = {item.name: item.split for item in items if item.split}
     if not source.split_here:
         return fixed
-    movable = [item for item in items if item.split in (None, "train")]
+    movable = [item for item in items if _is_movable(source, item)]
     members = [Member(item.name, item.label, item.stratum, block_of[item.name]) for item in movable]
     shares = {split: getattr(data.split, split) for split in source.split_here}
     return fixed | assign(members, shares, data.split_seed)
@@ -167,13 +210,10 @@ def _notes_on_images(chosen: Iterable[Chosen]) -> list[Note]:
     for image in chosen:
         same[image.seen.content].append(image)
     repeated = [images for images in same.values() if len(images) > 1]
-    torn = [images for images in repeated if len({image.item.label for image in images}) > 1]
     deep = [image.seen for images in same.values() for image in images if image.seen.deep]
     notes = []
     if repeated:
         notes.append(Note("Same content more than once within a split", _name_pairs(repeated)))
-    if torn:
-        notes.append(Note("Same content in different classes", _name_pairs(torn)))
     if deep and max(seen.brightest for seen in deep) < 32:
         notes.append(
             Note(

@@ -1,0 +1,52 @@
+"""Sketch of an image, by which near-duplicates are found: hashes of its eight orientations, and a thumbnail."""
+
+from dataclasses import dataclass
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+ORIENTATIONS = 8  # four turns, each mirrored or not
+HASH_WORDS = 4  # of 64 bits: a DCT hash of 16 x 16 frequencies
+SIDE = 32  # pixels of the grey thumbnail
+MOST_HALVINGS = 2  # of the thumbnail of a tiny image, to 8 pixels
+COLOUR_SIDE = 8  # pixels of the thumbnail of the two colour channels (Cb, Cr)
+_HASH_SIDE = 16
+_DCT_SIDE = 64  # pixels that the hash's transform reads: imagehash takes four times the side of its hash
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What is kept of an image's pixels: 1.4 KB."""
+
+    hashes: bytes  # uint64 [ORIENTATIONS, HASH_WORDS]
+    grey: bytes  # uint8 [SIDE, SIDE]
+    colour: bytes  # uint8 [2, COLOUR_SIDE, COLOUR_SIDE]; empty for a grey image
+    halvings: int  # of the grey thumbnail, until it is half as fine as the image: filters differ in the finest detail
+
+
+def sketch(pixels: np.ndarray) -> Sketch:
+    """Return the sketch of upright pixels, uint8 [H, W, C] with C = 1 or 3."""
+    is_grey = pixels.shape[2] == 1
+    picture = Image.fromarray(pixels[:, :, 0] if is_grey else pixels)
+    small = picture.convert("L").resize((_DCT_SIDE, _DCT_SIDE), Image.Resampling.LANCZOS, reducing_gap=4)
+    turned = (Image.fromarray(np.ascontiguousarray(oriented(np.asarray(small), way))) for way in range(ORIENTATIONS))
+    hashes = [np.packbits(imagehash.phash(one, _HASH_SIDE).hash) for one in turned]
+    colour = b""
+    if not is_grey:
+        coarse = picture.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BICUBIC, reducing_gap=4)
+        colour = np.asarray(coarse.convert("YCbCr"))[:, :, 1:].transpose(2, 0, 1).tobytes()
+    grey = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).tobytes()
+    halvings = sum(min(pixels.shape[:2]) < 2 * SIDE >> level for level in range(MOST_HALVINGS))
+    return Sketch(np.concatenate(hashes).tobytes(), grey, colour, halvings)
+
+
+def oriented(pixels: np.ndarray, way: int) -> np.ndarray:
+    """Turn or mirror square pixels [..., S, S] into one of the ORIENTATIONS; 0 leaves them as they are.
+
+    Bits of `way`: 4 swaps the axes, then 1 mirrors the last axis and 2 the one before. Each way undoes itself but 5
+    and 6, which undo each other.
+    """
+    turned = pixels.swapaxes(-1, -2) if way & 4 else pixels
+    turned = turned[..., ::-1] if way & 1 else turned
+    return turned[..., ::-1, :] if way & 2 else turned

@@ -7,7 +7,7 @@ import numpy as np
 from test_data_manifest import made, picture, to_split, with_splits
 
 from resomap.core.files import read_json, write_json
-from resomap.data.blocks import block_indices
+from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
 
 

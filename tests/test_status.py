@@ -346,3 +346,17 @@ def test_forty_cells_take_less_than_a_second_and_no_heavy_import() -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (89, "89 s"), (840, "14 min"), (12000, "3 h 20 min")])
 def test_durations_are_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_training_of_other_image_contents_waits() -> None:
+    here, other, unknown = (cell("vgg11", size) for size in (224, 256, 320))
+    for each, digest in ((here, "a" * 64), (other, "b" * 64), (unknown, None)):
+        mark_done(each, 0.8, content_digest=digest)
+    cells = (here, other, unknown)
+    statuses = collect(cells, dict.fromkeys(cells, WANTED), **OPTIONS, content_digest="a" * 64)
+    assert [(status.state, status.note) for status in statuses] == [
+        ("done", ""),
+        ("waiting", "images changed"),
+        ("done", ""),
+    ]
+    assert [status.state for status in grid(*cells)] == ["done"] * 3, "where the images are not known"

@@ -17,7 +17,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.study import Study
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
-from resomap.tracking.completed import prepared_digest
+from resomap.data.changes import prepared_digest
 from resomap.tracking.explain import PAGE, Reasons
 
 

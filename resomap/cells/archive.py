@@ -1,8 +1,9 @@
 """Archive of trainings: files of other settings, set aside under their fingerprint and restored when those return.
 
 A cell's checkpoint directory holds one training at a time, and so do the files beside its marker;
-`set-aside/<fingerprint>/` in both directories holds the earlier ones. `cell.json` names the training whose checkpoints
-lie there; `done.json`, a copy of the marker, says that it is complete.
+`set-aside/<fingerprint>/` in both directories holds the earlier ones, `set-aside/<fingerprint>-<digest>/` those of the
+same settings that saw images of other content, which were edited in place since. `cell.json` names the training whose
+checkpoints lie there; `done.json`, a copy of the marker, says that it is complete.
 """
 
 import os
@@ -19,6 +20,7 @@ from resomap.core.files import read_json, write_json
 TRAINING_FILES = ("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "decision.json", "final.pt")
 UNKNOWN = "unknown"
 SET_ASIDE = "set-aside"
+_DIGEST_LENGTH = 12  # hex digits of a content digest in a directory's name
 # Beside the marker, but of the cell and not of one training: they are appended to, whatever the settings.
 CELL_FILES = ("log", "journal.jsonl", "journal.sent.json", "progress.json")
 
@@ -45,18 +47,20 @@ def held_fingerprint(cell: Cell) -> str | None:
 
 
 def activate(cell: Cell, identity: dict[str, Any]) -> list[str]:
-    """Make the training with `identity["fingerprint"]` the one whose files lie in the cell's directories.
+    """Make the training with this fingerprint (and `content_digest`) the one whose files lie in the cell's directories.
 
     Another training's files are set aside, this training's own are restored from there. Returns one sentence
     for each thing that was done. The caller holds the cell's lock.
     """
-    fingerprint, notes = identity["fingerprint"], []
-    stored = held_fingerprint(cell)
-    if stored is not None and stored != fingerprint:
-        set_aside_results(cell, stored)
-        directory = set_aside_checkpoints(cell, stored)
-        notes.append(f"the settings changed: the training {stored} is set aside in {directory}")
-    if _restore(cell, fingerprint):
+    fingerprint, content, notes = identity["fingerprint"], identity.get("content_digest"), []
+    stored, stored_content = held_fingerprint(cell), _content_of(cell.checkpoints)
+    if stored is not None and (stored != fingerprint or differ(stored_content, content)):
+        what = "settings" if stored != fingerprint else "images"
+        name = stored if stored != fingerprint else name_of(stored, stored_content)
+        set_aside_results(cell, name)
+        directory = set_aside_checkpoints(cell, name)
+        notes.append(f"the {what} changed: the training {stored} is set aside in {directory}")
+    if _restore(cell, fingerprint, content):
         notes.append(f"the training {fingerprint} with these settings is taken back from where it was set aside")
     if held_fingerprint(cell) is None:
         write_json(identity_path(cell), identity)
@@ -91,59 +95,81 @@ def files_beside_marker(cell: Cell) -> list[Path]:
     return [path for path in files if path.is_file() and not _extension(cell, path).startswith("seed")]
 
 
-def recover_marker(cell: Cell, fingerprint: str) -> bool:
+def recover_marker(cell: Cell, fingerprint: str, content_digest: str | None = None) -> bool:
     """Restore the marker, and with it the files, of a training that is complete; return True if there is one.
 
-    It is looked for in the cell's directory and below `set-aside`. The caller holds the cell's lock.
+    It is looked for in the cell's directory and below `set-aside`; a training that saw other images than those of
+    `content_digest` is none. The caller holds the cell's lock.
     """
-    if not is_recoverable(cell, fingerprint):
+    if not is_recoverable(cell, fingerprint, content_digest):
         return False
-    if not _is_complete(marker_copy_path(cell), cell, fingerprint):
-        activate(cell, {"fingerprint": fingerprint, "cell": cell.name})
-    _restore(cell, fingerprint)
+    if not _is_complete(marker_copy_path(cell), cell, fingerprint, content_digest):
+        activate(cell, {"fingerprint": fingerprint, "content_digest": content_digest, "cell": cell.name})
+    _restore(cell, fingerprint, content_digest)
     copy = Marker.read(marker_copy_path(cell))
-    if copy is None or not copy.counts_for(cell, fingerprint):
+    if copy is None or not copy.counts_for(cell, fingerprint, content_digest):
         return False  # the one set aside could not be restored: something else is in its way
     copy.write(cell.marker)
     return True
 
 
-def checkpoint_directories(cell: Cell, fingerprint: str) -> tuple[Path, Path]:
-    """Return the directories in which checkpoints of this fingerprint can lie: the cell's, and the one set aside."""
-    return cell.checkpoints, cell.checkpoints / SET_ASIDE / fingerprint
+def checkpoint_directories(cell: Cell, fingerprint: str, content_digest: str | None = None) -> tuple[Path, ...]:
+    """Return the directories in which checkpoints of a training can lie: the cell's, and those set aside."""
+    names = dict.fromkeys((fingerprint, name_of(fingerprint, content_digest)))
+    return cell.checkpoints, *(cell.checkpoints / SET_ASIDE / name for name in names)
 
 
-def is_recoverable(cell: Cell, fingerprint: str) -> bool:
+def name_of(fingerprint: str, content_digest: str | None) -> str:
+    """Return the name below `set-aside` of a training whose settings are the wanted ones, but not its images."""
+    return f"{fingerprint}-{content_digest[:_DIGEST_LENGTH]}" if content_digest else fingerprint
+
+
+def differ(content_digest: str | None, other: str | None) -> bool:
+    """Return True if two content digests are known and of other images."""
+    return bool(content_digest and other and content_digest != other)
+
+
+def is_recoverable(cell: Cell, fingerprint: str, content_digest: str | None = None) -> bool:
     """Return True if the wanted training is complete but for its marker.
 
     Cheap (two small files), so that planning can ask for all cells.
     """
     if not cell.checkpoints.is_dir():
         return False
-    directories = checkpoint_directories(cell, fingerprint)
-    return any(_is_complete(directory / "done.json", cell, fingerprint) for directory in directories)
+    directories = checkpoint_directories(cell, fingerprint, content_digest)
+    return any(_is_complete(directory / "done.json", cell, fingerprint, content_digest) for directory in directories)
 
 
-def _is_complete(copy: Path, cell: Cell, fingerprint: str) -> bool:
+def _is_complete(copy: Path, cell: Cell, fingerprint: str, content_digest: str | None) -> bool:
     marker = Marker.read(copy)
-    return marker is not None and marker.counts_for(cell, fingerprint)
+    return marker is not None and marker.counts_for(cell, fingerprint, content_digest)
 
 
-def _restore(cell: Cell, fingerprint: str) -> bool:
-    """Move the files set aside under this fingerprint back where nothing is in the way; return True if any were."""
+def _content_of(directory: Path) -> str | None:
+    """Return the content digest of the images that a directory's training saw; None where it is not known."""
+    identity, copy = read_json(directory / "cell.json"), Marker.read(directory / "done.json")
+    known = identity.get("content_digest") if isinstance(identity, dict) else None
+    return known if isinstance(known, str) else copy.content_digest if copy else None
+
+
+def _restore(cell: Cell, fingerprint: str, content_digest: str | None) -> bool:
+    """Move the files set aside of this training back where nothing is in the way; return True if any were."""
     restored = False
-    archived = cell.checkpoints / SET_ASIDE / fingerprint
-    if archived.is_dir() and held_fingerprint(cell) is None:
-        _move([archived / file for file in TRAINING_FILES], cell.checkpoints)
-        shutil.rmtree(archived, ignore_errors=True)
-        restored = True
-    results = cell.marker.parent / SET_ASIDE / fingerprint
-    own = [
-        path for path in sorted(results.glob(f"{cell.marker.stem}.*")) if not (cell.marker.parent / path.name).exists()
-    ]
-    if own:
-        _move(own, cell.marker.parent)
-        restored = True
+    for archived in checkpoint_directories(cell, fingerprint, content_digest)[1:]:
+        is_wanted = archived.is_dir() and not differ(_content_of(archived), content_digest)
+        if is_wanted and held_fingerprint(cell) is None:
+            _move([archived / file for file in TRAINING_FILES], cell.checkpoints)
+            shutil.rmtree(archived, ignore_errors=True)
+            restored = True
+        results = cell.marker.parent / SET_ASIDE / archived.name
+        marker = Marker.read(results / cell.marker.name)
+        if marker is not None and marker.is_of_other_images(content_digest):
+            continue
+        files = sorted(results.glob(f"{cell.marker.stem}.*"))
+        own = [path for path in files if not (cell.marker.parent / path.name).exists()]
+        if own:
+            _move(own, cell.marker.parent)
+            restored = True
     return restored
 
 

@@ -68,19 +68,23 @@ class Marker(JsonObject):
         return cls.parse(read_json(path))
 
     @classmethod
-    def of_done(cls, cell: Cell, fingerprint: str) -> "Marker | None":
-        """Return the cell's marker; None where there is none that counts under these settings."""
+    def of_done(cls, cell: Cell, fingerprint: str, content_digest: str | None = None) -> "Marker | None":
+        """Return the cell's marker; None where there is none that counts under these settings and images."""
         found = cls.read(cell.marker)
-        return found if found is not None and found.counts_for(cell, fingerprint) else None
+        return found if found is not None and found.counts_for(cell, fingerprint, content_digest) else None
 
     def write(self, path: Path) -> None:
         """Write the marker (or its copy beside the checkpoints) atomically. Raises OSError."""
         write_json(path, self.as_json())
 
-    def counts_for(self, cell: Cell, fingerprint: str) -> bool:
-        """Return True if this very cell is done under these settings by the marker, with metrics finite or null."""
+    def counts_for(self, cell: Cell, fingerprint: str, content_digest: str | None = None) -> bool:
+        """Return True if this very cell is done under these settings by the marker, with metrics finite or null.
+
+        `content_digest` is that of the images here, where it is known: a training of other contents does not count.
+        """
         return (
             self.fingerprint == fingerprint
+            and not self.is_of_other_images(content_digest)
             and (self.model, self.resolution, self.seed) == (cell.model, cell.resolution, cell.seed)
             and bool(self.metrics)
             and all(value is None or abs(value) <= sys.float_info.max for value in self.metrics.values())
@@ -105,7 +109,7 @@ class Marker(JsonObject):
 
 def require_done(study: "Study", cell: Cell) -> Marker:
     """Return the marker of a cell that is done under the study's settings. Raises ResomapError where it is not."""
-    marker = Marker.of_done(cell, study.fingerprint(cell))
+    marker = Marker.of_done(cell, study.fingerprint(cell), study.content_digest)
     if marker is None:
         raise ResomapError(f"{cell.name} is not done under these settings; run {study.resume_command(cell)}")
     return marker

@@ -21,6 +21,7 @@ from resomap.config.values import RESOLUTIONS, SEEDS
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.core.text import is_whole_number
+from resomap.data.changes import checked_digest
 from resomap.data.identity import Description, describe
 from resomap.models.fits import require_supported
 from resomap.models.index import ModelIndex, load_index
@@ -172,6 +173,18 @@ class Study:
         if cell.map_position not in self._recipes:
             self._recipes[cell.map_position] = training_for(self.config, cell.map_position)
         return self._recipes[cell.map_position]
+
+    @cached_property
+    def content_digest(self) -> str | None:
+        """Digest of the contents of the images as they were checked here; None where they were not.
+
+        Of files that were edited in place the digest is unlike any other until they are checked: see `images_changed`.
+        """
+        return checked_digest(self.data_identity)
+
+    def images_changed(self) -> None:
+        """Count no training as one of these images, until they are checked anew: their contents have changed."""
+        self.content_digest = "changed"
 
     @cached_property
     def base(self) -> str:

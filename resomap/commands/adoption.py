@@ -218,7 +218,8 @@ class Adoption:
     def _complete_cells(self, cells: Sequence[Cell]) -> set[Cell]:
         """Return the cells that count already, here or in the tracker: adopting another run of them changes nothing."""
         wanted = self._study.fingerprints(cells)
-        done = {cell for cell, fingerprint in wanted.items() if Marker.of_done(cell, fingerprint)}
+        content = self._study.content_digest
+        done = {cell for cell, fingerprint in wanted.items() if Marker.of_done(cell, fingerprint, content)}
         known = Completed(self._tracking, self._study.config.experiment, self._study.base)
         try:
             known.ask_once()

@@ -18,13 +18,15 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     from resomap import status
+    from resomap.data.changes import checked_digest
     from resomap.status.forecast import predictions
 
     study = Study.load(given.study)
     report, fingerprints = study.config.report, study.fingerprints()
 
     def collect() -> list[status.CellStatus]:
-        return status.collect(fingerprints, fingerprints, report.metric, report.margin)
+        digest = checked_digest(study.data_identity)  # anew each time: a run that is watched may check the images
+        return status.collect(fingerprints, fingerprints, report.metric, report.margin, digest)
 
     def forecast(statuses: list[status.CellStatus]) -> float | None:
         return status.seconds_to_go(statuses, predictions(study).seconds)

@@ -7,11 +7,12 @@
 - `inspection`: size, mode and digests of each file, or its damage; the scale of the set
 - `decode`, `pixels`, `tiff`, `metadata`: the pixels of a file, upright and of 8 bits
 - `image_formats`, `variants`, `damage`: what a file is by its content, and why one is not read
+- `near_duplicates`, `sketch`: the same picture re-encoded, resized, mirrored or turned
 - `selection`, `split`: the images that are used, and train, val or test for each
-- `manifest`, `blocks`, `check`: the list of the images, which of them belong together, and the report on them
+- `manifest`, `image_blocks`, `check`: the list of the images, which of them belong together, and the report on them
 - `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
 - `store`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
-- `identity`: stands beside them and tells, without reading an image, whether this is still the same data
+- `identity`, `changes`: stand beside them and tell, without reading an image, whether this is still the same data
 """
 
 from pathlib import Path

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from resomap.data.changes import Stamp, stamp_of
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode_bytes, read_bytes
 from resomap.data.pixels import WhiteLevel
@@ -26,7 +27,8 @@ class Seen:
     name: str
     damage: str | None = None  # the kind, such as `truncated or damaged`
     detail: str = ""
-    sha256: str = ""  # of the file
+    sha256: str = ""  # of the file; empty where it could not be read
+    stamp: Stamp | None = None  # size, times and inode of the file that was read
     content: str = ""  # of the upright pixels: the same picture saved twice has one content and two files
     sketch: Sketch | None = None  # by which near-duplicates are found
     width: int = 0  # pixels, upright
@@ -69,15 +71,19 @@ def white_level(seen: Iterable[Seen]) -> Literal[255, 65535] | None:
 
 def _inspect(task: _Task) -> Seen:
     path, name, level = task
+    stamp = stamp_of(path)  # before the content, so that a change in between is seen the next time
+    digest = ""
     try:
         file = read_bytes(path)
+        digest = hashlib.sha256(file).hexdigest()
         pixels, mode, peak, correction, losses = decode_bytes(file, level)
     except DamagedImage as damage:
-        return Seen(name, damage.kind, damage.detail)
+        return Seen(name, damage.kind, damage.detail, sha256=digest, stamp=stamp)
     height, width, channels = pixels.shape
     return Seen(
         name,
-        sha256=hashlib.sha256(file).hexdigest(),
+        sha256=digest,
+        stamp=stamp,
         content=_content_digest(pixels),
         sketch=sketch(pixels),
         width=width,

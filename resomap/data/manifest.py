@@ -11,6 +11,8 @@ from typing import Any
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.data.changes import MANIFEST as FILE
+from resomap.data.changes import FileRecord, write_records
 from resomap.data.check import counts, short_sides, stop_on_problems, straddling_sentence, write_report
 from resomap.data.identity import data_identity
 from resomap.data.inspection import inspect_all, white_level
@@ -18,7 +20,6 @@ from resomap.data.pixels import WhiteLevel
 from resomap.data.selection import Chosen, Selection, select
 from resomap.data.source import read_source
 
-FILE = "manifest.json"
 SCHEMA = 1
 
 
@@ -35,7 +36,7 @@ class Entry:
     mode: str  # Pillow's name of how the file stores its pixels
     # Manifests of earlier versions lack what follows.
     group: str | None = None  # the user's (`data.groups`)
-    block: str | None = None  # name of the first image of its block (see blocks.py); None where it stands alone
+    block: str | None = None  # name of the first image of its block (see image_blocks.py); None where it stands alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,8 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
         licence=source.licence,
         entries=_entries(selection),
     )
+    records = [FileRecord(one.name, one.stamp, one.sha256) for one in seen.values()]
+    write_records(directory, identity, manifest.content_digest, records)
     manifest.save(directory)
     return manifest
 

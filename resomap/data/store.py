@@ -14,7 +14,7 @@ import numpy as np
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
 from resomap.data import SPLITS
-from resomap.data.blocks import block_indices
+from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture

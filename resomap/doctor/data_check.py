@@ -6,10 +6,10 @@ from resomap.config import Config
 from resomap.core.errors import ResomapError
 from resomap.core.text import is_whole_number
 from resomap.data import DATA_DIRECTORY, SPLITS
+from resomap.data.changes import CheckedFiles, named, prepared_digest
 from resomap.data.identity import data_identity
 from resomap.data.source import read_source
 from resomap.doctor.finding import Finding
-from resomap.tracking.completed import prepared_digest
 
 
 def look_at_data(config: Config) -> Iterator[Finding]:
@@ -23,8 +23,8 @@ def look_at_data(config: Config) -> Iterator[Finding]:
     words = f"{len(source.items):,} images in {len(source.classes)} classes, {config.data.source}"
     if len(source.classes) < 2:
         yield Finding("bad", "data", words, "a classifier needs two class folders at least")
-    elif prepared_digest(identity):
-        yield Finding("ok", "data", f"{words}; checked")
+    elif digest := prepared_digest(identity):
+        yield _look_at_sources(CheckedFiles(source.root, identity, digest), words)
     elif (DATA_DIRECTORY / "check.md").is_file() and not (DATA_DIRECTORY / "manifest.json").is_file():
         report = DATA_DIRECTORY / "check.md"
         yield Finding(
@@ -33,6 +33,18 @@ def look_at_data(config: Config) -> Iterator[Finding]:
     else:
         yield Finding("ok", "data", f"{words}; each is read once before the grid starts")
     yield from _look_at_stores()
+
+
+def _look_at_sources(files: CheckedFiles, words: str) -> Finding:
+    """Return the finding about every byte of the source's files, against the digests of when they were checked."""
+    if changed := files.changed(files.all()):
+        return Finding(
+            "bad",
+            "data",
+            f"{words}; {len(changed):,} files have other contents than when they were checked: {named(changed)}",
+            "the next snakemake checks them anew, and trains anew what saw the former ones",
+        )
+    return Finding("ok", "data", f"{words}; checked, and each file is as it was then")
 
 
 def _look_at_stores() -> Iterator[Finding]:

@@ -72,22 +72,23 @@ class CellsPlan:
         return {cell: self._study.fingerprint(cell) for cell in cells if cell not in self._done}
 
     def _settle_one(self, cell: Cell, may_be_flagged: bool) -> None:
-        fingerprint = self._study.fingerprint(cell)
+        fingerprint, content = self._study.fingerprint(cell), self._study.content_digest
         marker = Marker.read(cell.marker)
         if marker and self._tracker.is_refused(marker):
             self._api.make_again(cell.marker)
             print(f"{cell.name}: its marker came from a run that saw other images, so it trains anew", file=sys.stderr)
-        elif marker and marker.counts_for(cell, fingerprint):
+        elif marker and marker.counts_for(cell, fingerprint, content):
             self._done.add(cell)
             if may_be_flagged:
                 self._api.accept(cell.marker)
-        elif archive.is_recoverable(cell, fingerprint) and self._recover(cell, fingerprint):
+        elif archive.is_recoverable(cell, fingerprint, content) and self._recover(cell, fingerprint):
             self._done.add(cell)
             self._api.accept(cell.marker)
             print(f"{cell.name}: complete in {cell.checkpoints}, its marker is back", file=sys.stderr)
         elif cell.marker.exists():
             self._api.make_again(cell.marker)
-            print(f"{cell.name}: the marker is of other settings, so it trains anew", file=sys.stderr)
+            others = "images" if self._is_of_other_images(marker, cell) else "settings"
+            print(f"{cell.name}: the marker is of other {others}, so it trains anew", file=sys.stderr)
             if not self._api.is_dry_run:
                 self._set_results_aside(cell)
 
@@ -98,7 +99,7 @@ class CellsPlan:
         """
         try:
             with cell_lock(cell, wait=False):
-                return archive.recover_marker(cell, fingerprint)
+                return archive.recover_marker(cell, fingerprint, self._study.content_digest)
         except ResomapError:
             return False
 
@@ -106,8 +107,19 @@ class CellsPlan:
         """Keep the marker and files of other settings, which Snakemake or a new training would overwrite."""
         marker = Marker.read(cell.marker)
         if marker is not None:
-            place, _ = archive.set_aside_results(cell, marker.fingerprint)
-            print(f"{cell.name}: results of other settings are set aside in {place}", file=sys.stderr)
+            are_others = self._is_of_other_images(marker, cell)
+            name = archive.name_of(marker.fingerprint, marker.content_digest if are_others else None)
+            place, _ = archive.set_aside_results(cell, name)
+            others = "images" if are_others else "settings"
+            print(f"{cell.name}: results of other {others} are set aside in {place}", file=sys.stderr)
+
+    def _is_of_other_images(self, marker: Marker | None, cell: Cell) -> bool:
+        """Return True if a marker is of the wanted settings, but saw other contents."""
+        return bool(
+            marker
+            and marker.fingerprint == self._study.fingerprint(cell)
+            and marker.is_of_other_images(self._study.content_digest)
+        )
 
     def _write_tracker_markers(self, wanted: Mapping[Cell, str]) -> None:
         """Write the markers of cells that the tracker knows as complete, so that they are not trained again here."""

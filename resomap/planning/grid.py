@@ -16,6 +16,7 @@ from resomap.estimates.order import Order
 from resomap.machine.gpus import may_have_gpu
 from resomap.models.fits import require_supported
 from resomap.planning.cells_plan import CellsPlan
+from resomap.planning.image_files import MANIFEST, look_for_changes
 from resomap.planning.run_start import RunStart
 from resomap.planning.snakemake_api import SnakemakeApi, asked_often
 
@@ -117,6 +118,9 @@ class Grid:
             self.api.rerun_incomplete()
             if in_vain := self._order.named_in_vain(self.study.cells()) if self.config.priority else []:
                 print(f"priority names {', '.join(in_vain)}, which this grid does not have", file=sys.stderr)
+            if look_for_changes(self.study, self.api.is_dry_run):
+                self.study.images_changed()
+                self.make_again(MANIFEST)
             if self.api.is_dry_run:
                 spare_collector(is_short=True)
             else:

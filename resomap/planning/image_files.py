@@ -1,11 +1,15 @@
-"""Files of the prepared images: their paths, and a check of their sizes, for which no array is read."""
+"""Files of the images: paths and sizes of the prepared ones, and whether the source's were changed in place."""
 
 import math
 import struct
+import sys
 from pathlib import Path
 
+from resomap.cells.study import Study
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
+from resomap.data.changes import CheckedFiles, follow_source, named
+from resomap.data.source import root_of
 
 MANIFEST = DATA_DIRECTORY / "manifest.json"
 HEAD_BYTES = 65536  # of manifest.json, in which the facts of the set stand; its list of images can be long
@@ -56,3 +60,34 @@ def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:
         except (OSError, KeyError, TypeError, struct.error):
             return path
     return None
+
+
+def look_for_changes(study: Study, is_dry_run: bool) -> bool:
+    """Return True if files of the source have another content than when they were checked, which is said.
+
+    Only files with another time or inode than then are read, and none in a dry run, which says how many there are.
+    Before the plan, not in the job that checks the images: whether a finished training still counts depends on it.
+    """
+    digest = study.content_digest
+    if digest is None:
+        return False  # not checked yet, or other files: the step `data` reads them all
+    files = CheckedFiles(root_of(study.config.data.source), study.data_identity, digest)
+    again = files.to_read_again()
+    if is_dry_run:
+        if again:
+            print(
+                f"{len(again):,} files to re-read, whose times or inodes are others than when they were checked: "
+                f"{named([file.name for file in again])}; where contents differ, all is trained anew",
+                file=sys.stderr,
+            )
+        return False
+    changed = files.changed(again, lambda words: print(words, file=sys.stderr, flush=True))
+    if changed:
+        print(
+            f"{len(changed):,} files have other contents than when they were checked: {named(changed)}; the images "
+            "are checked and prepared anew, and what was trained on the former ones is trained anew",
+            file=sys.stderr,
+        )
+        return True
+    follow_source(study.config.data.source)
+    return False

@@ -44,13 +44,21 @@ class CellStatus:
         }
 
 
-def collect(cells: Iterable[Cell], fingerprints: Mapping[Cell, str], metric: str, margin: float) -> list[CellStatus]:
+def collect(
+    cells: Iterable[Cell],
+    fingerprints: Mapping[Cell, str],
+    metric: str,
+    margin: float,
+    content_digest: str | None = None,
+) -> list[CellStatus]:
     """Return the status of each cell, in their order.
+
+    `content_digest` is that of the images here, where it is known: trainings of other contents do not count.
 
     `metric` is the part after `test/` (higher is better), `margin` the accepted deficit to the best cell on the
     validation split. Paths start at the working directory.
     """
-    statuses = [_status(cell, fingerprints[cell], metric) for cell in cells]
+    statuses = [_status(cell, fingerprints[cell], metric, content_digest) for cell in cells]
     judged = [status.validation for status in statuses]
     best = max((value for value in judged if value is not None), default=None)
     for status, is_near in zip(statuses, within_margin(judged, margin), strict=True):
@@ -79,9 +87,9 @@ def summary_line(statuses: Iterable[CellStatus], seconds: float | None = None) -
     return f"{line}; about {duration(seconds)} to go" if seconds else line
 
 
-def _status(cell: Cell, fingerprint: str, metric: str) -> CellStatus:
+def _status(cell: Cell, fingerprint: str, metric: str, content_digest: str | None) -> CellStatus:
     marker = Marker.read(cell.marker)
-    if marker is not None and marker.counts_for(cell, fingerprint):
+    if marker is not None and marker.counts_for(cell, fingerprint, content_digest):
         return CellStatus(
             cell,
             "done",
@@ -102,14 +110,14 @@ def _status(cell: Cell, fingerprint: str, metric: str) -> CellStatus:
         return CellStatus(cell, "waiting", note=note, is_elsewhere=other.is_fresh)
     if failure is not None and failure.fingerprint == fingerprint and is_last_word:
         return CellStatus(cell, "failed", note=failure.reason, failure=failure)
-    return CellStatus(cell, "waiting", note=_why_waiting(cell, marker, progress))
+    return CellStatus(cell, "waiting", note=_why_waiting(cell, fingerprint, marker, progress))
 
 
-def _why_waiting(cell: Cell, marker: Marker | None, progress: Progress | None) -> str:
+def _why_waiting(cell: Cell, fingerprint: str, marker: Marker | None, progress: Progress | None) -> str:
     if progress is not None:
         return f"interrupted after epoch {progress.epoch}/{progress.epochs}; goes on from its checkpoint"
     if marker is not None:
-        return "settings changed"
+        return "images changed" if marker.counts_for(cell, fingerprint) else "settings changed"
     if cell.marker.exists():
         held = read_json(cell.marker)
         return "marker is damaged" if held is None else "marker lacks what a marker needs"

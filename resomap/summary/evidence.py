@@ -18,7 +18,7 @@ from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
-from resomap.data.blocks import block_indices
+from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.statistics import Position
 
@@ -143,7 +143,7 @@ def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
 
     waiting: dict[Cell, str] = {}
     for cell, fingerprint in study.fingerprints().items():
-        marker = Marker.of_done(cell, fingerprint)
+        marker = Marker.of_done(cell, fingerprint, study.content_digest)
         if marker is None:
             waiting[cell] = fingerprint
             continue
@@ -152,7 +152,7 @@ def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
             found = None
         yield Trained(cell, marker, evaluation_record.read_record(cell, marker), found)
     report = study.config.report
-    for status in collect(waiting, waiting, report.metric, report.margin):
+    for status in collect(waiting, waiting, report.metric, report.margin, study.content_digest):
         note = f"{status.state}: {status.note}" if status.note else status.state
         cell = status.cell
         missing.append(Missing(cell.model, cell.resolution, cell.seed, "training", note, can_come=True))

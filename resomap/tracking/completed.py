@@ -4,19 +4,16 @@ A run counts when it is complete (see `resomap.cells.tags`) and its marker fits:
 metrics, and the very images that are prepared here.
 """
 
-import re
 from collections.abc import Mapping
 
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.tags import Tag, complete_marker, equals
 from resomap.config.schema import Tracking
-from resomap.data import DATA_DIRECTORY
 from resomap.tracking.rest import is_remote
 from resomap.tracking.run_search import run_tags, search_runs
 
 PAGE_SIZE = 1000
-HEAD_BYTES = 1 << 20  # of the manifest: more than all that stands before its list of images
 
 
 class Completed:
@@ -66,18 +63,3 @@ class Completed:
                     self.refused.pop(cell, None)
                     break
         return found
-
-
-def prepared_digest(data_identity: str) -> str | None:
-    """Return the content digest of the images prepared in this directory; None where they are not, or are others.
-
-    Reads the head of manifest.json only: its list of images can be a million entries long.
-    """
-    try:
-        with (DATA_DIRECTORY / "manifest.json").open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    found = dict(re.findall(rb'^ {2}"(identity|content_digest)": "([0-9a-f]+)"', head, re.MULTILINE))
-    digest = found.get(b"content_digest")
-    return digest.decode() if digest and found.get(b"identity") == data_identity.encode() else None

@@ -115,7 +115,8 @@ class _Fetch:
             if name == "best.pt":
                 # Another uid: a training that begins here one day is not the one that made these weights.
                 identity = {"fingerprint": self._marker.fingerprint, "uid": uuid.uuid4().hex}
-                archive.activate(self._cell, {**identity, "cell": self._cell.name})
+                content = {"content_digest": self._marker.content_digest}
+                archive.activate(self._cell, {**identity, **content, "cell": self._cell.name})
             os.replace(path, target)
         sync_directory(target.parent)
         return None

@@ -9,13 +9,12 @@ import atexit
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
-from resomap.tracking.completed import Completed, prepared_digest
+from resomap.tracking.completed import Completed
 from resomap.tracking.elsewhere import Elsewhere, running_elsewhere
 from resomap.tracking.explain import Reasons
 from resomap.tracking.rest import TrackerUnavailable, is_remote, tracking_uri
@@ -52,7 +51,7 @@ class TrackerLookup:
                 f"the tracker {tracking_uri(self._tracking)} is not asked: {error}; local markers count",
                 file=sys.stderr,
             )
-        found = self._completed.markers(wanted, self._content_digest)
+        found = self._completed.markers(wanted, self._study.content_digest)
         if found:
             names = ", ".join(cell.name for cell in found)
             print(f"{len(found)} cells are complete in the tracker: {names}", file=sys.stderr)
@@ -63,7 +62,7 @@ class TrackerLookup:
 
     def is_refused(self, marker: Marker) -> bool:
         """Return True if a marker from the tracker is of other images than those prepared here since."""
-        return marker.is_from_tracker and marker.is_of_other_images(self._content_digest)
+        return marker.is_from_tracker and marker.is_of_other_images(self._study.content_digest)
 
     def elsewhere(self, wanted: Mapping[Cell, str]) -> dict[Cell, Elsewhere]:
         """Return the cells (with their fingerprints) that another directory trains right now; one line names them."""
@@ -122,7 +121,3 @@ class TrackerLookup:
             f"the tracker {tracking_uri(self._tracking)} is required and cannot be used: {reason}; mend that, or go on "
             "without it by --config 'tracking={required: false}'"
         )
-
-    @cached_property
-    def _content_digest(self) -> str | None:
-        return prepared_digest(self._study.data_identity)

@@ -21,10 +21,11 @@ def train_cell(request: Request) -> None:
     """
     cell, config = request.cell, request.study.config
     with SignalWatch() as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
-        if Marker.of_done(cell, request.fingerprint):
+        content = request.study.content_digest
+        if Marker.of_done(cell, request.fingerprint, content):
             request.say(f"{cell.name} is done already")
             return
-        if archive.recover_marker(cell, request.fingerprint):
+        if archive.recover_marker(cell, request.fingerprint, content):
             request.say(f"{cell.name} is complete in {cell.checkpoints}; its marker is written again")
             return
         refuse_hopeless_retry(request)

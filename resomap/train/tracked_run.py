@@ -128,7 +128,7 @@ def take_over(request: Request, error: RunsElsewhere) -> bool:
     other = Elsewhere.read(note_path(request.cell))
     if other is None or other.marker is None or other.run_id != error.run_id:
         return False
-    if not other.marker.counts_for(request.cell, request.fingerprint):
+    if not other.marker.counts_for(request.cell, request.fingerprint, request.study.content_digest):
         return False
     other.marker.write(request.cell.marker)
     note_path(request.cell).unlink(missing_ok=True)

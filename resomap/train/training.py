@@ -108,6 +108,7 @@ class _Training:
             "fingerprint": self._request.fingerprint,
             "uid": uuid.uuid4().hex,
             "cell": self._cell.name,
+            "content_digest": self._store.content_digest,
         }
         for note in archive.activate(self._cell, identity):
             self._say(note)
@@ -115,7 +116,9 @@ class _Training:
         return str(read_json(archive.identity_path(self._cell))["uid"])
 
     def _is_ours(self, content: Mapping[str, Any], uid: str) -> bool:
-        return content["fingerprint"] == self._request.fingerprint and content["uid"] == uid
+        of_images = content.get("content_digest")  # which checkpoints of earlier versions do not name
+        is_of_images = of_images in (None, self._store.content_digest)
+        return content["fingerprint"] == self._request.fingerprint and content["uid"] == uid and is_of_images
 
     def _execution(self, saved: Mapping[str, Any] | None) -> Execution:
         """Device, precision and memory layout; a checkpoint's precision counts in place of the machine's."""
@@ -165,6 +168,7 @@ class _Training:
             "fingerprint": self._request.fingerprint,
             "uid": uid,
             "cell": self._cell.name,
+            "content_digest": self._store.content_digest,
             "threads": threads,
             "precision": str(dtype).removeprefix("torch.") if dtype else None,
             "environment": environment(self._device),

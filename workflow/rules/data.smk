@@ -3,6 +3,8 @@
 
 # List, check and split the images; the report in results/data/check.md stays when this fails.
 rule data:
+    input:
+        PLAN.images.sources,
     output:
         "results/data/manifest.json",
     threads: PLAN.images.cores()

@@ -1,0 +1,187 @@
+"""Changes of image files in place: the times and inodes of when they were checked, and what is read again for them.
+
+The data's identity knows names and sizes alone. A BMP, a PPM or an uncompressed TIFF that is edited keeps its size, so
+beside the manifest stands `files.jsonl`: size, times, inode and digest of each file. Light: planning compares them.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resomap.core.files import read_json, write_json, write_text
+from resomap.data import DATA_DIRECTORY
+from resomap.machine.cpus import available_cores
+
+FILE = "files.jsonl"
+MANIFEST = "manifest.json"
+SCHEMA = 1
+_HEAD_BYTES = 1 << 20  # of the manifest: more than all that stands before its list of images
+_READERS = 8  # threads; reading and hashing run outside Python's lock
+
+Stamp = tuple[int, int, int, int]  # size in bytes, modification and status change in nanoseconds, inode
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of the source as it was when it was read."""
+
+    name: str  # relative to the source's root
+    stamp: Stamp | None  # None: it could not be asked for
+    sha256: str  # empty where it could not be read
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return size, times and inode of a file; None where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def write_records(directory: Path, identity: str, content_digest: str, records: Iterable[FileRecord]) -> None:
+    """Write files.jsonl beside the manifest that has these digests."""
+    lines = [json.dumps(_head(identity, content_digest))]
+    lines += [json.dumps([record.name, record.stamp, record.sha256]) for record in records]
+    write_text(directory / FILE, "\n".join(lines) + "\n")
+
+
+def prepared_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str | None:
+    """Return the content digest of the images checked in this directory; None where they are not, or are others.
+
+    Reads the head of manifest.json only: its list of images can be a million entries long.
+    """
+    try:
+        with (directory / MANIFEST).open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    found = dict(re.findall(rb'^ {2}"(identity|content_digest)": "([0-9a-f]+)"', head, re.MULTILINE))
+    digest = found.get(b"content_digest")
+    return digest.decode() if digest and found.get(b"identity") == data_identity.encode() else None
+
+
+def checked_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str | None:
+    """Return the content digest of the images when they were last checked here with success; None: they never were.
+
+    It outlives the manifest, which a check that fails takes away.
+    """
+    if known := prepared_digest(data_identity, directory):
+        return known
+    try:
+        with (directory / FILE).open() as stream:
+            head = json.loads(stream.readline())
+        return str(head["content_digest"]) if head["identity"] == data_identity else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def follow_source(source: str, directory: Path = DATA_DIRECTORY) -> None:
+    """Write into the manifest where the same files lie now. Its time stays: nothing is to be prepared anew for that."""
+    path = directory / MANIFEST
+    try:
+        with path.open("rb") as stream:
+            is_there = b'\n  "source": %s,' % json.dumps(source).encode() in stream.read(_HEAD_BYTES)
+        content = None if is_there else read_json(path)
+        if isinstance(content, dict):
+            status = path.stat()
+            write_json(path, {**content, "source": source})
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except FileNotFoundError:
+        return
+
+
+def _head(identity: str, content_digest: str) -> dict[str, Any]:
+    return {"schema": SCHEMA, "identity": identity, "content_digest": content_digest}
+
+
+class CheckedFiles:
+    """The files behind the manifest of a directory, as they were checked and as they are now."""
+
+    def __init__(self, root: Path, identity: str, content_digest: str, directory: Path = DATA_DIRECTORY) -> None:
+        self._root, self._directory = root, directory
+        self._identity, self._content_digest = identity, content_digest
+        self._is_recorded = True
+        self._records = self._read() or self._of_earlier_version()
+
+    def to_read_again(self) -> list[FileRecord]:
+        """Return the files whose size, times or inode differ from when they were read; none of them is opened."""
+        return [record for record in self._records if stamp_of(self._root / record.name) != record.stamp]
+
+    def all(self) -> list[FileRecord]:
+        """Return all files."""
+        return self._records
+
+    def changed(self, records: Iterable[FileRecord], say: Callable[[str], None] = lambda _: None) -> list[str]:
+        """Read these files again; return the names of those that have another content than when they were checked.
+
+        Where none has, their new times and inodes are recorded, so that they are not read a second time.
+        """
+        records = list(records)
+        if records:
+            say(f"reading {len(records):,} files again")
+        now = {record.name: record for record in self._as_they_are(records)}
+        changed = [record.name for record in records if now[record.name].sha256 != record.sha256]
+        if not changed and (now or not self._is_recorded):
+            self._records = [now.get(record.name, record) for record in self._records]
+            write_records(self._directory, self._identity, self._content_digest, self._records)
+            self._is_recorded = True
+        return changed
+
+    def _as_they_are(self, records: list[FileRecord]) -> Iterator[FileRecord]:
+        def read(record: FileRecord) -> FileRecord:
+            path = self._root / record.name
+            stamp = stamp_of(path)  # before the content, so that a change in between is seen the next time
+            return FileRecord(record.name, stamp, file_digest(path))
+
+        with ThreadPoolExecutor(min(_READERS, available_cores())) as pool:
+            yield from pool.map(read, records)
+
+    def _read(self) -> list[FileRecord]:
+        """Return the records that were written with this manifest; none where others, or none, are there."""
+        try:
+            head, *lines = (self._directory / FILE).read_text().splitlines()
+            if json.loads(head) != _head(self._identity, self._content_digest):
+                return []
+            parts = map(json.loads, lines)
+            return [FileRecord(name, tuple(stamp) if stamp else None, digest) for name, stamp, digest in parts]
+        except (OSError, ValueError, TypeError):
+            return []
+
+    def _of_earlier_version(self) -> list[FileRecord]:
+        """Return records from a manifest that has none beside it: what is younger than the manifest is read again."""
+        self._is_recorded = False
+        path = self._directory / MANIFEST
+        content, made = read_json(path), stamp_of(path)
+        try:
+            entries = [(str(entry["name"]), str(entry["sha256"])) for entry in content["entries"]]
+        except (KeyError, TypeError):
+            return []  # a damaged manifest: whoever needs it says so
+        records = []
+        for name, digest in entries:
+            stamp = stamp_of(self._root / name)
+            is_older = stamp is not None and made is not None and stamp[1] <= made[1]
+            records.append(FileRecord(name, stamp if is_older else None, digest))
+        return records
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content; an empty string where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def named(names: list[str], shown: int = 3) -> str:
+    """Return the first names of a list, for a sentence."""
+    return ", ".join(os.fsencode(name).decode(errors="replace") for name in names[:shown]) + (
+        ", ..." if len(names) > shown else ""
+    )

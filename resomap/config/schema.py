@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from resomap.config.tracker_uri import problem_of
 from resomap.config.values import (
+    UNHASHED,
     Count,
     Microbatch,
     Names,
@@ -63,7 +64,8 @@ class Data(Section):
         "unreadable files, duplicates across splits, classes missing from the training split: `error` stops "
         "and names them, `skip` leaves those images out; both write `results/data/check.md`",
     )
-    near_duplicates: Literal["report", "together"] = key(
+    # It enters the identity of the data where it has an effect (`describe` in resomap/data/identity.py).
+    near_duplicates: Annotated[Literal["report", "together"], UNHASHED] = key(
         "report",
         "pictures that were re-encoded, resized, mirrored or turned: `report` names those in two splits, `together` "
         "also keeps them on one side of a split that is made here; a new study had better have `together`",

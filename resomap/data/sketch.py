@@ -17,7 +17,7 @@ _DCT_SIDE = 64  # pixels that the hash's transform reads: imagehash takes four t
 
 @dataclass(frozen=True)
 class Sketch:
-    """What is kept of an image's pixels: 1.4 KB."""
+    """Summary of the pixels of an image, 1.4 KB."""
 
     hashes: bytes  # uint64 [ORIENTATIONS, HASH_WORDS]
     grey: bytes  # uint8 [SIDE, SIDE]

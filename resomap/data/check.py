@@ -69,7 +69,7 @@ def straddling_sentence(together: bool, split_here: Collection[str], selection: 
     one, other = pairs[0]
     could_move = not together and any({one.split, other.split} <= set(split_here) for one, other in pairs)
     advice = (
-        "`data: {near_duplicates: together}` keeps them on one side, in a split of its own"
+        "`data: {near_duplicates: together}` keeps them on one side: another split, for which all cells train anew"
         if could_move
         else "remove one of each, or name groups in `data.groups`"
     )

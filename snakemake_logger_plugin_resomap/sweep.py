@@ -157,13 +157,17 @@ class Sweep:
         return None if found == job.stale_progress else found
 
     def quality(self, job: Job) -> str:
-        """Return the test metric of a finished cell, `test balanced_accuracy 0.83`; empty where it is not defined."""
+        """Return the metric of a finished cell, `val balanced_accuracy 0.840 (test 0.831)`; empty where undefined."""
         if job.cell is None:
             return ""
         marker = read_json(self._beside(job.cell, "done"))
         metrics = marker.get("metrics") if isinstance(marker, dict) else None
-        value = metrics.get(f"test/{job.metric}") if isinstance(metrics, dict) else None
-        return f"test {job.metric} {value:.3f}" if isinstance(value, int | float) else ""
+        if not isinstance(metrics, dict):
+            return ""
+        value, test = (metrics.get(f"{split}/{job.metric}") for split in ("val", "test"))
+        if not isinstance(value, int | float):
+            return ""
+        return f"val {job.metric} {value:.3f}" + (f" (test {test:.3f})" if isinstance(test, int | float) else "")
 
     def _beside(self, cell: Cell, extension: str) -> Path:
         return self.root / cell.beside_marker(extension)

@@ -44,7 +44,7 @@ if behaviour == "slow":
     for epoch in range(1, 4):
         Progress(name, "training", epoch, 3, value=0.5 + epoch / 10, eta_seconds=840.0).write(beside("progress.json"))
         time.sleep(1.2)
-Path(out).write_text(json.dumps({"metrics": {"test/balanced_accuracy": 0.875}}))
+Path(out).write_text(json.dumps({"metrics": {"val/balanced_accuracy": 0.875, "test/balanced_accuracy": 0.8}}))
 """
 
 SNAKEFILE = (
@@ -110,7 +110,8 @@ def test_a_sweep_is_told_in_lines(project: Path) -> None:
     assert progress
     assert all("/2] vgg11@320 epoch " in line and line.endswith("ETA 14 min") for line in progress)
     assert "val balanced_accuracy 0." in progress[0]
-    assert any("vgg11@320 done in " in line and line.endswith("test balanced_accuracy 0.875") for line in lines)
+    (done,) = [line for line in lines if "vgg11@320 done in " in line]
+    assert done.endswith("val balanced_accuracy 0.875 (test 0.800)")
     assert lines[-1].startswith("This run's cells: 2 completed, 0 failed, 0 remaining (")
 
 

@@ -35,7 +35,8 @@ def cell(model: str, resolution: int, seed: int = 0) -> Cell:
 
 
 def mark_done(of: Cell, value: float | None, fingerprint: str = WANTED, **changes: Any) -> None:
-    metrics = {"test/balanced_accuracy": value, "val/balanced_accuracy": value, "test/loss": 1.0}
+    lower = None if value is None else value - 0.25
+    metrics = {"test/balanced_accuracy": lower, "val/balanced_accuracy": value, "test/loss": 1.0}
     done_marker(of, fingerprint, **{"metrics": metrics, **changes}).write(of.marker)
 
 
@@ -85,14 +86,20 @@ def test_cells_within_the_margin_are_marked() -> None:
     shown = text_of(statuses)
     assert "0.830*" in shown
     assert "undefined" in shown
-    assert "* by validation within 0.01 of the best, a@64 with 0.840" in shown
+    assert "* by validation within 0.01 of the best, a@64 with 0.840 (test 0.590)" in shown
+    assert "validation balanced_accuracy" in shown
 
 
 def test_the_test_split_chooses_nothing() -> None:
     better_on_test, better_on_validation = cell("a", 64), cell("b", 64)
     for of, test, validation in ((better_on_test, 0.9, 0.7), (better_on_validation, 0.8, 0.75)):
         mark_done(of, None, metrics={"test/balanced_accuracy": test, "val/balanced_accuracy": validation})
-    assert [status.is_best for status in grid(better_on_test, better_on_validation)] == [False, True]
+    statuses = grid(better_on_test, better_on_validation)
+    assert [status.is_best for status in statuses] == [False, True]
+    assert [(status.value, status.test) for status in statuses] == [(0.7, 0.9), (0.75, 0.8)]
+    shown = text_of(statuses)
+    assert "0.750*" in shown
+    assert "0.900" not in shown, "the headline is what choices are made on"
 
 
 def test_origin_and_exactness_are_shown() -> None:
@@ -195,10 +202,10 @@ def test_json_is_strict_and_complete() -> None:
     stream = io.StringIO()
     show(grid(done, other), as_json=True, stream=stream, **OPTIONS)
     content = json.loads(stream.getvalue(), parse_constant=pytest.fail)
-    assert content["metric"] == "test/balanced_accuracy"
+    assert content["metric"] == "val/balanced_accuracy"
     assert content["counts"] == {"completed": 1, "failed": 0, "running": 1, "remaining": 0}
     first, second = content["cells"]
-    assert (first["cell"], first["state"], first["value"]) == ("a@64", "done", 0.5)
+    assert (first["cell"], first["state"], first["value"], first["test"]) == ("a@64", "done", 0.5, 0.25)
     assert (second["cell"], second["seed"], second["progress"]["value"]) == ("a@96.seed1", 1, 0.4)
 
 

@@ -18,15 +18,18 @@ State = Literal["done", "running", "failed", "waiting"]
 
 @dataclass
 class CellStatus:
-    """Status of one cell. `value` is its test metric: None where it is not done or the metric undefined."""
+    """Status of one cell. `value` and `test` are its metric on the validation and on the test split.
+
+    Both are None where the cell is not done or the metric undefined. Choices are made on `value` alone.
+    """
 
     cell: Cell
     state: State
     note: str = ""
     value: float | None = None
-    validation: float | None = None  # the same metric on the validation split: what choices are made on
-    is_best: bool = False  # by validation
-    is_near_best: bool = False  # within the margin of the best by validation, the best itself included
+    test: float | None = None
+    is_best: bool = False
+    is_near_best: bool = False  # within the margin of the best, the best itself included
     origin: str | None = None  # local | tracker
     is_exact: bool | None = None
     is_elsewhere: bool = False  # another place trains it right now
@@ -55,15 +58,15 @@ def collect(
 
     `content_digest` is that of the images here, where it is known: trainings of other contents do not count.
 
-    `metric` is the part after `test/` (higher is better), `margin` the accepted deficit to the best cell on the
+    `metric` is the part after `val/` (higher is better), `margin` the accepted deficit to the best cell on the
     validation split. Paths start at the working directory.
     """
     statuses = [_status(cell, fingerprints[cell], metric, content_digest) for cell in cells]
-    judged = [status.validation for status in statuses]
+    judged = [status.value for status in statuses]
     best = max((value for value in judged if value is not None), default=None)
     for status, is_near in zip(statuses, within_margin(judged, margin), strict=True):
         status.is_near_best = is_near
-        status.is_best = is_near and status.validation == best
+        status.is_best = is_near and status.value == best
     return statuses
 
 
@@ -94,8 +97,8 @@ def _status(cell: Cell, fingerprint: str, metric: str, content_digest: str | Non
             cell,
             "done",
             note="" if marker.exact else "; ".join(marker.exact_reasons) or "not exactly repeatable",
-            value=marker.metrics.get(f"test/{metric}"),
-            validation=marker.metrics.get(f"val/{metric}"),
+            value=marker.metrics.get(f"val/{metric}"),
+            test=marker.metrics.get(f"test/{metric}"),
             origin=marker.origin,
             is_exact=marker.exact,
         )

@@ -74,10 +74,13 @@ def show(
 
 
 def as_json_text(statuses: list[CellStatus], metric: str, margin: float, seconds: float | None = None) -> str:
-    """Return the status as strict JSON with the keys metric, margin, counts, eta_seconds and cells."""
+    """Return the status as strict JSON with the keys metric, margin, counts, eta_seconds and cells.
+
+    `metric` names the `value` of the cells, which is of the validation split; `test` beside it is of the test split.
+    """
     return strict_json(
         {
-            "metric": f"test/{metric}",
+            "metric": f"val/{metric}",
             "margin": margin,
             "counts": counts(statuses),
             "eta_seconds": seconds,

@@ -61,7 +61,7 @@ def _matrices(statuses: list[CellStatus], metric: str, width: int) -> Iterable["
     for status in statuses:
         by_position.setdefault((status.cell.model, status.cell.resolution), []).append(status)
     for start in range(0, len(resolutions), per_table):
-        table = Table(title=f"test {metric}", title_justify="left", box=None, padding=(0, 1, 0, 0))
+        table = Table(title=f"validation {metric}", title_justify="left", box=None, padding=(0, 1, 0, 0))
         table.add_column("model", min_width=12, max_width=NAME_WIDTH - 1, overflow="fold")
         shown = resolutions[start : start + per_table]
         for resolution in shown:
@@ -100,8 +100,10 @@ def _single(status: CellStatus) -> tuple[str, str]:
 
 def _legend(statuses: list[CellStatus], margin: float) -> Iterable[str]:
     best = next((status for status in statuses if status.is_best), None)
-    if best is not None and best.validation is not None:
-        yield f"* by validation within {margin:g} of the best, {best.cell.name} with {best.validation:.3f}"
+    if best is not None and best.value is not None:
+        test = "" if best.test is None else f" (test {best.test:.3f})"
+        yield f"* by validation within {margin:g} of the best, {best.cell.name} with {best.value:.3f}{test}"
+        yield "  (single trainings: with another seed a star may move; see `resomap map`)"
     if any(status.origin == "tracker" for status in statuses):
         yield "t trained elsewhere, known from the tracker"
     if any(status.is_exact is False for status in statuses):

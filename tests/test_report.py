@@ -226,6 +226,50 @@ def test_images_on_which_resolution_decides_are_shown_as_each_network_sees_them(
     assert sorted(shown) == sorted(names[index] for index in (0, 1, 3))
     assert text.count('<img src="data:image/png;base64,') == 6
     assert f"32 px: {manifest.classes[1 - labels[0]]} 90% ✗" in re.sub(r"\s+", " ", text)
+    assert "each would judge some images otherwise" in text
+    assert f"disagree on 3.0 images ({3 / len(labels):.1%}). That is no effect of resolution yet" in text
+    assert f"about one image in ten, here {len(labels) / 10:.0f};" in text
+
+
+def test_images_on_which_resolution_decides_stand_beside_those_on_which_seeds_disagree(
+    written: Callable[..., Study],
+) -> None:
+    """Of ten images the seeds at 32 px miss 0, 1 | 0, 2 | 0, and those at 48 px none | 3 | 3."""
+    study = written(seeds=[0, 1, 2])
+    labels = np.arange(10) % 2
+    wrong = {32: ([0, 1], [0, 2], [0]), 48: ([], [3], [3])}
+    for cell in study.cells():
+        said = labels.copy()
+        said[wrong[cell.resolution][cell.seed]] ^= 1
+        sample = Sample.of_probabilities(labels, np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1)
+        finish(study, cell, {"val": sample, "test": sample})
+    make_report(study)
+    text = chapter("disagreements")
+    pairs = {
+        "resolutions": [set(a) ^ set(b) for a in wrong[32] for b in wrong[48]],
+        "seeds": [set(of[i]) ^ set(of[j]) for of in wrong.values() for i, j in ((0, 1), (0, 2), (1, 2))],
+    }
+    counts = {name: np.mean([len(one) for one in found]) for name, found in pairs.items()}
+    for count in (*counts.values(), counts["resolutions"] - counts["seeds"]):
+        assert f"{count:.1f} images ({count / 10:.1%})" in text
+    assert "each would judge some images otherwise" not in text
+
+
+def test_the_first_figures_are_of_validation_with_test_beside_them(written: Callable[..., Study]) -> None:
+    study = written(seeds=[0, 1], report={"metric": "accuracy", "margin": 0.9})
+    make_report(study)
+    found = Map.model_validate(read_json(SUMMARY))
+    assert found.recommendation
+    assert found.recommendation.chosen
+    square = found.square(found.recommendation.chosen)
+    shown = re.findall(r"<dd>(.*?)</dd><dt>(.*?)</dt>", page())
+    for (value, label), estimate in zip(shown, (square.validation["accuracy"], square.test["accuracy"]), strict=False):
+        assert estimate
+        assert value.startswith(f"{estimate.value:.3f} ["), label
+    assert [label for _, label in shown[:2]] == [
+        "validation accuracy of the recommended cell",
+        "the same on test images, which chose nothing",
+    ]
 
 
 def test_several_seeds_speak_by_the_mean_of_their_probabilities(written: Callable[..., Study]) -> None:

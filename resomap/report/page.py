@@ -112,7 +112,9 @@ class Fact:
 def _facts(material: Material) -> list[Fact]:
     found = []
     if material.chosen and (square := material.squares.get(material.chosen)):
-        found.append(Fact(interval(material.judged(square, "test")), f"test {material.metric} of the recommended cell"))
+        # What decided stands first; the test value beside it is for a report.
+        found.append(Fact(interval(material.judged(square)), f"validation {material.metric} of the recommended cell"))
+        found.append(Fact(interval(material.judged(square, "test")), "the same on test images, which chose nothing"))
         if square.cost and square.cost.latency_ms_median is not None:
             found.append(Fact(f"{square.cost.latency_ms_median:.3g} ms", "its latency, one image"))
     wanted = len(material.map.models) * len(material.map.resolutions) * len(material.map.seeds)
@@ -136,7 +138,12 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
         ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),
         ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),
         ("classes", figures["per-class"].title, "Classes", [figures["per-class"]]),
-        ("disagreements", "Images on which resolution decides", "Images", [_disagreements(pairs, thumbnails)]),
+        (
+            "disagreements",
+            "Images on which resolution decides",
+            "Images",
+            [_disagreements(material, pairs, thumbnails)],
+        ),
         ("confusion", figures["confusion"].title, "Confusion", [figures["confusion"]]),
         ("calibration", "Are confidences to be believed?", "Calibration", [_calibration(material)]),
         ("learning", figures["learning"].title, "Learning", [figures["learning"]]),
@@ -160,10 +167,10 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
     ]
 
 
-def _disagreements(pairs: list[Any], thumbnails: Thumbnails) -> Any:
+def _disagreements(material: Material, pairs: list[Any], thumbnails: Thumbnails) -> Any:
     if not pairs:
         return Words("No model has predictions at two resolutions yet, so there is nothing to compare.")
-    return Part("disagreements", {"pairs": pairs, "reason": thumbnails.reason})
+    return Part("disagreements", {"pairs": pairs, "caveat": material.one_seed_note, "reason": thumbnails.reason})
 
 
 def _calibration(material: Material) -> Any:

@@ -1,4 +1,8 @@
-"""Test images on which resolution decides: those that only the higher one gets right, and only the lower."""
+"""Test images on which resolution decides: those that only the higher one gets right, and only the lower.
+
+Two trainings of one square, which differ by their seed alone, disagree on many images too. So the disagreement of the
+two resolutions stands beside that of two seeds.
+"""
 
 from dataclasses import dataclass
 
@@ -11,6 +15,7 @@ from resomap.statistics import Position
 IMAGES = 96  # of the whole chapter, at most about
 AT_MOST = 6  # of one group
 AT_LEAST = 2
+SEEDS_DISAGREE = 0.1  # share of images on which two seeds of one square are known to disagree, about
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,38 @@ class Seen:
     said_high: str
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Mean number of images, of `images`, that just one of two trainings gets right.
+
+    resolutions: of two trainings at the two resolutions. seeds: of two trainings of one square, the mean of both
+    squares; None with one seed each.
+    """
+
+    images: int
+    resolutions: float
+    seeds: float | None
+
+    @property
+    def sentence(self) -> str:
+        """The two numbers beside each other, in words."""
+        if self.seeds is None:
+            return (
+                f"The two trainings disagree on {self._of(self.resolutions)}. That is no effect of resolution yet: two "
+                f"seeds of one square are known to disagree on about one image in ten, here "
+                f"{SEEDS_DISAGREE * self.images:.0f}; several seeds would tell."
+            )
+        beyond = max(0.0, self.resolutions - self.seeds)
+        return (
+            f"On average two trainings at the two resolutions disagree on {self._of(self.resolutions)}, and two seeds "
+            f"of one and the same square on {self._of(self.seeds)}: resolution adds about {self._of(beyond)}, and the "
+            "rest is seen between two seeds as well."
+        )
+
+    def _of(self, count: float) -> str:
+        return f"{count:.1f} images ({count / self.images:.1%})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pair:
     """One model at its lowest and highest resolution. A square's answer is that of its seeds' mean probabilities."""
@@ -37,6 +74,7 @@ class Pair:
     only_high: int
     only_low: int
     neither: int
+    noise: Noise
     gained: list[Seen]  # only the higher one is right; the clearest first
     lost: list[Seen]
 
@@ -55,7 +93,10 @@ def disagreements(material: Material, thumbnails: Thumbnails) -> list[Pair]:
 
 @dataclass(frozen=True)
 class _Votes:
-    """Mean probabilities [N, classes] of a square's seeds, and a mask of the images that this mean gets right [N]."""
+    """Mean probabilities [N, classes] of a square's seeds, and a mask of the images that this mean gets right [N].
+
+    alone: share [N] of the seeds that get an image right by themselves.
+    """
 
     resolution: int
     seeds: int
@@ -64,6 +105,14 @@ class _Votes:
     labels: np.ndarray
     probabilities: np.ndarray
     right: np.ndarray
+    alone: np.ndarray
+
+    @property
+    def between_seeds(self) -> float | None:
+        """Mean number of images that just one of two seeds gets right, over all pairs of them; None with one seed."""
+        if self.seeds < 2:
+            return None
+        return float((2 * self.alone * (1 - self.alone)).sum() * self.seeds / (self.seeds - 1))
 
 
 def _votes(material: Material, position: Position) -> _Votes | None:
@@ -74,7 +123,14 @@ def _votes(material: Material, position: Position) -> _Votes | None:
     labels = np.asarray(parts[0].labels)
     probabilities = np.mean([part.probabilities for part in parts], axis=0)
     right = probabilities.argmax(axis=1) == labels
-    return _Votes(position[1], len(parts), list(parts[0].names), known[0].classes, labels, probabilities, right)
+    alone = np.mean([part.log_probabilities.argmax(axis=1) == labels for part in parts], axis=0)
+    return _Votes(position[1], len(parts), list(parts[0].names), known[0].classes, labels, probabilities, right, alone)
+
+
+def _noise(low: _Votes, high: _Votes) -> Noise:
+    between = low.alone * (1 - high.alone) + high.alone * (1 - low.alone)
+    known = [one.between_seeds for one in (low, high) if one.between_seeds is not None]
+    return Noise(len(low.labels), float(between.sum()), float(np.mean(known)) if known else None)
 
 
 def _pair(model: str, low: _Votes, high: _Votes, shown: int, thumbnails: Thumbnails) -> Pair:
@@ -95,6 +151,7 @@ def _pair(model: str, low: _Votes, high: _Votes, shown: int, thumbnails: Thumbna
         only_high=int(gained.sum()),
         only_low=int(lost.sum()),
         neither=int((~low.right & ~high.right).sum()),
+        noise=_noise(low, high),
         gained=seen(gained, -clearer),
         lost=seen(lost, clearer),
     )

@@ -5,15 +5,18 @@ Strict JSON, all of it chosen on validation images:
     schema, fingerprint, uid    whose weights these are
     temperature                 by which logits are divided before the softmax (Guo et al. 2017)
     images                      validation images that it was fitted on
+    metric, at                  operating point: the metric, and the share that its threshold holds
+    positive, threshold         an image is of this class where log p - log(1 - p), at temperature 1, is above it
 
-Weights without it are read at temperature 1. Keys that another version wrote stay when the file is written again.
+Weights without it are read at temperature 1 and by their likeliest class. Keys that another version wrote stay when the
+file is written again.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from resomap.core.files import read_json, write_json
-from resomap.core.json_object import JsonObject
+from resomap.core.json_object import NONE, JsonObject
 
 NAME = "decision.json"
 SCHEMA = 1
@@ -26,8 +29,12 @@ class Decision(JsonObject):
     schema: int
     fingerprint: str
     uid: str
-    temperature: float
-    images: int
+    temperature: float = 1.0
+    images: int = 0
+    metric: str | None = None
+    at: float | None = None
+    positive: str | None = None
+    threshold: float | None = None
 
     @classmethod
     def beside(cls, weights: Path, fingerprint: str, uid: str) -> "Decision | None":
@@ -41,3 +48,33 @@ class Decision(JsonObject):
         """Write the file beside a weights file, atomically; of the same weights' file only known keys change."""
         before = Decision.beside(weights, self.fingerprint, self.uid)
         write_json(weights.with_name(NAME), replace(self, extra=before.extra if before else {}).as_json())
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The part of the file that says which images are called positive; `positive` names a class."""
+
+    metric: str
+    at: float
+    positive: str
+    threshold: float
+
+
+def operating_point(found: Decision | None) -> OperatingPoint | None:
+    """Return the operating point in a decision file; None where there is none."""
+    if found is None or found.metric is None or found.at is None or found.positive is None or found.threshold is None:
+        return None
+    return OperatingPoint(found.metric, found.at, found.positive, found.threshold)
+
+
+def keep_operating_point(weights: Path, fingerprint: str, uid: str, point: OperatingPoint | None) -> None:
+    """Write an operating point into the decision file beside best.pt, or take it out (None); the rest stays.
+
+    Writes nothing where nothing changes. Raises OSError.
+    """
+    before = Decision.beside(weights, fingerprint, uid)
+    if operating_point(before) == point:
+        return
+    found = replace(before or Decision(schema=SCHEMA, fingerprint=fingerprint, uid=uid), absent=NONE)
+    none = dict.fromkeys(("metric", "at", "positive", "threshold"))
+    replace(found, **(asdict(point) if point else none)).write(weights)

@@ -17,6 +17,7 @@ from resomap.cells.cell import Cell
 from resomap.config import Config, Training, parse_config
 from resomap.config.hashed import hashed, recipe_version
 from resomap.config.load import training_for
+from resomap.config.positive import HOLDING, ONE_VS_REST, needs_positive, positive_index
 from resomap.config.values import RESOLUTIONS, SEEDS
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
@@ -64,6 +65,7 @@ class Study:
         for name in config.priority:
             study._require_priority(name)
         require_supported((model, res) for model in config.models for res in config.resolutions)
+        study._require_positive()
         return study
 
     @classmethod
@@ -72,7 +74,7 @@ class Study:
         stored = read_json(path)
         if stored is None:
             raise ResomapError(f"no study is written at {path}; run snakemake (or `snakemake -n`) here first")
-        data = Description(**stored["data"])
+        data = Description(**{**stored["data"], "classes": tuple(stored["data"].get("classes", ()))})
         return cls(parse_config(stored["config"]), data, stored["families"], stored["command"])
 
     def save(self, path: Path) -> None:
@@ -206,6 +208,7 @@ class Study:
                     "seed": cell.seed,
                     "training": hashed(recipe, "training"),
                     "weights": self._weights[recipe.weights],
+                    **self._monitored_point(recipe),
                 }
             )
         return self._fingerprints[cell]
@@ -217,6 +220,21 @@ class Study:
     def fingerprints(self, cells: Iterable[Cell] | None = None) -> dict[Cell, str]:
         """Return the fingerprint of each cell (of the grid where none are given)."""
         return {cell: self.fingerprint(cell) for cell in (self.cells() if cells is None else cells)}
+
+    def _require_positive(self) -> None:
+        """Raise ResomapError where a setting speaks of a positive class that the images do not have."""
+        monitors = [self.recipe(self.cell(model, self.config.resolutions[0])).monitor for model in self.config.models]
+        monitors += [training_for(self.config, target).monitor for target in self.config.overrides]
+        if self.data.classes and needs_positive(self.config, monitors):
+            positive_index(self.config.report, self.data.classes)
+
+    def _monitored_point(self, recipe: Training) -> dict[str, Any]:
+        """Return what of `report` decides a training: class and share of the metric that chooses its epoch."""
+        if recipe.monitor not in ONE_VS_REST:
+            return {}
+        report, classes = self.config.report, self.data.classes
+        point = {"positive": classes[positive_index(report, classes)] if classes else report.positive}
+        return {"monitored": point | ({"at": report.at} if recipe.monitor in HOLDING else {})}
 
     def _base_content(self) -> dict[str, Any]:
         return {

@@ -39,11 +39,16 @@ def run(given: argparse.Namespace) -> int:
     classifier = prediction.open_classifier(weights, given.device, resolution)
     temperature = prediction.temperature_of(weights)
     answers = list(prediction.classify(classifier, given.images, resolution, temperature))
+    point = prediction.operating_point_of(weights)
+    if point is not None and resolution != weights.resolution:
+        print(f"resomap: the threshold is of {weights.resolution} px, and is not used here", file=sys.stderr)
+        point = None
     unread = [answer for answer in answers if answer.error is not None]
     if given.json:
-        prediction.write_json(answers, weights, resolution, temperature, given.top, sys.stdout)
+        read_by = prediction.ReadBy(resolution, temperature, point)
+        prediction.write_json(answers, weights, read_by, given.top, sys.stdout)
     elif len(unread) < len(answers):
-        prediction.write_table(answers, weights, given.top, sys.stdout)
+        prediction.write_table(answers, weights, given.top, sys.stdout, point)
     for answer in unread:
         print(f"resomap: {answer.image}: {answer.error}", file=sys.stderr)
     return 1 if unread else 0

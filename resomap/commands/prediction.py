@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from resomap.cells.decision import Decision
+from resomap.cells.decision import Decision, OperatingPoint, operating_point
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.compute.device import choose_device, prepare_backend
 from resomap.compute.temperature import tempered
+from resomap.compute.thresholds import log_odds
 from resomap.core.errors import ResomapError
 from resomap.core.files import strict_json
 from resomap.data.damage import DamagedImage
@@ -30,11 +31,29 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Answer:
-    """Class probabilities (`shares`, float32 [classes]) of one image, or the error why there are none."""
+    """Class probabilities (`shares`) of one image, float32 [classes], or why there are none.
+
+    `log_probabilities` are those at temperature 1.
+    """
 
     image: str
     shares: np.ndarray | None
     error: str | None = None
+    log_probabilities: np.ndarray | None = None
+
+    def log_odds(self, index: int) -> float:
+        """Return the log odds of one class against the others, which do not saturate as its share does."""
+        assert self.log_probabilities is not None
+        return float(log_odds(self.log_probabilities[None], index)[0])
+
+
+@dataclass(frozen=True)
+class ReadBy:
+    """Resolution in pixels, temperature and, if there is one, operating point by which answers are read."""
+
+    resolution: int
+    temperature: float
+    point: OperatingPoint | None = None
 
 
 def cell_weights(study: Study, name: str) -> Weights:
@@ -71,6 +90,12 @@ def temperature_of(weights: Weights) -> float:
     return found.temperature if found else 1.0
 
 
+def operating_point_of(weights: Weights) -> OperatingPoint | None:
+    """Return the operating point that the map left beside the weights, if it is of these weights and their classes."""
+    found = operating_point(Decision.beside(weights.path, weights.fingerprint, weights.uid))
+    return found if found is not None and found.positive in weights.classes else None
+
+
 def classify(
     classifier: Classifier, paths: Iterable[Path], resolution: int, temperature: float = 1.0
 ) -> Iterator[Answer]:
@@ -82,46 +107,51 @@ def classify(
     prepared = (_prepared(path, classifier.weights, resolution) for path in _images(paths))
     while chunk := list(islice(prepared, size)):
         pixels = [found.pixels for found in chunk if isinstance(found, _Pixels)]
-        shares = iter(
-            np.exp(tempered(classifier.predictor(torch.from_numpy(np.stack(pixels))).cpu().numpy(), temperature))
-            if pixels
-            else ()
-        )
+        logs = iter(classifier.predictor(torch.from_numpy(np.stack(pixels))).cpu().numpy() if pixels else ())
         for found in chunk:
-            yield found if isinstance(found, Answer) else Answer(found.image, next(shares))
+            yield found if isinstance(found, Answer) else _answer(found.image, next(logs), temperature)
 
 
-def write_json(
-    answers: Sequence[Answer], weights: Weights, resolution: int, temperature: float, top: int, stream: IO[str]
-) -> None:
-    """Write strict JSON: facts of the weights, and for each image its `predictions`, likeliest first, or `error`."""
+def write_json(answers: Sequence[Answer], weights: Weights, read_by: ReadBy, top: int, stream: IO[str]) -> None:
+    """Write strict JSON: facts of the weights, and for each image its `predictions`, likeliest first, or `error`.
+
+    With an operating point also `log_odds` of its class, and `positive`: whether they are above its threshold.
+    """
     content = {
         "weights": str(weights.path),
         "model": weights.name,
         "fingerprint": weights.fingerprint,
         "trained_resolution": weights.resolution,
-        "resolution": resolution,
-        "temperature": temperature,
-        "images": [_plain(answer, weights.classes, top) for answer in answers],
+        "resolution": read_by.resolution,
+        "temperature": read_by.temperature,
+        "operating_point": asdict(read_by.point) if read_by.point else None,
+        "images": [_plain(answer, weights.classes, top, read_by.point) for answer in answers],
     }
     stream.write(strict_json(content) + "\n")
 
 
-def write_table(answers: Sequence[Answer], weights: Weights, top: int, stream: IO[str]) -> None:
-    """Write a table with a row for each image that could be read: its likeliest classes with their probabilities."""
+def write_table(
+    answers: Sequence[Answer], weights: Weights, top: int, stream: IO[str], point: OperatingPoint | None = None
+) -> None:
+    """Write a table with a row for each image that could be read: its likeliest classes with their probabilities.
+
+    With an operating point it says first whether the image is called its class.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("image", *(str(place) for place in range(1, min(top, len(weights.classes)) + 1))):
+    verdict = [f"{point.positive}?"] if point else []
+    for heading in ("image", *verdict, *(str(place) for place in range(1, min(top, len(weights.classes)) + 1))):
         table.add_column(heading, no_wrap=True, overflow="ignore")
     for answer in answers:
         if answer.shares is not None:
             ranked = _ranked(answer.shares, weights.classes, top)
             # As Text, because a name may hold brackets, which rich would read as markup.
-            table.add_row(Text(answer.image), *(Text(f"{name} {share:.4f}") for name, share in ranked))
+            called = [Text("yes" if _is_positive(answer, weights.classes, point) else "no")] if point else []
+            table.add_row(Text(answer.image), *called, *(Text(f"{name} {share:.4f}") for name, share in ranked))
     # Wide enough for every name: people copy them, and a pipe has no width of its own.
     console = Console(file=stream, highlight=False)
     console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
@@ -170,8 +200,20 @@ def _ranked(shares: np.ndarray, classes: Sequence[str], top: int) -> list[tuple[
     return [(classes[index], float(shares[index])) for index in order]
 
 
-def _plain(answer: Answer, classes: Sequence[str], top: int) -> dict[str, Any]:
+def _answer(image: str, logs: np.ndarray, temperature: float) -> Answer:
+    return Answer(image, np.exp(tempered(logs[None], temperature)[0]), None, logs)
+
+
+def _is_positive(answer: Answer, classes: Sequence[str], point: OperatingPoint) -> bool:
+    return answer.log_odds(classes.index(point.positive)) > point.threshold
+
+
+def _plain(answer: Answer, classes: Sequence[str], top: int, point: OperatingPoint | None) -> dict[str, Any]:
     if answer.shares is None:
         return {"image": answer.image, "error": answer.error}
     ranked = _ranked(answer.shares, classes, top)
-    return {"image": answer.image, "predictions": [{"class": name, "probability": share} for name, share in ranked]}
+    found = {"image": answer.image, "predictions": [{"class": name, "probability": share} for name, share in ranked]}
+    if point is None:
+        return found
+    odds = answer.log_odds(classes.index(point.positive))
+    return {**found, "log_odds": odds, "positive": _is_positive(answer, classes, point)}

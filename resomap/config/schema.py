@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from resomap.config.judging import Budget, FurtherMetric, Report
 from resomap.config.tracker_uri import problem_of
 from resomap.config.values import (
     UNHASHED,
@@ -150,8 +151,10 @@ class Training(Section):
         "auto", "mixed precision; `auto`: bf16 where the device computes in it, else off"
     )
     channels_last: bool = key(True, "channels-last memory layout, which convolutions prefer")
-    monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1"] = key(
-        "loss", "validation metric that chooses the best epoch and drives early stopping"
+    monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", FurtherMetric] = key(
+        "loss",
+        "validation metric that chooses the best epoch and drives early stopping; class and share of an operating "
+        "point are `report.positive` and `report.at`, which then retrain too",
     )
     early_stopping: EarlyStopping = section(EarlyStopping, "when a training ends before its last epoch")
     augment: Augment = section(Augment, "random changes of the training images")
@@ -246,32 +249,6 @@ class Slurm(Section):
         ge=1,
     )
     extra: str = key("", "further options of sbatch, for example `--qos=long --exclude=node7`")
-
-
-class Report(Section):
-    """Metric and margin that the map compares cells by."""
-
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc"] = key(
-        "balanced_accuracy", "quality shown in the status table and compared in the summary"
-    )
-    margin: float = key(0.01, "deficit to the best cell that you would accept", ge=0, lt=1)
-
-
-class Budget(Section):
-    """Limits on the cost of a recommended cell; the figures are those of results/costs.csv."""
-
-    latency_ms: OptionalFloat = key(None, "median latency of one image; null: no limit", "milliseconds", gt=0)
-    memory_mb: OptionalFloat = key(
-        None, "peak memory of a forward pass of one image, weights included; null: no limit", "MB (10⁶ bytes)", gt=0
-    )
-    flops: OptionalFloat = key(
-        None, "operations of one image, a multiply-add counted as two (2e9, not 2); null: no limit", "FLOPs", ge=1e5
-    )
-    params: OptionalFloat = key(None, "parameters (12e6, not 12); null: no limit", "parameters", ge=1e3)
-
-    def given(self) -> dict[str, float]:
-        """Return the limits that are set, in the units of these keys."""
-        return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
 DEFAULT_MODELS = [

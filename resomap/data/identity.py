@@ -16,8 +16,9 @@ from resomap.config.hashed import hashed_additions
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
-from resomap.data.elpv import elpv_identity, elpv_root, labelled_cells
+from resomap.data.elpv import CLASSES, elpv_identity, elpv_root, labelled_cells
 from resomap.data.folder import Scan, scan, source_root
+from resomap.data.image_formats import is_image
 
 
 def data_identity(data: Data) -> str:
@@ -32,10 +33,11 @@ class Description:
     identity: str
     images: int  # files; some may turn out to be none
     channels: int  # at most
+    classes: tuple[str, ...] = ()  # in their order; empty where they are not known
 
 
 def describe(data: Data) -> Description:
-    """Describe a source without opening an image: its identity, number of files, channels.
+    """Describe a source without opening an image: its identity, number of files, channels, classes.
 
     The identity is 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
     Seed and shares of the split count only where the source is split here: with three folders of its own they change
@@ -46,12 +48,13 @@ def describe(data: Data) -> Description:
     facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit, "groups": _groups_digest(data)}
     if data.source == "elpv":
         facts["elpv"] = elpv_identity()
-        images, channels = len(labelled_cells(elpv_root())), 1
+        images, channels, classes = len(labelled_cells(elpv_root())), 1, tuple(CLASSES)
         split_here: tuple[str, ...] = SPLITS
     else:
         found = scan(source_root(data.source))
         split_here = found.split_here
         images, channels = len(found.files), 3
+        classes = _classes(found)
     if later := hashed_additions(data, "data"):
         facts["later"] = later
     if split_here:
@@ -62,7 +65,16 @@ def describe(data: Data) -> Description:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if found:
         digest.update(b"".join(b"\n%d %s" % (file.size, os.fsencode(file.name)) for file in found.files))
-    return Description(digest.hexdigest(), images, channels)
+    return Description(digest.hexdigest(), images, channels, classes)
+
+
+def _classes(found: Scan) -> tuple[str, ...]:
+    """Return the classes with an image, in order; a file is looked into only where its suffix does not tell."""
+    labels: set[str] = set()
+    for file in found.files:
+        if file.label not in labels and is_image(found.root / file.name):
+            labels.add(file.label)
+    return tuple(sorted(labels))
 
 
 def _groups_digest(data: Data) -> str | None:

@@ -14,6 +14,7 @@ METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "auroc": "AUROC",
+    "quadratic_kappa": "quadratic kappa",
 }
 
 
@@ -26,8 +27,11 @@ class Material:
 
     @property
     def metric(self) -> str:
-        """Name of the report's metric, in words."""
-        return METRICS.get(self.map.metric, self.map.metric.replace("_", " "))
+        """Name of the report's metric, in words: with the share that a threshold holds, and the class."""
+        held = next((one for one in self.map.operating_points if one.metric == self.map.metric), None)
+        if held is not None:
+            return f"{in_words(self.map.metric)} {held.at:g} for {held.positive}"
+        return in_words(self.map.metric)
 
     @cached_property
     def squares(self) -> Mapping[Position, Square]:
@@ -69,6 +73,11 @@ class Material:
         return "; ".join(dict.fromkeys(reasons))
 
 
+def in_words(metric: str) -> str:
+    """Return the name of a metric in words."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
 def name(place: Place) -> str:
     """Return the name of a square: `resnet18 @ 64 px`."""
     return f"{place.model} @ {place.resolution} px"
@@ -81,7 +90,7 @@ def quality(value: float | None) -> str:
 
 def interval(one: Any) -> str:
     """Return `0.758 [0.710, 0.801]` for anything with value, low and high."""
-    if one is None:
+    if one is None or one.value is None:
         return "–"
     return quality(one.value) if one.low is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 

@@ -21,6 +21,7 @@ from resomap.report.chapters import (
     classes,
     dataset,
     learning,
+    operating,
     pareto,
     quality,
     tables,
@@ -134,6 +135,7 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
     chapters: list[tuple[str, str, str, list[Any]]] = [
         ("map", figures["heatmap"].title, "Map", [figures["heatmap"]]),
         ("candidates", "What there was to choose from", "Choice", [tables.candidates(material)]),
+        *_operating(material),
         ("resolution", figures["curves"].title, "Resolution", [figures["curves"], tables.resolutions(material)]),
         ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),
         ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),
@@ -165,6 +167,12 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
         Chapter(mark, title, short, [block for block in blocks if block is not None] or [nothing])
         for mark, title, short, blocks in chapters
     ]
+
+
+def _operating(material: Material) -> list[tuple[str, str, str, list[Any]]]:
+    """Return the chapter of decisions for one class; none where it is not asked for."""
+    blocks = [operating.operating_points(material), operating.at_prevalence(material)]
+    return [("operating", "Decisions for one class", "Decisions", blocks)] if any(blocks) else []
 
 
 def _disagreements(material: Material, pairs: list[Any], thumbnails: Thumbnails) -> Any:

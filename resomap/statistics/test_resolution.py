@@ -13,14 +13,14 @@ import numpy as np
 from resomap.statistics.comparisons import compare
 from resomap.statistics.groups import Groups
 from resomap.statistics.interval_estimates import DRAWS, Estimates, combine
-from resomap.statistics.quality import Metric, Quality, quality
+from resomap.statistics.quality import Quality, Question, quality
 from resomap.statistics.samples import Position, Sample
 
 NOTHING: Position = ("", 0)  # what a difference is compared with
 
 
 def best_test_resolutions(
-    rows: Mapping[Position, Mapping[int, list[Sample]]], metric: Metric, draws: int = DRAWS
+    rows: Mapping[Position, Mapping[int, list[Sample]]], metric: Question, draws: int = DRAWS
 ) -> dict[Position, int]:
     """Return the best test resolution (pixels) of each square.
 
@@ -53,7 +53,7 @@ def best_test_resolutions(
     return found
 
 
-def _differences(samples: list[Sample], own: list[Quality | None], metric: Metric) -> Iterator[Quality]:
+def _differences(samples: list[Sample], own: list[Quality | None], metric: Question) -> Iterator[Quality]:
     """Yield the difference of each training's quality at another resolution to that at its own."""
     for sample, base in zip(samples, own, strict=True):
         other = quality(metric, sample)
@@ -62,7 +62,7 @@ def _differences(samples: list[Sample], own: list[Quality | None], metric: Metri
         yield Quality(other.value - base.value, other.influence - base.influence, base.effective_images, base.grain)
 
 
-def _beside_nothing(differences: Mapping[Position, list[Quality]], metric: Metric, sample: Sample) -> Estimates:
+def _beside_nothing(differences: Mapping[Position, list[Quality]], metric: Question, sample: Sample) -> Estimates:
     """Return estimates of the differences, and of nothing, which is known without error."""
     groups = Groups.of(sample.groups, len(sample.labels))
     # A difference of two resolutions scatters alike whatever its size.

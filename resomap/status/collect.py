@@ -4,14 +4,18 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from resomap.cells.cell import Cell
 from resomap.cells.margin import within_margin
 from resomap.cells.marker import Marker
 from resomap.cells.progress import Failure, Progress, duration, failure_path, is_alive, progress_path
+from resomap.config.judging import FurtherMetric
 from resomap.core.files import read_json
 from resomap.tracking.elsewhere import Elsewhere, note_path
+
+MAP = Path("results", "summary.json")
 
 State = Literal["done", "running", "failed", "waiting"]
 
@@ -62,6 +66,7 @@ def collect(
     validation split. Paths start at the working directory.
     """
     statuses = [_status(cell, fingerprints[cell], metric, content_digest) for cell in cells]
+    _take_from_map(statuses, metric)
     judged = [status.value for status in statuses]
     best = max((value for value in judged if value is not None), default=None)
     for status, is_near in zip(statuses, within_margin(judged, margin), strict=True):
@@ -114,6 +119,20 @@ def _status(cell: Cell, fingerprint: str, metric: str, content_digest: str | Non
     if failure is not None and failure.fingerprint == fingerprint and is_last_word:
         return CellStatus(cell, "failed", note=failure.reason, failure=failure)
     return CellStatus(cell, "waiting", note=_why_waiting(cell, fingerprint, marker, progress))
+
+
+def _take_from_map(statuses: Iterable[CellStatus], metric: str) -> None:
+    """Fill in the metric from the map, where it is one that markers lack: it needs a class, and a threshold."""
+    done = [status for status in statuses if status.state == "done"]
+    if not done or metric not in get_args(FurtherMetric):
+        return
+    content = read_json(MAP)
+    trainings = content.get("trainings", []) if isinstance(content, dict) and content.get("metric") == metric else []
+    by_uid = {one["uid"]: one["metrics"] for one in trainings}
+    for status in done:
+        marker = Marker.read(status.cell.marker)
+        metrics = by_uid.get(marker.uid, {}) if marker else {}
+        status.value, status.test = metrics.get(f"val/{metric}"), metrics.get(f"test/{metric}")
 
 
 def _why_waiting(cell: Cell, fingerprint: str, marker: Marker | None, progress: Progress | None) -> str:

@@ -1,7 +1,8 @@
 """Compose the document of the map from the evidence and its judgement."""
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from resomap.summary.advice import advise, as_bound, as_place, notes
 from resomap.summary.basis import SCHEMA, basis
 from resomap.summary.evidence import Evidence, Trained
 from resomap.summary.judgement import Judgement
+from resomap.summary.operating import further_values, operating_points
+
+_Further: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float | None]]]
+"""The report's metric by uid, test resolution and split, where markers and evaluations lack it."""
 
 
 def compose(evidence: Evidence) -> document.Map:
@@ -23,7 +28,7 @@ def compose(evidence: Evidence) -> document.Map:
     recommendation = judgement.recommendation
     advice = advise(recommendation, judgement.corrected) if recommendation else None
     gap = judgement.validation_gap
-    matrix = _matrix(evidence)
+    further = further_values(evidence)
     return document.Map(
         schema=SCHEMA,
         basis=basis(study),
@@ -41,7 +46,7 @@ def compose(evidence: Evidence) -> document.Map:
         recommendation=advice,
         notes=notes(evidence, advice),
         squares=_squares(evidence, judgement, recommendation),
-        trainings=_trainings(evidence),
+        trainings=_trainings(evidence, further),
         model_resolutions=[_model_resolutions(one) for one in judgement.resolutions.values()],
         fronts=[
             document.Front(
@@ -53,7 +58,8 @@ def compose(evidence: Evidence) -> document.Map:
             )
             for name, front in judgement.fronts().items()
         ],
-        matrix=matrix,
+        operating_points=operating_points(evidence),
+        matrix=_matrix(evidence, further),
         missing=[
             document.Gap(model=gap.model, resolution=gap.resolution, seed=gap.seed, what=gap.what, reason=gap.reason)
             for gap in evidence.missing
@@ -105,6 +111,9 @@ def _qualities(
     """Return an estimate of each metric of the markers, with its interval where the statistics have one."""
     trained = evidence.of(position)
     names = dict.fromkeys(name for one in trained for name in one.marker.metrics if name.startswith(f"{split}/"))
+    judged = evidence.study.config.report.metric
+    if position in found.get(judged, {}):  # markers have no metric that needs the map's settings
+        names[f"{split}/{judged}"] = None
     qualities: dict[str, document.Estimate | None] = {}
     for name in names:
         metric = name.removeprefix(f"{split}/")
@@ -148,14 +157,18 @@ def _measured(content: Any, is_comparable: bool) -> document.Measured:
     return document.Measured(**{name: content.get(name) for name in names}, is_comparable=is_comparable)
 
 
-def _trainings(evidence: Evidence) -> list[document.Training]:
+def _trainings(evidence: Evidence, further: _Further) -> list[document.Training]:
     config = evidence.study.config
-    judged = f"val/{config.report.metric}"
-    near = within_margin([one.marker.metrics.get(judged) for one in evidence.trained], config.report.margin)
-    return [_training(one, is_near) for one, is_near in zip(evidence.trained, near, strict=True)]
+    metrics = []
+    for one in evidence.trained:
+        own = further.get(one.marker.uid, {}).get(one.cell.resolution, {})
+        named = {f"{split}/{config.report.metric}": value for split, value in own.items()}
+        metrics.append({**calibrated.metrics(one), **named})
+    near = within_margin([each.get(f"val/{config.report.metric}") for each in metrics], config.report.margin)
+    return [_training(*each) for each in zip(evidence.trained, metrics, near, strict=True)]
 
 
-def _training(one: Trained, within: bool) -> document.Training:
+def _training(one: Trained, metrics: dict[str, float | None], within: bool) -> document.Training:
     marker, cost = one.marker, one.marker.cost
     return document.Training(
         model=one.cell.model,
@@ -171,7 +184,7 @@ def _training(one: Trained, within: bool) -> document.Training:
         finished_at=marker.finished_at,
         epochs=marker.epochs,
         best_epoch=marker.best_epoch,
-        metrics=calibrated.metrics(one),
+        metrics=metrics,
         intervals=_image_intervals(one),
         calibration=calibrated.calibrations(one),
         train_seconds=cost.train_seconds,
@@ -213,14 +226,15 @@ def _model_resolutions(one: Resolutions) -> document.ModelResolutions:
     )
 
 
-def _matrix(evidence: Evidence) -> list[document.Tested]:
+def _matrix(evidence: Evidence, further: _Further) -> list[document.Tested]:
     """Return all pairs of training and test resolution that a seed was evaluated at, in the grid's order."""
     metric = evidence.study.config.report.metric
-    values: dict[Position, dict[int, list[dict[str, float | None]]]] = defaultdict(lambda: defaultdict(list))
+    values: dict[Position, dict[int, list[Mapping[str, float | None]]]] = defaultdict(lambda: defaultdict(list))
     for one in evidence.trained:
         for size, entry in (one.evaluation or {"test_resolutions": {}})["test_resolutions"].items():
             if entry is not None:
-                values[one.position][int(size)].append({split: entry[split]["metrics"][metric] for split in EVALUATED})
+                known = {split: entry[split]["metrics"].get(metric) for split in EVALUATED}
+                values[one.position][int(size)].append(further.get(one.marker.uid, {}).get(int(size), known))
     return [
         document.Tested(
             model=position[0],

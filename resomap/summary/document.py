@@ -229,6 +229,38 @@ class ValidationGap(Part):
     cells: int
 
 
+class Range(Part):
+    """A share of test images with its 95 % interval."""
+
+    value: float | None = Field(description="null: 0 / 0")
+    low: float
+    high: float
+
+
+class OperatingPoint(Place):
+    """Decisions of one training for the positive class, judged on test; the threshold is chosen on validation.
+
+    Without an operating point the decisions are those of the likeliest class.
+    """
+
+    seed: int
+    uid: str
+    metric: str | None = Field(description="null: no operating point is asked for")
+    positive: str = Field(description="name of the class")
+    at: float | None = Field(description="share that the threshold is to hold")
+    holds: str | None = Field(description="specificity | sensitivity | recall")
+    threshold: float | None = Field(description="positive where log p - log(1 - p), at temperature 1, is above it")
+    validation: float | None = Field(description="the metric on validation, each image at a threshold of other images")
+    test: Range | None = Field(description="the metric; the choice of the threshold is in its interval")
+    held: Range | None = Field(description="share that this threshold holds on test images")
+    sensitivity: Range = Field(description="of this threshold")
+    specificity: Range = Field(description="of this threshold")
+    prevalence: float | None = Field(description="share of the positive class that the next three are for")
+    accuracy: Range | None
+    ppv: Range | None = Field(description="positive predictive value: of those called positive, the share that is")
+    npv: Range | None = Field(description="negative predictive value")
+
+
 class Images(Part):
     """The images of the study."""
 
@@ -272,6 +304,9 @@ class Map(Part):
     trainings: list[Training]
     model_resolutions: list[ModelResolutions]
     fronts: list[Front]
+    operating_points: list[OperatingPoint] = Field(
+        description="of each training; empty where neither an operating point nor a prevalence is asked for"
+    )
     matrix: list[Tested]
     missing: list[Gap]
 

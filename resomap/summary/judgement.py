@@ -17,7 +17,9 @@ from resomap.statistics import (
     Gap,
     Interval,
     Metric,
+    OneVsRest,
     Position,
+    Question,
     Recommendation,
     Resolutions,
     Sample,
@@ -31,7 +33,9 @@ from resomap.statistics import (
     recommend,
     validation_gap,
 )
+from resomap.statistics.carried_estimates import carried_intervals
 from resomap.summary.evidence import Evidence
+from resomap.summary.operating import question
 
 # Figures in costs.csv and in the budget are plain counts; the statistics take them in these units.
 UNITS: dict[str, float] = {"flops": 1e9, "params": 1e6}
@@ -55,7 +59,7 @@ class Judgement:
                 found[one.position].append(Sample(np.asarray(part.labels), part.log_probabilities, groups))
         return {position: found[position] for position in self.evidence.positions if position in found}
 
-    def estimates(self, split: str, metric: Metric) -> Estimates | None:
+    def estimates(self, split: str, metric: Question) -> Estimates | None:
         """Return the estimates of a metric on a split; None without predictions, or where none of them defines it."""
         samples = self.samples(split)
         try:
@@ -66,7 +70,12 @@ class Judgement:
     @cached_property
     def judged(self) -> Estimates | None:
         """Estimates of the report's metric on validation, from which all choices follow."""
-        return self.estimates("val", self.evidence.study.config.report.metric)
+        return self.estimates("val", self.question)
+
+    @cached_property
+    def question(self) -> Question:
+        """What the cells are compared by. Raises ResomapError where the images lack the class that it speaks of."""
+        return question(self.evidence)
 
     def intervals(self, split: str) -> dict[str, dict[Position, Interval]]:
         """Return the 95 % confidence intervals on a split, by metric and square."""
@@ -74,7 +83,20 @@ class Judgement:
         for metric in get_args(Metric):
             estimates = self.estimates(split, metric)
             found[metric] = intervals(estimates) if estimates else {}
+        name = self.evidence.study.config.report.metric
+        if name not in found and split == "val":
+            found[name] = intervals(self.judged) if self.judged else {}
+        elif name not in found:
+            found[name] = self._carried()
         return found
+
+    def _carried(self) -> dict[Position, Interval]:
+        """Return the report's metric on test; thresholds are those chosen on validation."""
+        if not isinstance(self.question, OneVsRest) or not self.question.needs_threshold:
+            estimates = self.estimates("test", self.question)
+            return intervals(estimates) if estimates else {}
+        validation, test = self.samples("val"), self.samples("test")
+        return carried_intervals(validation, test, self.question) if test else {}
 
     @cached_property
     def resolutions(self) -> dict[str, Resolutions]:
@@ -117,12 +139,20 @@ class Judgement:
         if self.judged is None:
             return {}
         found = hierarchy(self.judged)
-        return {cell: float(np.clip(mean, 0, 1)) for cell, mean in zip(found.cells, found.means, strict=True)}
+        return {
+            cell: float(np.clip(mean, self.judged.lowest, 1))
+            for cell, mean in zip(found.cells, found.means, strict=True)
+        }
 
     @cached_property
     def validation_gap(self) -> Gap | None:
-        """By how much the report's metric is higher on validation than on test; for display alone."""
-        test = self.estimates("test", self.evidence.study.config.report.metric)
+        """By how much the report's metric is higher on validation than on test; for display alone.
+
+        None at an operating point: on test its threshold is another matter than on validation.
+        """
+        if isinstance(self.question, OneVsRest) and self.question.needs_threshold:
+            return None
+        test = self.estimates("test", self.question)
         return validation_gap(self.judged, test) if self.judged and test else None
 
     @cached_property
@@ -136,8 +166,7 @@ class Judgement:
             }
             for position in self.evidence.positions
         }
-        metric = self.evidence.study.config.report.metric
-        return best_test_resolutions(rows, metric)
+        return best_test_resolutions(rows, self.question)
 
     @cached_property
     def _deficits(self) -> Deficits | None:

@@ -7,6 +7,7 @@ from resomap.summary.basis import DIRECTORY, SUMMARY
 from resomap.summary.compose import compose
 from resomap.summary.document import Map
 from resomap.summary.evidence import Evidence, gather
+from resomap.summary.operating import write_decisions
 
 
 def make_map(study: Study, kind: str | None = None) -> Map:
@@ -18,11 +19,15 @@ def make_map(study: Study, kind: str | None = None) -> Map:
 
 
 def write_map(evidence: Evidence) -> Map:
-    """Write the map of evidence that is gathered already: results/summary.json and the CSV files. Return it."""
+    """Write the map of evidence that is gathered already: results/summary.json, the CSV files, thresholds. Return it.
+
+    The threshold of an operating point goes into decision.json beside the best.pt that it is of.
+    """
     found = compose(evidence)
     write_csv(DIRECTORY / "summary.csv", csv_tables.trainings(found), ("model", "resolution", "seed"))
     write_csv(DIRECTORY / "cells.csv", csv_tables.squares(found), ("model", "resolution", "seeds"))
     write_csv(DIRECTORY / "matrix.csv", csv_tables.matrix(found), ("model", "trained_at", "tested_at"))
+    write_decisions(evidence, found.operating_points)
     write_json(SUMMARY, found.content())  # last: what reads it may read the tables too
     return found
 

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from resomap.compute.device import is_out_of_memory, memory_left
 from resomap.compute.execution import Execution
+from resomap.compute.further_metrics import further_metric
 from resomap.compute.inference import Inference, Predictor, evaluation_batch, predict, require_finite
 from resomap.compute.memory import memory_of, wanted
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
+from resomap.config.judging import FurtherMetric
 from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.data.store import Images
 from resomap.models.build import logits
@@ -32,12 +34,18 @@ from resomap.train.state import RunningSums, TrainingState
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """Images of one training: batches to learn from, a split to choose the best epoch by."""
+    """Images of one training: batches to learn from, a split to choose the best epoch by, and how it is measured.
+
+    further: metrics beside those of `measure`; positive, at: class and share that they speak of.
+    """
 
     batches: TrainingBatches
     validation: Images
     classes: int
     normalisation: Normalisation
+    further: tuple[FurtherMetric, ...] = ()
+    positive: int | None = None
+    at: float = 0.9
 
 
 class Loop:
@@ -221,7 +229,12 @@ class Loop:
             lambda: self._observer.during_validation(self._state),
         )
         require_finite(log_probabilities, f"validation images after epoch {self._state.epoch + 1}")
-        return measure(log_probabilities, self._data.validation.labels)
+        found = measure(log_probabilities, self._data.validation.labels)
+        for name in self._data.further:
+            found[name] = further_metric(
+                name, log_probabilities, self._data.validation.labels, self._data.positive, self._data.at
+            )
+        return found
 
     def _history_row(self, metrics: dict[str, float | None]) -> dict[str, float | int | None]:
         """Row of the history for the epoch: only figures that a resumed training reproduces, so no times."""

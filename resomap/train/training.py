@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from timm.utils import ModelEmaV3
@@ -18,6 +18,8 @@ from resomap.compute.environment import deviations, environment
 from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
+from resomap.config.judging import FurtherMetric
+from resomap.config.positive import ONE_VS_REST, positive_index
 from resomap.core.errors import RunsElsewhere
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
@@ -176,12 +178,18 @@ class _Training:
 
     def _training_data(self, built: BuiltModel) -> TrainingData:
         """Prepared images, normalised as pretrained weights were trained, else by their own statistics."""
-        store = self._store
+        store, report = self._store, self._config.report
+        # The metric that chooses the epoch, and the one that a person looks at while it trains.
+        further = tuple(one for one in get_args(FurtherMetric) if one in (self._recipe.monitor, report.metric))
+        speaks_of_class = any(one in ONE_VS_REST for one in further)
         return TrainingData(
             batches=TrainingBatches(store.split("train"), self._recipe, self._cell.seed, pinned=self._device.is_cuda),
             validation=store.split("val"),
             classes=len(store.classes),
             normalisation=Normalisation(tuple(built.mean or store.mean), tuple(built.std or store.std)),
+            further=further,
+            positive=positive_index(report, store.classes) if speaks_of_class else None,
+            at=report.at,
         )
 
     def _loop(self, state: TrainingState, data: TrainingData, execution: Execution, observer: CellObserver) -> Loop:

@@ -1,0 +1,55 @@
+"""Configuration sections that judge cells: what they are compared by, and what a recommended one may cost."""
+
+from typing import Literal, TypeAlias
+
+from resomap.config.values import OptionalFloat, OptionalText, Section, key
+
+FurtherMetric: TypeAlias = Literal[
+    "quadratic_kappa",
+    "average_precision",
+    "sensitivity_at_specificity",
+    "specificity_at_sensitivity",
+    "precision_at_recall",
+]
+"""Metrics that are worked out from predictions where they are wanted, beside those of every marker."""
+
+
+class Report(Section):
+    """Metric and margin that the map compares cells by, and the class and the share that an operating point needs."""
+
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", FurtherMetric] = key(
+        "balanced_accuracy",
+        "quality shown in the status table and compared in the summary; `quadratic_kappa` takes the classes as grades "
+        "in the order of their names, the last four speak of `positive` against the rest",
+    )
+    margin: float = key(0.01, "deficit to the best cell that you would accept", ge=0, lt=1)
+    positive: OptionalText = key(
+        None, "class that operating points and average precision speak of; null: the second of two, in order of names"
+    )
+    at: float = key(
+        0.9, "specificity, sensitivity or recall that the threshold of an operating point is to hold", gt=0, lt=1
+    )
+    prevalence: OptionalFloat = key(
+        None,
+        "share of `positive` where the model is to be used: accuracy and predictive values are given for it; null: "
+        "none are given",
+        gt=0,
+        lt=1,
+    )
+
+
+class Budget(Section):
+    """Limits on the cost of a recommended cell; the figures are those of results/costs.csv."""
+
+    latency_ms: OptionalFloat = key(None, "median latency of one image; null: no limit", "milliseconds", gt=0)
+    memory_mb: OptionalFloat = key(
+        None, "peak memory of a forward pass of one image, weights included; null: no limit", "MB (10⁶ bytes)", gt=0
+    )
+    flops: OptionalFloat = key(
+        None, "operations of one image, a multiply-add counted as two (2e9, not 2); null: no limit", "FLOPs", ge=1e5
+    )
+    params: OptionalFloat = key(None, "parameters (12e6, not 12); null: no limit", "parameters", ge=1e3)
+
+    def given(self) -> dict[str, float]:
+        """Return the limits that are set, in the units of these keys."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}

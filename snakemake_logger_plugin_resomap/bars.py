@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
-from resomap.cells.progress import Progress, duration, figures
+from resomap.cells.progress import Progress, figures
+from resomap.core.text import duration
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -101,7 +102,7 @@ class Bars:
         left = self._sweep.trainings - self._sweep.count("failed") - finished
         if finished < 0.5 or left <= 0:
             return ""
-        elapsed = time.time() - self._sweep.began
+        elapsed = time.monotonic() - self._sweep.began
         return f", at most about {duration(elapsed * left / finished)} to go"
 
 

@@ -32,6 +32,7 @@ SILENT_STARTS = (
     *(
         "Assuming unrestricted shared filesystem",
         "Elapsed time",
+        "Conda environments: ignored",
         "Building DAG of jobs",
         "Using shell",
         "Select jobs to execute",
@@ -132,7 +133,7 @@ class LogHandler(LogHandlerBase):
 
     def _line(self, record: logging.LogRecord) -> str | None:
         """Record an event; return the line to show for it, "" for none, None for Snakemake's own output."""
-        event, info = getattr(record, "event", None), record.__dict__
+        event, info, now = getattr(record, "event", None), record.__dict__, time.monotonic()
         if event == LogEvent.RUN_INFO:
             return self._plan(info.get("stats") or {})
         if event in SILENT_EVENTS:
@@ -145,15 +146,15 @@ class LogHandler(LogHandlerBase):
         if text.startswith(REPEATED) or (event == LogEvent.ERROR and self._sweep.explain(text)):
             return ""
         if event == LogEvent.JOB_INFO:
-            job = self._sweep.start(info, record.created)
+            job = self._sweep.start(info, now)
             if info.get("rule_msg"):
                 return None
             return f"{self._label(job)} started" if job.outputs else ""
         if event == LogEvent.JOB_FINISHED:
-            done = self._sweep.finish(info.get("job_id", -1), record.created)
-            return None if done is None else self._finished(done, record.created)
+            done = self._sweep.finish(info.get("job_id", -1), now)
+            return None if done is None else self._finished(done, now)
         if event == LogEvent.JOB_ERROR:
-            job = self._sweep.fail(info, record.created)
+            job = self._sweep.fail(info, now)
             if job.other:
                 return f"{self._label(job)} is {job.other}, and ended here"
             return f"{self._label(job)} failed: {job.failure.reason}" if job.failure else None
@@ -177,11 +178,11 @@ class LogHandler(LogHandlerBase):
         return f"[{job.number}/{self._sweep.trainings}] {job.name}" if job.cell and self._sweep else job.name
 
     def _finished(self, job: "Job", now: float) -> str:
-        from resomap.cells.progress import duration
+        from resomap.core.text import duration
 
         if self._sweep is None or not job.outputs:
             return ""
-        took = f"done in {duration(max(0.0, now - job.started))}"
+        took = f"done in {duration(now - job.started)}"
         return ", ".join(filter(None, [f"{self._label(job)} {took}", self._sweep.quality(job)]))
 
     def _poll(self) -> None:
@@ -191,7 +192,7 @@ class LogHandler(LogHandlerBase):
                 with self._writing:
                     self._bars.update()
             elif self._sweep is not None and self._is_asked("progress"):
-                for line in self._sweep.progress_lines(time.time()):
+                for line in self._sweep.progress_lines(time.monotonic()):
                     self._write(line)
 
     def _is_asked(self, kind: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from resomap.cells.progress import duration
+from resomap.core.text import duration
 from snakemake_logger_plugin_resomap.sweep import Job, Sweep
 
 
@@ -14,7 +14,7 @@ def summary(sweep: Sweep, resume_command: Callable[[str], str]) -> str:
     what = "cells" if counts_cells else "jobs"
     lines = [
         f"This run's {what}: {done} completed, {failed} failed, {max(0, planned - done - failed)} remaining "
-        f"({duration(max(0.0, sweep.last - sweep.began))})"
+        f"({duration(sweep.last - sweep.began)})"
     ]
     lines += [
         f"cell {job.name} is {job.other}: once that run is complete, this one needs no training"
@@ -28,7 +28,8 @@ def summary(sweep: Sweep, resume_command: Callable[[str], str]) -> str:
 
 def _failed(job: Job, resume_command: Callable[[str], str]) -> list[str]:
     lines = [f"{'cell' if job.cell else 'job'} {job.name} failed: {_reason(job)}"]
-    log = job.failure.log if job.failure else ", ".join(job.log)
+    own = [str(job.cell.beside_marker("log"))] if job.cell else []  # of all attempts
+    log = job.failure.log if job.failure else ", ".join(own or job.log)
     if log:
         lines.append(f"    log     {log}")
     resume = job.failure.resume if job.failure else resume_command(job.target)

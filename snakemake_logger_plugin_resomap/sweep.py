@@ -1,18 +1,21 @@
-"""Record of one Snakemake run: the jobs planned, started, finished and failed, from its log events."""
+"""Record of one Snakemake run: the jobs planned, started, finished and failed, from its log events.
+
+Its times are seconds on the monotonic clock: a clock that is set while a run lasts does not change how long it took.
+"""
 
 import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.cells.progress import Failure, Progress, duration
+from resomap.cells.progress import Failure, Progress
 from resomap.core.errors import Interrupted
 from resomap.core.files import read_json
-from resomap.core.text import is_whole_number
+from resomap.core.text import duration, is_whole_number
 from resomap.planning.training_rule import is_training
 from resomap.tracking.elsewhere import Elsewhere
 
@@ -28,7 +31,7 @@ class Job:
     wildcards: dict[str, str]
     log: list[str]
     outputs: list[str]
-    started: float  # Unix time of the last attempt's start
+    started: float  # start of the last attempt
     number: int = 0  # position among the trainings in the order of their starts
     cell: Cell | None = None
     state: str = "running"  # running | done | failed | elsewhere
@@ -38,6 +41,7 @@ class Job:
     other: Elsewhere | None = None  # the run that counts in place of this one
     stale_progress: Progress | None = None  # what an earlier attempt had left
     stale_failure: Failure | None = None
+    stale_other: Elsewhere | None = None
     metric: str = "balanced_accuracy"
     shown: tuple[int, str] | None = None  # epoch and state of the last progress line
     shown_at: float = 0.0
@@ -60,8 +64,8 @@ class Sweep:
     root: Path = field(default_factory=Path.cwd)
     planned: dict[str, int] = field(default_factory=dict)  # jobs by rule
     jobs: dict[int, Job] = field(default_factory=dict)
-    began: float = field(default_factory=time.time)
-    last: float = field(default_factory=time.time)  # time of the last event
+    began: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)  # time of the last event
 
     @property
     def trainings(self) -> int:
@@ -77,6 +81,7 @@ class Sweep:
         if job.cell:
             job.stale_progress = Progress.read(self._beside(job.cell, "progress.json"))
             job.stale_failure = Failure.read(self._beside(job.cell, "failed.json"))
+            job.stale_other = Elsewhere.read(self._beside(job.cell, "elsewhere.json"))
             earlier = self.jobs.get(info["jobid"])
             job.number = earlier.number if earlier else 1 + sum(1 for other in self.jobs.values() if other.cell)
         self.jobs[info["jobid"]] = job
@@ -92,16 +97,19 @@ class Sweep:
 
     def fail(self, info: Mapping[str, Any], at: float) -> Job:
         """Record a job's failure; a later `start` of the same job takes it back."""
-        job = self.jobs.get(info["jobid"]) or self.start(info, at)
+        job = self.jobs.get(info["jobid"])
+        if job is None:  # what stands there is its own
+            job = replace(self.start(info, at), stale_failure=None, stale_other=None)
+            self.jobs[info["jobid"]] = job
         self.last = at
         job.state = "failed"
         job.log = list(info["log"] or []) or job.log
         failure = Failure.read(self._beside(job.cell, "failed.json")) if job.cell else None
         # Left by an earlier attempt and not by this one: this one died without a word.
-        if failure and (failure.at >= job.started - 1 or failure != job.stale_failure):
+        if failure != job.stale_failure:
             job.failure = failure
         other = Elsewhere.read(self._beside(job.cell, "elsewhere.json")) if job.cell else None
-        if other and other.seen_at >= self.began and not job.failure:
+        if other and other != job.stale_other and not job.failure:
             job.state, job.other = "elsewhere", other  # it gave way: no failure
         return job
 

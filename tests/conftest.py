@@ -217,6 +217,32 @@ def nvidia_driver(simulated_nvml: Path, tmp_path: Path, monkeypatch: pytest.Monk
     return lambda *lines: told.write_text("".join(f"{line}\n" for line in lines))
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a file system needs root: run the tests as root, in a container for example")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def clock_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library to preload, with which a process's wall clock is ahead by the seconds in the file $CLOCK_AHEAD."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    library = tmp_path_factory.mktemp("clock") / "clock.so"
+    source = Path(__file__).with_name("simulated_clock") / "clock.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    return library
+
+
 @contextmanager
 def mlflow_server(directory: Path, port: int | None = None, files: Sequence[str] = ()) -> Iterator[str]:
     """A real `mlflow server` process on the loopback interface: `mlflow.db`, artifacts and `log` in `directory`.

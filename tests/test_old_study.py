@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, command
-from test_workflow import trainings
 
 from resomap.cells.study import CURRENT, Study
 from resomap.compute.checkpoint import load_last

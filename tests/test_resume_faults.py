@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,20 +175,6 @@ def test_out_of_memory_halves_the_microbatch_and_is_not_exact(
     assert float(ours[-1][2]) < 0.9 * float(ours[0][2])
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MB of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a file system needs root: run the tests as root, in a container for example")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
 def test_a_full_disk_loses_a_save_and_not_the_training(
     small_disk: Path, study_in: Callable[..., Study], tmp_path: Path, whole: End
 ) -> None:
@@ -273,6 +259,34 @@ def test_a_holder_on_another_machine_counts_while_its_heart_beats(
     write_json(lock, {"host": "elsewhere", "pid": 4711, "heartbeat": time.time() - 1000})
     assert trainer(CELL, tmp_path).wait(timeout=120) == 0
     assert lock.read_text().strip("\0") == ""
+
+
+def test_a_heartbeat_from_the_future_counts_once_and_never_where_it_is_far(
+    study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    """Its machine's clock is an hour ahead: a cell waited until ours had come so far, heartbeats or none."""
+    study_in(tmp_path, training={**TRAINING, "epochs": 1})
+    lock, log = tmp_path / ".resomap" / "locks" / f"{CELL}.lock", tmp_path / "results" / MODEL / "32.log"
+    lock.parent.mkdir(parents=True)
+    held = {"host": "elsewhere", "pid": 4711, "heartbeat": time.time() + 3600}
+    write_json(lock, held)
+    waiting = trainer(CELL, tmp_path)
+    wait_for(lambda: log.exists() and "(heartbeat by a clock that is 60 min ahead); waiting" in log.read_text())
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(timeout=60) == 75
+    seen = tmp_path / ".resomap" / "heartbeats" / f"{socket.gethostname()}.json"
+    age(seen, 121)  # nothing has moved since then
+    assert trainer(CELL, tmp_path).wait(timeout=120) == 0
+    assert "waiting" not in log.read_text().split("nothing was begun here")[1]
+    (tmp_path / "results" / MODEL / "32.done").unlink()
+    write_json(lock, {**held, "heartbeat": time.time() + 86400})
+    assert trainer(CELL, tmp_path).wait(timeout=120) == 0
+
+
+def age(seen: Path, seconds: float) -> None:
+    """Let so much time pass since the heartbeats in a record were seen."""
+    content = read_json(seen)
+    write_json(seen, {name: {**entry, "at": entry["at"] - seconds} for name, entry in content.items()})
 
 
 def test_the_lock_tells_who_holds_it_and_that_it_lives(study_in: Callable[..., Study], tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_rerun_triggers_can_be_kept_to_some(probe: Path) -> None:
 
 
 def test_incomplete_outputs_can_be_made_again(probe: Path) -> None:
-    """Of a Snakefile that is not ours: its command line is not completed, as where it uses this one as a module."""
+    """A Snakefile that is not ours has no completed command line; one that uses ours as a module is such."""
     (probe / "Snakefile").write_text(PROBE.replace(MARKER, "# Another workflow"))
     run(probe, "--cores", "1")
     flag = probe / ".snakemake" / "incomplete" / base64.b64encode(b"out/a.txt").decode()

@@ -17,7 +17,8 @@ import pytest
 from conftest import done_marker
 
 from resomap.cells.cell import Cell
-from resomap.cells.progress import Failure, Progress, duration, is_alive
+from resomap.cells.progress import Failure, Progress, is_alive
+from resomap.core.text import duration
 from resomap.status import Watch, collect, counts, save_svg, seconds_to_go, show, summary_line
 from resomap.tracking.elsewhere import Elsewhere, note_path
 

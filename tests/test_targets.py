@@ -38,7 +38,7 @@ def test_another_way_to_write_a_resolution_names_no_cell(study: Study, resolutio
 
 @pytest.mark.parametrize("seed", ["00", "01", "²", "٣", "4294967296", "-1", "x", "", DIGITS])
 def test_another_way_to_write_a_seed_names_no_cell(study: Study, seed: str) -> None:
-    with pytest.raises(ResomapError, match=r"is no seed; write \.seed and a whole number"):
+    with pytest.raises(ResomapError, match="is no seed; write"):
         study.target(MODEL, "32", f".seed{seed}")
     with pytest.raises(ResomapError):
         study.find(f"{MODEL}@32.seed{seed}")

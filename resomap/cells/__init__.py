@@ -2,7 +2,9 @@
 
 - `cell`, `study`: one model at a resolution with a seed, and the grid of them with its configuration
 - `marker`, `tags`: the done marker, and the tags of a run in the tracker with the marker as one of them
-- `lock`: the per-cell lock
+- `lock`: the locks of cells and of steps
+- `resume_command`: the commands that resume, in files of a study that may be moved
+- `liveness`: heartbeats of processes on other machines
 - `progress`: progress of a running training, failure of one that ended
 - `archive`: checkpoints and results of other settings, set aside under their fingerprint
 - `predictions`, `evaluation_record`, `fetch_record`: the predictions of a cell, the records of evaluation and fetch

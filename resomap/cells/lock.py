@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from resomap.cells.cell import Cell
+from resomap.cells.liveness import age_words, is_fresh
 from resomap.cells.study import STATE_DIRECTORY
 from resomap.core.errors import Interrupted, ResomapError
 
@@ -48,10 +49,15 @@ class Holder:
     @property
     def is_alive_elsewhere(self) -> bool:
         """True if it is on another machine and its heartbeat is fresh; on this one the flock tells."""
-        return self.host != socket.gethostname() and time.time() - self.heartbeat < STALE_SECONDS
+        return self.host != socket.gethostname() and is_fresh(f"lock of {self.process}", self.heartbeat, STALE_SECONDS)
+
+    @property
+    def process(self) -> str:
+        """Number and host of the process."""
+        return f"process {self.pid} on {self.host}"
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} (heartbeat {max(0.0, time.time() - self.heartbeat):.0f} s ago)"
+        return f"{self.process} (heartbeat {age_words(self.heartbeat)})"
 
 
 def lock_path(cell: Cell) -> Path:

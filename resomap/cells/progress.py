@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resomap.cells.cell import Cell
+from resomap.cells.liveness import is_fresh
+from resomap.cells.resume_command import portable, present
 from resomap.core.files import read_json, write_json
 from resomap.core.json_object import known_values
-from resomap.machine.processes import process_lives
+from resomap.core.text import duration
+from resomap.machine.processes import process_lives, works_here
 from resomap.machine.slurm import job_id
 
 HEARTBEAT_SECONDS = 120.0
@@ -38,6 +41,7 @@ class Progress:
     eta_seconds: float | None = None
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
+    process_start: int | None = None  # of that process, by the kernel's clock (see `process_start`)
     started_at: float = field(default_factory=time.time)
     heartbeat: float = field(default_factory=time.time)
     attempt: int = 1
@@ -71,13 +75,13 @@ class Failure:
 
     def write(self, path: Path) -> None:
         """Write atomically. Raises OSError (disk full, no permission)."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, dataclasses.asdict(self) | {"resume": portable(self.resume)})
 
     @classmethod
     def read(cls, path: Path) -> "Failure | None":
         """Return the failure, or None where there is none or the file is damaged."""
         known = known_values(cls, read_json(path))
-        return None if known is None else cls(**known)
+        return None if known is None else cls(**{**known, "resume": present(known["resume"])})
 
 
 def progress_path(cell: Cell) -> Path:
@@ -93,12 +97,14 @@ def failure_path(cell: Cell) -> Path:
 def is_alive(progress: Progress) -> bool:
     """Return True if the training that wrote this still runs.
 
-    On this host its process must exist and be the one that wrote it; from another host its heartbeat must be
-    younger than 120 s, which assumes clocks that agree about as well.
+    On this host its process must exist, be the one that wrote it and work here, not in a directory that this is a copy
+    of; from another host its heartbeat must be fresh.
     """
     if progress.host != socket.gethostname():
-        return time.time() - progress.heartbeat < HEARTBEAT_SECONDS
-    return process_lives(progress.pid, progress.started_at + START_SLACK_SECONDS)
+        process = f"training of {progress.cell} by process {progress.pid} on {progress.host}"
+        return is_fresh(process, progress.heartbeat, HEARTBEAT_SECONDS)
+    began_by = progress.started_at + START_SLACK_SECONDS
+    return process_lives(progress.pid, began_by, progress.process_start) and works_here(progress.pid)
 
 
 def figures(progress: Progress) -> list[str]:
@@ -111,11 +117,3 @@ def figures(progress: Progress) -> list[str]:
     if progress.eta_seconds is not None:
         found.append(f"ETA {duration(progress.eta_seconds)}")
     return found
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words: `40 s`, `14 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

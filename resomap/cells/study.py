@@ -14,6 +14,7 @@ from typing import Any
 
 from resomap import RECIPE_VERSION
 from resomap.cells.cell import Cell
+from resomap.cells.resume_command import portable, present
 from resomap.config import Config, Training, parse_config
 from resomap.config.hashed import hashed, recipe_version
 from resomap.config.load import training_for
@@ -75,7 +76,7 @@ class Study:
         if stored is None:
             raise ResomapError(f"no study is written at {path}; run snakemake (or `snakemake -n`) here first")
         data = Description(**{**stored["data"], "classes": tuple(stored["data"].get("classes", ()))})
-        return cls(parse_config(stored["config"]), data, stored["families"], stored["command"])
+        return cls(parse_config(stored["config"]), data, stored["families"], present(stored["command"]))
 
     def save(self, path: Path) -> None:
         """Write the study for the jobs, and as the current one of this directory, which `resomap status` reads."""
@@ -85,7 +86,7 @@ class Study:
             "config": self.config.model_dump(),
             "data": asdict(self.data),
             "families": self._families,
-            "command": self.command,
+            "command": portable(self.command),
         }
         write_json(path, content)
         write_json(CURRENT, content)

@@ -1,4 +1,4 @@
-"""Words in sentences: whole numbers that people type, the nearest valid name, and text from outside made printable."""
+"""Words in sentences: whole numbers, the nearest valid name, durations, text from outside made printable."""
 
 import difflib
 from collections.abc import Iterable
@@ -31,3 +31,11 @@ def printable(text: str) -> str:
 def without_controls(text: str) -> str:
     """Return text from outside with a blank in place of each control character."""
     return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words: `40 s`, `14 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 from resomap.cells.cell import Cell
 from resomap.cells.margin import within_margin
 from resomap.cells.marker import Marker
-from resomap.cells.progress import Failure, Progress, duration, failure_path, is_alive, progress_path
+from resomap.cells.progress import Failure, Progress, failure_path, is_alive, progress_path
 from resomap.config.judging import FurtherMetric
 from resomap.core.files import read_json
+from resomap.core.text import duration
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
 MAP = Path("results", "summary.json")

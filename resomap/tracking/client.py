@@ -12,9 +12,10 @@ from resomap.cells.tags import Tag, complete_marker, equals
 from resomap.core.gc_control import paused_collection
 from resomap.tracking.elsewhere import Elsewhere, competes, from_tags
 from resomap.tracking.local_database import SCHEME, connect_local
+from resomap.tracking.local_store import is_own, make_portable
 from resomap.tracking.mlflow_variables import force_variables
 from resomap.tracking.refusals import ACTIVE, TrackerRefusal, deleted_experiment
-from resomap.tracking.rest import LOCAL_ARTIFACTS
+from resomap.tracking.rest import LOCAL_ARTIFACTS, LOCAL_DATABASE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,14 +48,23 @@ def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
         if known.lifecycle_stage != ACTIVE:
             raise TrackerRefusal(deleted_experiment(name, known.experiment_id))
         return known.experiment_id
-    location = LOCAL_ARTIFACTS.resolve().as_uri() if uri.startswith("sqlite:") else None
     try:
-        return client.create_experiment(name, artifact_location=location)
+        made = client.create_experiment(name, artifact_location=_artifact_location(uri))
+        if is_own(uri):
+            make_portable(LOCAL_DATABASE)
+        return made
     except MlflowException:  # another process was faster
         known = client.get_experiment_by_name(name)
         if known is None:
             raise
         return known.experiment_id
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Return where a new experiment keeps its artifacts: beside a database; None where a server decides."""
+    if not uri.startswith("sqlite:"):
+        return None
+    return Path(uri.removeprefix("sqlite:///")).absolute().with_name(LOCAL_ARTIFACTS.name).as_uri()
 
 
 def find_or_create(

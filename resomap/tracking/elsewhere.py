@@ -1,8 +1,7 @@
 """Cells that are trained, or were finished, in another working directory, as the tracker knows them.
 
 `<stem>.elsewhere.json` beside the marker keeps them for those who do not ask the tracker themselves: the trainer, which
-gives way, the status table and the lines of a sweep. Runs count as alive while their heartbeat is fresh, which
-assumes clocks that agree within a minute or so.
+gives way, the status table and the lines of a sweep. Runs count as alive while their heartbeat is fresh.
 """
 
 import time
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from resomap.cells.cell import Cell
+from resomap.cells.liveness import age_words, is_fresh
 from resomap.cells.marker import Marker
-from resomap.cells.progress import duration
 from resomap.cells.tags import Tag, equals, heartbeat_of, host_of
 from resomap.config.schema import Tracking
 from resomap.core.files import read_json, write_json
@@ -41,17 +40,12 @@ class Elsewhere:
     def __str__(self) -> str:
         if self.marker:
             return f"finished on {self.host} (run {self.run_id[:8]})"
-        return f"running on {self.host} (run {self.run_id[:8]}, heartbeat {duration(self.age)} ago)"
-
-    @property
-    def age(self) -> float:
-        """Seconds since its last known heartbeat."""
-        return max(0.0, time.time() - self.heartbeat)
+        return f"running on {self.host} (run {self.run_id[:8]}, heartbeat {age_words(self.heartbeat)})"
 
     @property
     def is_fresh(self) -> bool:
-        """True if its last heartbeat is less than STALE_SECONDS old."""
-        return self.age < STALE_SECONDS
+        """True if its last heartbeat shows that it lives (see `resomap.cells.liveness`)."""
+        return is_fresh(f"run {self.run_id}", self.heartbeat, STALE_SECONDS)
 
     def write(self, path: Path) -> None:
         """Write atomically. Raises OSError."""

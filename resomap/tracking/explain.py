@@ -5,13 +5,12 @@ a server takes milliseconds for each run: those that have come when the time is 
 than none.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.cells.progress import duration
+from resomap.cells.liveness import age_words
 from resomap.cells.study import Study
 from resomap.cells.tags import Tag, heartbeat_of, host_of
 from resomap.tracking.rest import TrackerUnavailable
@@ -119,7 +118,7 @@ def _name(run: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 def _heartbeat_words(tags: Mapping[str, str]) -> str:
     heartbeat = heartbeat_of(tags)
-    return "no heartbeat" if heartbeat is None else f"heartbeat {duration(max(0, time.time() - heartbeat))} ago"
+    return "no heartbeat" if heartbeat is None else f"heartbeat {age_words(heartbeat)}"
 
 
 def _is_same(logged: str, wanted: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resomap.core.text import printable
+from resomap.tracking.local_store import is_own, make_portable
 from resomap.tracking.refusals import TrackerRefusal
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def connect_local(uri: str) -> "MlflowClient":
             _upgrade(database, revision)
         client = MlflowClient(tracking_uri=_address(uri.removeprefix(f"{SCHEME}///")))
         client.search_experiments(max_results=1)
+        if is_own(uri):
+            make_portable(database)
     return client
 
 

@@ -31,6 +31,7 @@ from resomap.tracking.directory_id import directory_id
 from resomap.tracking.elsewhere import Elsewhere, note_path_of_journal
 from resomap.tracking.event_groups import events_of, groups, points_of
 from resomap.tracking.journal import events_from
+from resomap.tracking.local_store import noted_uri, portable_uri
 from resomap.tracking.read_back import NotKept
 from resomap.tracking.refusals import TrackerRefusal
 from resomap.tracking.run_writer import MAX_TAG_LENGTH, RunLost, RunWriter, shortened
@@ -62,10 +63,14 @@ class Receipt:
         """Return the receipt of a journal, or None where it has none or the file is damaged."""
         content = read_json(receipt_path(journal))
         try:
-            known = {name: content[name] for name in ("uri", "offset", "run_id", "uid")}
+            known = {name: content[name] for name in ("offset", "run_id", "uid")}
             words = {name: content.get(name) for name in ("trouble", "files_kept_here")}
             return cls(
-                **known, is_open=bool(content.get("is_open")), is_lasting=bool(content.get("is_lasting")), **words
+                noted_uri(str(content["uri"])),
+                **known,
+                is_open=bool(content.get("is_open")),
+                is_lasting=bool(content.get("is_lasting")),
+                **words,
             )
         except (AttributeError, KeyError, TypeError):
             return None
@@ -81,6 +86,13 @@ def forget_receipt(journal: Path) -> None:
     receipt_path(journal).unlink(missing_ok=True)
 
 
+def renew_receipt(journal: Path) -> None:
+    """Take the place of the study's own database out of a receipt of an earlier version. Raises OSError."""
+    content, receipt = read_json(receipt_path(journal)), Receipt.read(journal)
+    if receipt is not None and content["uri"] != receipt.uri:
+        write_json(receipt_path(journal), content | {"uri": receipt.uri})
+
+
 def sent_run_id(journal: Path) -> str | None:
     """Return the id that the tracker gave to the journal's run; None where it has not yet."""
     receipt = Receipt.read(journal)
@@ -90,7 +102,7 @@ def sent_run_id(journal: Path) -> str | None:
 def is_sent(journal: Path, uri: str | None = None) -> bool:
     """Return True if the tracker (this one, where one is named) has everything that is in the journal."""
     receipt = Receipt.read(journal)
-    if receipt is None or uri not in (None, receipt.uri):
+    if receipt is None or (uri is not None and portable_uri(uri) != receipt.uri):
         return False
     return next(events_from(journal, receipt.offset), None) is None
 
@@ -110,7 +122,8 @@ class Sender:
         self._client: MlflowClient | None = None
         self._files_run: str | None = None  # whose place for files has been looked at
         self._files_kept_here: str | None = None
-        self._receipt = Receipt(uri)
+        self._noted_uri = portable_uri(uri)  # as the receipt has it
+        self._receipt = Receipt(self._noted_uri)
 
     def send(self) -> str | None:
         """Send all events that are not sent yet; return the run's id, or None where the journal is empty.
@@ -134,7 +147,7 @@ class Sender:
             if not self._receipt.offset or not self._is_run_lost(error):
                 raise
             self._say("the tracker does not have the run any more: all of it is sent again")
-            self._write_receipt(Receipt(self._uri))
+            self._write_receipt(Receipt(self._noted_uri))
             self._send_unsent()
 
     def _is_run_lost(self, error: Exception) -> bool:
@@ -157,7 +170,7 @@ class Sender:
         Raises what `send` raises.
         """
         receipt = Receipt.read(self._journal)
-        if receipt is None or not receipt.is_open or receipt.run_id is None or receipt.uri != self._uri:
+        if receipt is None or not receipt.is_open or receipt.run_id is None or receipt.uri != self._noted_uri:
             return None
         client = self._connected()
         other = competing_run(client, client.get_run(receipt.run_id), directory_id())
@@ -177,7 +190,7 @@ class Sender:
                 raise Busy(f"{self._journal} is being sent by another process") from None
             receipt = Receipt.read(self._journal)
             # Another tracker knows nothing of what the first one got.
-            self._receipt = receipt if receipt and receipt.uri == self._uri else Receipt(self._uri)
+            self._receipt = receipt if receipt and receipt.uri == self._noted_uri else Receipt(self._noted_uri)
             yield
 
     def _send_unsent(self) -> None:

@@ -19,7 +19,7 @@ from resomap.tracking.journal import SUFFIX, Journal, beside
 from resomap.tracking.lost_runs import forget_lost_runs
 from resomap.tracking.refusals import TrackerRefusal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unreachable
-from resomap.tracking.sender import Busy, Receipt, Sender, error_text, is_sent
+from resomap.tracking.sender import Busy, Receipt, Sender, error_text, is_sent, renew_receipt
 
 RESULTS = Path("results")
 LOG = STATE_DIRECTORY / "sync.log"
@@ -29,6 +29,8 @@ NICENESS = 10
 def unsent(uri: str, results: Path = RESULTS) -> list[Path]:
     """Return the journals of which the tracker at `uri` lacks something."""
     journals = sorted(results.glob(f"*/*{SUFFIX}"))
+    for path in journals:
+        renew_receipt(path)
     return [path for path in journals if not is_sent(path, uri) or _marker_without_end(path)]
 
 

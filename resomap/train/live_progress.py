@@ -7,6 +7,7 @@ import time
 from resomap.cells.progress import Progress
 from resomap.compute.device import Device
 from resomap.compute.memory import MemoryWatch
+from resomap.machine.processes import process_start
 from resomap.train.request import Request
 from resomap.train.state import TrainingState
 
@@ -34,6 +35,7 @@ class LiveProgress:
             value=None,
             eta_seconds=None,
             pid=os.getpid(),
+            process_start=process_start(os.getpid()),
             started_at=time.time(),
             heartbeat=time.time(),
             attempt=request.attempt,

@@ -8,23 +8,31 @@ from collections.abc import Sequence
 
 from resomap import __version__
 from resomap.commands import PEOPLE, STEPS, Commands
-from resomap.core.errors import ResomapError
+from resomap.core.errors import ResomapError, refusal
+from resomap.core.logging import copy_output_to
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; a user's mistake is one sentence on stderr and an exit code that is not 0."""
     given = parser().parse_args(arguments)
+    if getattr(given, "log", None):
+        copy_output_to(given.log)
     try:
         return given.run(given) or 0
     except ResomapError as error:
         print(f"resomap: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         # The reader of a pipe has gone (`resomap models | head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if (sentence := refusal(error)) is None:
+            raise
+        print(f"resomap: {sentence}", file=sys.stderr)
+        return ResomapError.exit_code
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:

@@ -39,6 +39,8 @@ class Commands:
         """Add a subcommand that works on the study of the working directory, or on the one that `--study` names."""
         parser = self.add(name, run, words)
         parser.add_argument("--study", type=Path, default=CURRENT, help="as the workflow wrote it")
+        if name in STEPS:
+            parser.add_argument("--log", type=Path, help="keep there what the step says, beside the terminal")
         return parser
 
 

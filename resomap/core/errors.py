@@ -3,6 +3,13 @@
 The codes follow sysexits.h where it has a fitting one; Snakemake only sees "not 0", people and the cluster see which.
 """
 
+import errno
+import os
+from pathlib import Path
+
+NO_LEAVE = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 
 class ResomapError(Exception):
     """Base of the exceptions: a mistake that the user can mend. The message is one sentence that names the way out."""
@@ -30,3 +37,18 @@ class RunsElsewhere(ResomapError):
     def __init__(self, words: str, run_id: str) -> None:
         super().__init__(words)
         self.run_id = run_id
+
+
+def refusal(error: OSError) -> str | None:
+    """Return the sentence for a place that may not be written or has no room; None for other errors of the system."""
+    place = Path(error.filename) if isinstance(error.filename, str) else Path()
+    if place.name.startswith(".") and place.suffix == ".tmp":  # of a file that was to be written atomically
+        place = place.parent
+    if error.errno in NO_LEAVE:
+        return (
+            f"{place.absolute()} cannot be used ({os.strerror(error.errno)}), and this command writes there; get leave "
+            "to write, or copy the study to a place of your own (`resomap status` and `resomap predict` only read)"
+        )
+    if error.errno in NO_ROOM:
+        return f"the disk of {place.absolute()} is full; make room and call the same command again"
+    return None

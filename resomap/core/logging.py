@@ -1,9 +1,14 @@
-"""The per-cell log file: it survives retries and resumes, because each attempt is appended."""
+"""Log files: that of a cell, which survives retries and resumes, and that of a step, which Snakemake shows.
 
+Each attempt is appended to the first; the second has the words of the last attempt alone.
+"""
+
+import contextlib
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any, TextIO
 
 
 def send_output_to(log: Path) -> None:
@@ -18,6 +23,32 @@ def send_output_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+def copy_output_to(log: Path) -> None:
+    """Have what this process prints stand in a log file too. Without a place for it, the terminal has it alone."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("w", buffering=1)
+    except OSError:
+        return
+    sys.stdout, sys.stderr = _Copied(sys.stdout, stream), _Copied(sys.stderr, stream)
+
+
+class _Copied:
+    """Text stream whose text goes to a log as well; a full disk there stops nothing."""
+
+    def __init__(self, stream: TextIO, log: TextIO) -> None:
+        self._stream, self._log = stream, log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text to both."""
+        with contextlib.suppress(OSError):
+            self._log.write(text)
+        return self._stream.write(text)
 
 
 def say(sentence: str) -> None:

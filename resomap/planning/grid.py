@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from resomap.cells.cell import Cell
 from resomap.cells.study import Study
-from resomap.core.errors import ResomapError
+from resomap.core.errors import ResomapError, refusal
 from resomap.core.gc_control import spare_collector
 from resomap.estimates.duration import Durations
 from resomap.estimates.order import Order
@@ -129,10 +129,21 @@ class Grid:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Exit with one sentence and exit code 2 on a ResomapError: any exception would bring Snakemake's traceback."""
+    """Exit with one sentence and exit code 2 on a user's mistake: any exception would bring Snakemake's traceback.
+
+    That is a ResomapError, or a place that may not be written or has no room.
+    """
     try:
         yield
     except ResomapError as error:
-        sys.stdout.flush()
-        print(f"resomap: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(error.exit_code) from None
+        _exit(str(error), error.exit_code)
+    except OSError as error:
+        if (sentence := refusal(error)) is None:
+            raise
+        _exit(sentence, ResomapError.exit_code)
+
+
+def _exit(sentence: str, code: int) -> NoReturn:
+    sys.stdout.flush()
+    print(f"resomap: {sentence}", file=sys.stderr, flush=True)
+    raise SystemExit(code) from None

@@ -22,7 +22,7 @@ from resomap.planning.rules.map import MapRule
 from resomap.planning.rules.microbatch import MicrobatchRule
 from resomap.planning.rules.train import TrainRule
 from resomap.planning.run_start import RunStart
-from resomap.planning.snakemake_api import SnakemakeApi, remember_signatures
+from resomap.planning.snakemake_api import SnakemakeApi, asked_often, remember_signatures
 from resomap.planning.snakemake_cli import command_line
 from resomap.tracking.lookup import TrackerLookup
 
@@ -67,7 +67,13 @@ class Planner:
         fills in the rest three times for each job that it prints.
         """
         python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
-        return f"{python} -m resomap {words} --study {self.path}"
+        return f"{python} -m resomap {words} --study {self.path} --log {{log:q}}"
+
+    @staticmethod
+    @asked_often
+    def environment(_wildcards: Any) -> None:
+        """Return no conda environment: each step runs in that of this Snakemake, whatever `--sdm` says."""
+        return None
 
 
 def _study_path(config: Mapping[str, Any]) -> Path:

@@ -8,6 +8,7 @@ workflows.
 """
 
 import argparse
+import errno
 import functools
 import os
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from resomap.core.errors import refusal
 from resomap.machine.cpus import available_cores
 from resomap.planning import argv
 
@@ -24,6 +26,9 @@ MARKER_LINES = 5
 # Below the Snakefile's folder: Snakemake's options that a ResoMap run has where nobody says otherwise.
 PROFILE = Path("profiles", "resomap")
 LOGGER = "resomap"
+# What Snakemake and the steps write to, below the working directory.
+WRITTEN = ("", ".snakemake", ".resomap", "results", "checkpoints")
+READING = ("lint", "list_rules", "list_target_rules", "print_compilation")  # the calls that write nothing
 
 
 class CommandLine:
@@ -68,6 +73,8 @@ class CommandLine:
         snakefile = _snakefile([str(arguments.snakefile)] if arguments.snakefile else [])
         if snakefile is None or not is_ours(snakefile) or arguments.mode.name != "DEFAULT":
             return
+        if not any(getattr(arguments, name, False) for name in READING):
+            _require_writable(Path(arguments.directory or ""))
         arguments.rerun_incomplete = True
         if arguments.cores is None and arguments.jobs is None and self.is_local:
             arguments.cores = available_cores()
@@ -116,6 +123,17 @@ def _read(parser: argparse.ArgumentParser, on_run: Callable[[], None]) -> None:
     sys.argv[1:] = command_line.read(sys.argv[1:], parser)
     if command_line.is_ours:
         on_run()
+
+
+def _require_writable(directory: Path) -> None:
+    """Exit with one sentence where the study may only be read: Snakemake, which writes there under -n too, does not."""
+    for place in (directory / name for name in WRITTEN):
+        while not place.exists():
+            place = place.absolute().parent
+        if not os.access(place, os.W_OK):
+            error = OSError(errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES, "", str(place))
+            print(f"resomap: {refusal(error)}", file=sys.stderr)
+            raise SystemExit(2)
 
 
 def _guarded(act: Callable[[], None]) -> None:

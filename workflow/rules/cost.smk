@@ -7,8 +7,12 @@ rule cost:
         PLAN.cost.check,
     output:
         "results/cost/{kind}/{model}/{resolution}.json",
+    log:
+        "results/logs/cost/{kind}/{model}/{resolution}.log",
     wildcard_constraints:
         kind="cpu|cuda",
+    conda:
+        PLAN.environment
     threads: PLAN.cost.threads
     resources:
         **PLAN.cluster.gpu_job,
@@ -32,7 +36,11 @@ rule costs:
         PLAN.cost.grid,
     output:
         "results/costs.csv",
+    log:
+        "results/logs/costs.log",
     localrule: True
+    conda:
+        PLAN.environment
     params:
         classes=PLAN.cost.classes,
         settings=PLAN.cost.grid_settings,

@@ -7,6 +7,10 @@ rule data:
         PLAN.images.sources,
     output:
         "results/data/manifest.json",
+    log:
+        "results/logs/data.log",
+    conda:
+        PLAN.environment
     threads: PLAN.images.cores()
     resources:
         **PLAN.cluster.job,
@@ -25,7 +29,11 @@ rule images:
     output:
         "results/data/{resolution}/store.json",
         PLAN.images.temporary_output,
+    log:
+        "results/logs/images/{resolution}.log",
     priority: PLAN.images.priority
+    conda:
+        PLAN.environment
     threads: PLAN.images.cores()
     resources:
         **PLAN.cluster.job,

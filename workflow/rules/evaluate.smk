@@ -8,6 +8,10 @@ rule evaluate:
         PLAN.evaluate.images,
     output:
         "results/{model}/{resolution}{suffix}.evaluation.json",
+    log:
+        "results/logs/evaluate/{model}/{resolution}{suffix}.log",
+    conda:
+        PLAN.environment
     threads: PLAN.evaluate.threads()
     resources:
         **PLAN.cluster.gpu_job,

@@ -7,7 +7,11 @@ rule fetch:
         "results/{model}/{resolution}{suffix}.done",
     output:
         "results/{model}/{resolution}{suffix}.fetched.json",
+    log:
+        "results/logs/fetch/{model}/{resolution}{suffix}.log",
     localrule: True
+    conda:
+        PLAN.environment
     params:
         run=PLAN.fetch.run,
     shell:

@@ -22,7 +22,11 @@ rule map:
         "results/summary.csv",
         "results/cells.csv",
         "results/matrix.csv",
+    log:
+        "results/logs/map.log",
     localrule: True
+    conda:
+        PLAN.environment
     params:
         basis=PLAN.map.basis,
     shell:

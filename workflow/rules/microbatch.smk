@@ -8,7 +8,11 @@ rule microbatch:
         PLAN.microbatch.check,
     output:
         "results/microbatch/{model}.json",
+    log:
+        "results/logs/microbatch/{model}.log",
     priority: PLAN.microbatch.priority
+    conda:
+        PLAN.environment
     threads: PLAN.microbatch.threads()
     resources:
         **PLAN.cluster.gpu_job,

@@ -52,6 +52,10 @@ rule report:
             caption="../report/image-sizes.rst",
             category="Data",
         ),
+    log:
+        "results/logs/report.log",
     localrule: True
+    conda:
+        PLAN.environment
     shell:
         PLAN.command(f"report --device {PLAN.map.device_kind}")

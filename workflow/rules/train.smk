@@ -6,8 +6,12 @@ rule train:
         PLAN.train.inputs,
     output:
         "results/{model}/{resolution}{suffix}.done",
+    log:
+        "results/logs/train/{model}/{resolution}{suffix}.log",
     priority: PLAN.train.priority
     retries: PLAN.train.retries
+    conda:
+        PLAN.environment
     threads: PLAN.train.threads()
     resources:
         **PLAN.cluster.training,

@@ -234,7 +234,7 @@ def test_images_on_which_resolution_decides_are_shown_as_each_network_sees_them(
 def test_images_on_which_resolution_decides_stand_beside_those_on_which_seeds_disagree(
     written: Callable[..., Study],
 ) -> None:
-    """Of ten images the seeds at 32 px miss 0, 1 | 0, 2 | 0, and those at 48 px none | 3 | 3."""
+    """The seeds at 32 px miss, of ten images, 0, 1 | 0, 2 | 0, and those at 48 px none | 3 | 3."""
     study = written(seeds=[0, 1, 2])
     labels = np.arange(10) % 2
     wrong = {32: ([0, 1], [0, 2], [0]), 48: ([], [3], [3])}

@@ -7,6 +7,7 @@
 - `normalisation`: stored pixels to the input of a model
 - `inference`: forward passes without gradients, up to the log-probabilities of a whole split
 - `metrics`: accuracy, F1, AUROC, calibration error and confusion matrix of them
+- `thresholds`, `further_metrics`: the threshold of an operating point; metrics that need a class or an order
 - `temperature`: temperature scaling
 - `checkpoint`: checkpoint files with checksum, and their background saver
 """

@@ -1,6 +1,8 @@
 """The configuration, from defaults to a checked value.
 
 - `schema`: every key with its type, default and meaning
+- `judging`: the sections of report and budget, by which the map compares and chooses
+- `positive`: the positive class, and the metrics that need one
 - `values`: the types of the values, and what `--config` gives as text
 - `tracker_uri`: which addresses of trackers are accepted
 - `load`: merging files and command line, and the validation

@@ -7,7 +7,8 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `samples`: the input, predictions of trainings on shared images
 - `quality`: a metric's value and its influence function
 - `operating_point`, `ranking`, `agreement`: those of thresholds, of average precision, and of quadratic kappa
-- `carried`, `shares`, `prevalence`: a threshold carried from validation to test, and its figures at another prevalence
+- `carried`, `carried_estimates`, `shares`, `prevalence`: a threshold carried from validation to test, and its figures
+  at another prevalence
 - `scatter`: training variance, pooled over the cells
 - `groups`: images that stand or fall together
 - `class_parts`: intervals of means over classes, which hold for rare classes too
@@ -22,7 +23,8 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
 - `simulation`, `confusion_worlds`, `operating_worlds`: maps and models with a known truth
 - `promises`, `interval_promises`, `choice_promises`, `calibration_promises`, `operating_promises`: what the above keeps
-  of its promises on them; `claims`: the table of it
+  of its promises on them
+- `claims`: the table of what was promised and measured
 """
 
 from resomap.compute.thresholds import OneVsRest

@@ -6,6 +6,7 @@
 - `calibrated`: calibration errors with and without temperature scaling
 - `evidence`: finished trainings, evaluations, predictions, costs, and whatever is missing
 - `judgement`: the statistics of the evidence: intervals, comparisons, fronts, recommendation
+- `operating`: the operating points of the trainings, and their thresholds
 - `compose`, `advice`: the document from both; its recommendation and notes
 - `document`: the schema of results/summary.json
 - `csv_tables`: the same figures as rows of CSV files

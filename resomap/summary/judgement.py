@@ -74,7 +74,10 @@ class Judgement:
 
     @cached_property
     def question(self) -> Question:
-        """Metric that the cells are compared by. Raises ResomapError where the images lack the class that it speaks of."""
+        """Metric that the cells are compared by.
+
+        Raises ResomapError where the images lack the class that it speaks of.
+        """
         return question(self.evidence)
 
     def intervals(self, split: str) -> dict[str, dict[Position, Interval]]:

@@ -6,6 +6,7 @@ is noticed by a second search, and the lowest (start time, id) of several counts
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resomap.cells.tags import Tag, complete_marker, equals

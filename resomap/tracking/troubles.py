@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from resomap.tracking.journal import SUFFIX
+from resomap.tracking.local_store import portable_uri
 from resomap.tracking.sender import Receipt, is_sent, receipt_path
 
 
@@ -19,7 +20,7 @@ def troubles(uri: str, since: float, results: Path) -> list[str]:
     kept: dict[str, int] = defaultdict(int)
     for journal in sorted(results.glob(f"*/*{SUFFIX}")):
         receipt = Receipt.read(journal)
-        if receipt is None or receipt.uri != uri:
+        if receipt is None or receipt.uri != portable_uri(uri):
             continue
         if receipt.trouble and not is_sent(journal, uri):
             waiting[receipt.is_lasting, receipt.trouble] += 1

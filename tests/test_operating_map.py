@@ -114,7 +114,12 @@ def test_another_positive_class_and_another_share_change_the_map(grid: Grid) -> 
     assert of_cell(across, 48).threshold != of_cell(down, 48).threshold
     assert of_cell(stricter, 48).threshold > of_cell(down, 48).threshold
     assert of_cell(stricter, 48).test.value < of_cell(down, 48).test.value
-    assert make_map(grid({**AT, "positive": None})).operating_points == down.operating_points, "the second of two"
+    unnamed = make_map(grid({**AT, "positive": None}))
+    assert unnamed.operating_points == down.operating_points
+    assert "down is taken for the positive class, the second of two; `report.positive` names another." in unnamed.notes
+    assert down.notes == across.notes, "nothing is to be said of a class that was named"
+    few = make_map(grid({**AT, "at": 0.995}, seeds=1)).notes
+    assert any("140 validation images cannot hold a specificity of 0.995 on others: it takes 199" in one for one in few)
 
 
 @pytest.mark.parametrize("metric", ["average_precision", "quadratic_kappa", "precision_at_recall"])

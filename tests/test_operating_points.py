@@ -272,11 +272,11 @@ def test_predictive_values_by_hand() -> None:
     assert perfect.ppv.low < 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wanted", "world"),
     [
         (SENSITIVITY, Scored("binormal", 20, 60)),
-        (SENSITIVITY, Scored("skewed", 20, 380)),
         (SENSITIVITY, Scored("heavy tails", 200, 800, False, 10, 0.5)),
         (SPECIFICITY, Scored("binormal", 20, 380)),
         (PRECISION, Scored("skewed", 50, 150, True)),
@@ -292,11 +292,11 @@ def test_an_interval_on_test_covers_with_the_choice_in_it(wanted: OneVsRest, wor
     assert 0.93 <= np.mean(held) <= 0.985
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wanted", "world"),
     [
         (SENSITIVITY, Scored("binormal", 20, 380)),
-        (SPECIFICITY, Scored("binormal", 50, 150)),
         (RANKING, Scored("binormal", 20, 380, True)),
     ],
     ids=str,

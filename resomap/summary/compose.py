@@ -15,7 +15,7 @@ from resomap.summary.advice import advise, as_bound, as_place, notes
 from resomap.summary.basis import SCHEMA, basis
 from resomap.summary.evidence import Evidence, Trained
 from resomap.summary.judgement import Judgement
-from resomap.summary.operating import further_values, operating_points
+from resomap.summary.operating import further_values, operating_notes, operating_points
 
 _Further: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float | None]]]
 """The report's metric by uid, test resolution and split, where markers and evaluations lack it."""
@@ -44,7 +44,7 @@ def compose(evidence: Evidence) -> document.Map:
         images=_images(evidence),
         validation_gap=gap and document.ValidationGap(value=gap.value, low=gap.low, high=gap.high, cells=gap.cells),
         recommendation=advice,
-        notes=notes(evidence, advice),
+        notes=[*notes(evidence, advice), *operating_notes(evidence)],
         squares=_squares(evidence, judgement, recommendation),
         trainings=_trainings(evidence, further),
         model_resolutions=[_model_resolutions(one) for one in judgement.resolutions.values()],

@@ -10,9 +10,9 @@ import numpy as np
 from resomap.cells import decision
 from resomap.cells.archive import held_fingerprint
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
-from resomap.compute.thresholds import HELD, OneVsRest, RankMetric, ThresholdMetric
+from resomap.compute.thresholds import HELD, OneVsRest, RankMetric, ThresholdMetric, least_held
 from resomap.config.judging import FurtherMetric
-from resomap.config.positive import positive_index
+from resomap.config.positive import needs_positive, positive_index
 from resomap.statistics import Question, Sample, quality
 from resomap.statistics.carried import carry, decisions
 from resomap.statistics.operating_point import Scores
@@ -23,7 +23,7 @@ from resomap.summary.evidence import Evidence, Trained
 
 
 def question(evidence: Evidence) -> Question:
-    """Return what the cells are compared by: `report.metric`, with class and share where it needs them.
+    """Return the metric that the cells are compared by: `report.metric`, with class and share where it needs them.
 
     Raises ResomapError where the images have no class of the name in `report.positive`.
     """
@@ -51,6 +51,29 @@ def further_values(evidence: Evidence) -> dict[str, dict[int, dict[str, float | 
                 validation, test = (samples[split] for split in EVALUATED)
                 values = {"val": _value(wanted, validation), "test": _on_test(wanted, validation, test)}
                 found.setdefault(one.marker.uid, {})[size] = values
+    return found
+
+
+def operating_notes(evidence: Evidence) -> list[str]:
+    """Return what a reader of operating points must know: a class that nobody named, too few images to hold a share."""
+    study = evidence.study
+    classes = next((one.predictions.classes for one in evidence.trained if one.predictions is not None), None)
+    monitors = [study.recipe(one.cell).monitor for one in evidence.trained]
+    if classes is None or not needs_positive(study.config, monitors):
+        return []
+    found, positive = [], classes[positive_index(study.config.report, classes)]
+    if study.config.report.positive is None:
+        found.append(f"{positive} is taken for the positive class, the second of two; `report.positive` names another.")
+    wanted = question(evidence)
+    if isinstance(wanted, OneVsRest) and wanted.needs_threshold:
+        labels = next(one.predictions for one in evidence.trained if one.predictions is not None).splits["val"].labels
+        held = int(((labels == wanted.positive) != wanted.holds_negatives).sum())
+        if held < (needed := least_held(wanted.at)):
+            share = HELD[wanted.metric]  # type: ignore[index]
+            found.append(
+                f"{held} validation images cannot hold a {share} of {wanted.at:g} on others: it takes {needed} of "
+                "their class, and on average the threshold will hold less."
+            )
     return found
 
 

@@ -2,6 +2,7 @@
 
 - `quality`: heatmaps, and curves of quality against resolution
 - `tables`: candidates, resolutions, costs, gaps, origins
+- `operating`: thresholds of one class, and figures at another prevalence
 - `pareto`: quality against cost, with the Pareto fronts
 - `transfer`: training resolution x test resolution
 - `classes`: recall of each class, and confusion matrices

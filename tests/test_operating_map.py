@@ -156,6 +156,10 @@ def test_labels_of_the_test_split_choose_nothing(grid: Grid) -> None:
 def test_report_and_status_show_the_operating_point(grid: Grid) -> None:
     study = grid({**AT, "prevalence": 0.02}, seeds=1)
     make_map(study)
+    content = read_json(SUMMARY)
+    for square, point in zip(content["squares"], content["operating_points"], strict=True):
+        ours = square["test"]["sensitivity_at_specificity"]
+        assert [ours[name] for name in ("value", "low", "high")] == [point["test"][name] for name in point["test"]]
     page = make_report(study).read_text()
     for words in (
         "Operating point: sensitivity at specificity 0.8, down against the rest",

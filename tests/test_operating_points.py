@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from resomap.compute.thresholds import OneVsRest, choose_threshold, least_held, log_odds
+from resomap.compute.further_metrics import further_metric
+from resomap.compute.thresholds import OneVsRest, choose_threshold, least_held, log_odds, share_at
 from resomap.statistics import Sample, estimate, intervals, quality
 from resomap.statistics.agreement import quadratic_kappa
 from resomap.statistics.carried import carried_influence, carry
@@ -202,6 +203,30 @@ def test_one_vs_rest_of_several_classes_is_a_matter_of_two() -> None:
         assert of_two is not None
         assert of_three.value == pytest.approx(of_two.value)
         assert of_three.influence == pytest.approx(of_two.influence)
+
+
+def test_what_chooses_epochs_is_what_is_judged() -> None:
+    random = np.random.default_rng(11)
+    several = graded(random, 300)
+    logs, labels = several.log_probabilities, several.labels
+    is_positive, odds = labels == 2, log_odds(logs, 2)
+    ranked = further_metric("average_precision", logs, labels, 2, 0.9)
+    assert ranked == pytest.approx(metrics.average_precision_score(is_positive, odds))
+    kappa = further_metric("quadratic_kappa", logs, labels, None, 0.9)
+    assert kappa == pytest.approx(metrics.cohen_kappa_score(labels, logs.argmax(axis=1), weights="quadratic"))
+    for name in ("sensitivity_at_specificity", "specificity_at_sensitivity", "precision_at_recall"):
+        wanted = OneVsRest(name, 2, 0.8)
+        threshold = choose_threshold(odds, is_positive, wanted)
+        assert threshold is not None
+        found = further_metric(name, logs, labels, 2, 0.8)
+        assert found == share_at(odds > threshold, is_positive, name)
+        judged = quality(wanted, several)  # at thresholds of other images: near, and not the same
+        assert judged is not None
+        assert found == pytest.approx(judged.value, abs=0.06)
+    assert further_metric("average_precision", logs, np.zeros(300, int), 2, 0.9) is None
+    assert further_metric("sensitivity_at_specificity", logs, np.full(300, 2), 2, 0.9) is None
+    alike = np.log(np.tile([0.9, 0.1], (5, 1)))
+    assert further_metric("quadratic_kappa", alike, np.zeros(5, int), None, 0.9) is None
 
 
 def test_groups_of_copies_count_once() -> None:

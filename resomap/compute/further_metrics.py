@@ -18,10 +18,10 @@ def further_metric(
     but quadratic kappa speak of, `at` the share that a threshold holds.
     """
     if metric == "quadratic_kappa":
-        value = metrics.cohen_kappa_score(
-            labels, log_probabilities.argmax(axis=1), labels=range(log_probabilities.shape[1]), weights="quadratic"
-        )
-        return float(value) if np.isfinite(value) else None
+        predicted, classes = log_probabilities.argmax(axis=1), range(log_probabilities.shape[1])
+        if len(np.union1d(labels, predicted)) < 2:
+            return None
+        return float(metrics.cohen_kappa_score(labels, predicted, labels=classes, weights="quadratic"))
     assert positive is not None  # checked with the configuration
     scores, is_positive = log_odds(log_probabilities, positive), labels == positive
     if metric == "average_precision":

@@ -19,6 +19,8 @@ from resomap.statistics.samples import Sample
 Row: TypeAlias = tuple[str, str, float, float]
 
 KINDS = ("binormal", "heavy tails", "skewed", "some missed")
+# Positives, negatives, images a group, correlation within one.
+WORLDS = ((20, 380, 1, 0.0), (50, 150, 1, 0.0), (200, 200, 1, 0.0), (400, 600, 10, 0.5))
 SENSITIVITY = OneVsRest("sensitivity_at_specificity", 1, 0.9)
 SPECIFICITY = OneVsRest("specificity_at_sensitivity", 1, 0.9)
 PRECISION = OneVsRest("precision_at_recall", 1, 0.9)
@@ -30,7 +32,7 @@ def carried_coverage(draws: int, seed: int = 0) -> list[Row]:
     rows = []
     for wanted, mixed in ((SENSITIVITY, False), (SPECIFICITY, False), (PRECISION, True)):
         for kind in KINDS:
-            for positives, negatives, size, within in ((20, 380, 1, 0.0), (50, 150, 1, 0.0), (200, 800, 10, 0.5)):
+            for positives, negatives, size, within in WORLDS:
                 world = Scored(kind, positives, negatives, mixed, size, within)
                 truth, random, held = world.truth(wanted), np.random.default_rng(seed), []
                 for _ in range(draws):
@@ -65,8 +67,8 @@ def judged_coverage(draws: int, seed: int = 0) -> list[Row]:
     rows = []
     for wanted in (SENSITIVITY, SPECIFICITY, PRECISION, RANKING):
         for kind in KINDS:
-            for positives, negatives in ((20, 380), (50, 150), (200, 200)):
-                world = Scored(kind, positives, negatives, wanted in (PRECISION, RANKING))
+            for positives, negatives, size, within in WORLDS:
+                world = Scored(kind, positives, negatives, wanted in (PRECISION, RANKING), size, within)
                 truth, random = world.truth(wanted), np.random.default_rng(seed)
                 held = [_holds(world.draw(random), wanted, truth) for _ in range(draws)]
                 rows.append(_row(f"{_words(wanted)} on validation: 95 % interval", world, held))

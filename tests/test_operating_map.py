@@ -236,6 +236,14 @@ def test_several_classes_need_a_named_one(tmp_path: Path, changes: dict[str, Any
     assert Study.open(small_config(tmp_path, report={"metric": "quadratic_kappa"})).data.classes == ("a", "b", "c")
 
 
+def test_a_class_may_be_called_none_or_by_a_number(tmp_path: Path) -> None:
+    for label in ("none", "7"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").write_bytes(b"x")
+    for given, wanted in (("none", "none"), (7, "7"), ("null", None), (None, None)):
+        assert Study.open(small_config(tmp_path, report={"positive": given})).config.report.positive == wanted
+
+
 def test_the_report_enters_a_fingerprint_only_where_it_chooses_epochs(images: Path) -> None:
     def prints(**changes: Any) -> tuple[str, str]:
         study = Study.open(small_config(images, **changes))

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-from resomap.config.values import OptionalFloat, OptionalText, Section, key
+from resomap.config.values import ClassName, OptionalFloat, Section, key
 
 FurtherMetric: TypeAlias = Literal[
     "quadratic_kappa",
@@ -23,7 +23,7 @@ class Report(Section):
         "in the order of their names, the last four speak of `positive` against the rest",
     )
     margin: float = key(0.01, "deficit to the best cell that you would accept", ge=0, lt=1)
-    positive: OptionalText = key(
+    positive: ClassName = key(
         None, "class that operating points and average precision speak of; null: the second of two, in order of names"
     )
     at: float = key(

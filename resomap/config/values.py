@@ -97,6 +97,8 @@ Resolution = Annotated[int, Field(ge=RESOLUTIONS[0], le=RESOLUTIONS[-1]), Before
 Resolutions = Annotated[list[Resolution], BeforeValidator(list_from_text)]
 Seed = Annotated[int, Field(ge=SEEDS.start, lt=SEEDS.stop), BeforeValidator(exact_int)]
 Seeds = Annotated[list[Seed], BeforeValidator(list_from_text)]
+# "none" is a class in many data sets: only null, which `--config` may give as text, is none here.
+ClassName = Annotated[str | None, BeforeValidator(lambda value: None if value in ("null", "~", "") else value)]
 OptionalText = Annotated[str | None, BeforeValidator(none_from_text)]
 OptionalFloat = Annotated[float | None, BeforeValidator(none_from_text)]
 PositiveCount = Annotated[int, Field(ge=1), BeforeValidator(exact_int)]

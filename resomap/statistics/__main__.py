@@ -30,7 +30,8 @@ def operating(draws: int) -> Iterable[Claim]:
     """Yield what operating points promise."""
     for claims in operating_promises.ALL:
         for row in claims(draws):
-            yield Claim(*_wanted(row, "0.93 to 0.985"))
+            is_mean = row[0].endswith("mean")  # of what thresholds truly hold
+            yield Claim(*_wanted(row, "0.90" if is_mean else "0.93 to 0.985"))
 
 
 def _wanted(row: tuple[str, str, float, float], wanted: str) -> tuple[str, str, str, float, float]:

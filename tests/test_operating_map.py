@@ -172,7 +172,7 @@ def test_report_and_status_show_the_operating_point(grid: Grid) -> None:
     found = collect(prints, prints, "sensitivity_at_specificity", 0.05)
     metrics = {one["uid"]: one["metrics"] for one in read_json(SUMMARY)["trainings"]}
     for status in found:
-        assert status.validation == metrics[f"uid-{status.cell.name}"]["val/sensitivity_at_specificity"]
+        assert status.value == metrics[f"uid-{status.cell.name}"]["val/sensitivity_at_specificity"]
     assert [status.is_best for status in found] == [False, True]
 
 

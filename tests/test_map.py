@@ -286,7 +286,7 @@ def test_another_question_makes_the_map_anew(grid: Grid) -> None:
 
 
 def test_image_intervals_hold_the_truth_of_other_images() -> None:
-    """Coverage over drawn image sets of the metrics whose interval is bootstrapped here."""
+    """Coverage over drawn image sets."""
     world = World({("m", 1): 0.85}, 300, 1)
     many = World({("m", 1): 0.85}, 200_000, 1).draw(np.random.default_rng(0))[0]["m", 1][0]
     truth = measure(many.log_probabilities, many.labels)

@@ -123,7 +123,7 @@ def _figures(part: SplitPredictions, classes: list[str]) -> dict[str, Any]:
     metrics = measure(part.log_probabilities, part.labels)
     return {
         "metrics": metrics,
-        "intervals": image_intervals(part.log_probabilities, part.labels, metrics),
+        "intervals": image_intervals(part.log_probabilities, part.labels, metrics, part.groups),
         "per_class": per_class(part.log_probabilities, part.labels, classes),
         "confusion": confusion(part.log_probabilities, part.labels),
     }

@@ -7,6 +7,7 @@
 - `transfer`: training resolution x test resolution
 - `classes`: recall of each class, and confusion matrices
 - `calibration`: calibration errors, before and after temperature scaling
+- `operating`: decisions for one class, by a threshold
 - `disagreements`: test images on which resolution decides
 - `learning`: learning curves
 - `dataset`: classes, sizes and examples of the images

@@ -59,7 +59,7 @@ def test_each_file_counts_by_path_and_size(tmp_path: Path) -> None:
     seen.add(identity(root))
     (root / "cat/2.png").rename(root / "cat/3.png")
     seen.add(identity(root))
-    (root / "dog/notes.txt").write_text("a file of another type is a matter of the check")
+    (root / "dog/clip.mp4").write_text("a file of another type is a matter of the check")
     seen.add(identity(root))
     assert len(seen) == 4
 
@@ -69,6 +69,46 @@ def test_hidden_files_and_files_beside_the_classes_do_not_count(tmp_path: Path) 
     before = identity(root)
     folder(root, "cat/.DS_Store", ".cache/1.png", "README.md", "cat/Thumbs.db")
     assert identity(root) == before
+
+
+BESIDE = ("cat/notes.txt", "dog/1.xml", "cat/thumbs.db", "dog/2.png.part", "dog/1.png:Zone.Identifier")
+
+
+def test_texts_and_clutter_beside_the_images_do_not_count(tmp_path: Path) -> None:
+    """A file manager that leaves its mark in a folder must not make a finished grid train anew."""
+    root = to_split(tmp_path / "a")
+    before = identity(root)
+    folder(root, *BESIDE, "cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/old/1.png")
+    assert identity(root) == before
+
+
+def test_identities_that_commit_5fbc41f_gave_stay(tmp_path: Path) -> None:
+    root = to_split(tmp_path / "a")
+    assert identity(root)[:16] == "433025c86e462036"
+    groups = tmp_path / "groups.csv"
+    groups.write_text("path,group\ncat/1.png,p1\ncat/gone.png,p2\n")
+    assert (
+        identity(root, groups=str(groups), ungrouped="alone")
+        == "0114747b4764ebe6b8500e830ce67c94908b5b2002c6e81d264ba454d4e2ac23"
+    )
+    assert identity(root, layout="classes") == identity(root)
+    # With `skip` a study may have been trained beside such files, and its identity counted them.
+    folder(root, *BESIDE)
+    assert identity(root, problems="skip")[:16] == "97a8e1654f104786"
+
+
+def test_what_earlier_versions_read_otherwise_has_another_identity(tmp_path: Path) -> None:
+    root = folder(tmp_path / "a", "cat/cafe\u0301.png", "dog/1.png")
+    same, other, missing = (tmp_path / f"{name}.csv" for name in ("same", "other", "missing"))
+    same.write_text("path,group\ncat/cafe\u0301.png,p1\n")
+    assert identity(root, groups=str(same))[:16] == "196fe6dd70198597"
+    other.write_text("path,group\ncat/caf\u00e9.png,p1\n")
+    assert identity(root, groups=str(other))[:16] != "7931f14d690ad72e"
+    missing.write_text("path,group\ncat/cafe\u0301.png,p1\ndog/1.png,nan\n")
+    assert (
+        identity(root, groups=str(missing), ungrouped="alone")
+        != "bef63e4dff8eee23663e40ebda2080cd4272dfb667a67490b815971c065f4438"
+    )
 
 
 def test_class_folders_may_be_links_and_a_loop_ends(tmp_path: Path) -> None:

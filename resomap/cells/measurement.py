@@ -9,8 +9,7 @@ from resomap.config.hashed import hashed
 from resomap.config.schema import Data
 from resomap.core.files import read_json
 from resomap.data.elpv import CLASSES
-from resomap.data.folder import scan, source_root
-from resomap.data.image_formats import is_image
+from resomap.data.folder import is_image_file, scan, source_root
 
 SCHEMA = 1
 KINDS = ("cpu", "cuda")
@@ -77,7 +76,7 @@ def class_count(data: Data) -> int:
         return len(CLASSES)
     root = source_root(data.source)
     labels: set[str] = set()
-    for file in scan(root).files:
-        if file.label not in labels and is_image(root / file.name):
+    for file in scan(root, data.layout).files:
+        if file.label not in labels and is_image_file(root, file.name):
             labels.add(file.label)
     return len(labels)

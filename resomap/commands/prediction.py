@@ -19,6 +19,7 @@ from resomap.compute.temperature import tempered
 from resomap.compute.thresholds import log_odds
 from resomap.core.errors import ResomapError
 from resomap.core.files import strict_json
+from resomap.data.clutter import kind_of_clutter
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode, resize
 from resomap.data.image_formats import is_image
@@ -177,8 +178,9 @@ def _images(paths: Iterable[Path]) -> Iterator[Path | Answer]:
 
 def _below(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (path for name in names if not name.startswith(".") and is_image(path := Path(place, name)))
+        folders[:] = [name for name in folders if not kind_of_clutter(name, is_folder=True)]
+        kept = (Path(place, name) for name in names if not kind_of_clutter(name, is_folder=False))
+        yield from filter(is_image, kept)
 
 
 def _prepared(path: Path | Answer, weights: Weights, resolution: int) -> _Pixels | Answer:

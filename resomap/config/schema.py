@@ -53,12 +53,24 @@ class Data(Section):
         "`elpv` (the bundled data set: `pip install 'resomap[elpv]'`) or a folder: `train/ val/ test/` of "
         "class folders, or class folders to be split; a relative path starts at the working directory",
     )
+    # Which folders are classes decides the list of files and the split, which are in the identity of the data.
+    layout: Annotated[Literal["auto", "classes"], UNHASHED] = key(
+        "auto",
+        "`auto`: folders named like splits (`train`, `Testing`, `val_set`, `dev`, ...) that hold class folders are the "
+        "splits, and folders that look like parts of a set stop; `classes`: every folder of the source is a class",
+    )
     split_seed: Count = key(0, "seed of the split; not the cells' seed, so all seeds share one split", ge=0)
     split: Split = section(Split, "shares of the split, where the source has none of its own")
     groups: OptionalText = key(
         None,
         "CSV file with the columns `path,group`: images of one group (a patient, a module) never straddle "
         "a split; null: every image stands alone",
+    )
+    # Groups that this lets through are in the identity of the data (`groups_facts` in resomap/data/groups.py).
+    ungrouped: Annotated[Literal["stop", "alone"], UNHASHED] = key(
+        "stop",
+        "images without a group while lines of `groups` name no image, and groups such as `nan`: `stop`, as patients "
+        "may straddle the split, or let each of those images stand `alone`",
     )
     problems: Literal["error", "skip"] = key(
         "error",

@@ -9,15 +9,15 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from resomap.config.hashed import hashed_additions
 from resomap.config.schema import Data
-from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
+from resomap.data.clutter import HIDDEN, kind_of_clutter
 from resomap.data.elpv import CLASSES, elpv_identity, elpv_root, labelled_cells
-from resomap.data.folder import Scan, scan, source_root
+from resomap.data.folder import File, Scan, is_text_name, scan, source_root
+from resomap.data.groups import groups_facts
 from resomap.data.image_formats import is_image
 
 
@@ -40,21 +40,24 @@ def describe(data: Data) -> Description:
     """Describe a source without opening an image: its identity, number of files, channels, classes.
 
     The identity is 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
+    Clutter and texts beside the images do not count; with `problems: skip`, where they always have counted, they do.
     Seed and shares of the split count only where the source is split here: with three folders of its own they change
     nothing, and must not retrain anything. A key of `data` later than recipe version 2 counts where it is not at its
     default (`resomap.config.hashed`). Raises ResomapError: no package, no folder, nothing in it.
     """
     found: Scan | None = None
-    facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit, "groups": _groups_digest(data)}
+    facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit}
     if data.source == "elpv":
         facts["elpv"] = elpv_identity()
-        images, channels, classes = len(labelled_cells(elpv_root())), 1, tuple(CLASSES)
+        names = [cell.name for cell in labelled_cells(elpv_root())]
+        channels, classes = 1, tuple(CLASSES)
         split_here: tuple[str, ...] = SPLITS
     else:
-        found = scan(source_root(data.source))
+        found = scan(source_root(data.source), data.layout)
         split_here = found.split_here
-        images, channels = len(found.files), 3
-        classes = _classes(found)
+        names = [file.name for file in found.files]
+        channels, classes = 3, _classes(found)
+    facts |= groups_facts(data, names)
     if later := hashed_additions(data, "data"):
         facts["later"] = later
     if split_here:
@@ -64,8 +67,9 @@ def describe(data: Data) -> Description:
             facts["near_duplicates"] = data.near_duplicates
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if found:
-        digest.update(b"".join(b"\n%d %s" % (file.size, os.fsencode(file.name)) for file in found.files))
-    return Description(digest.hexdigest(), images, channels, classes)
+        rows = ((os.fsencode(name), size) for name, size in _counted(found, data.problems))
+        digest.update(b"".join(b"\n%d %s" % (size, name) for name, size in rows))
+    return Description(digest.hexdigest(), len(names), channels, classes)
 
 
 def _classes(found: Scan) -> tuple[str, ...]:
@@ -77,11 +81,20 @@ def _classes(found: Scan) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def _groups_digest(data: Data) -> str | None:
-    if data.groups is None:
-        return None
-    path = Path(data.groups).expanduser().absolute()
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ResomapError(f"the groups file {path} cannot be read: {error.strerror}; mend `data.groups`") from None
+def _counted(found: Scan, problems: str) -> list[tuple[str, int]]:
+    """Return (name, size) of what decides the list of images, sorted by name.
+
+    With `error` no training ever began beside texts and clutter, so leaving them out changes no finished study; with
+    `skip` it may have, and they stay in.
+    """
+    unreadable = [(name, -1) for name, _ in found.unreadable]
+    if problems == "error":
+        files = [file for file in found.files if not is_text_name(file.name)]
+    else:
+        files = found.files + [file for file in found.clutter if _always_counted(file)]
+    return sorted([(file.name, file.size) for file in files] + unreadable)
+
+
+def _always_counted(clutter: File) -> bool:
+    name = clutter.name.rpartition("/")[2]
+    return bool(name) and kind_of_clutter(name, is_folder=False) != HIDDEN and name not in ("Thumbs.db", "desktop.ini")

@@ -1,6 +1,8 @@
 """Inspection of the image files: one look at each tells its size, mode and digests, or its damage."""
 
+import codecs
 import hashlib
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from resomap.data.pool import in_order
 from resomap.data.sketch import Sketch, sketch
 from resomap.data.source import Item
 
+UNREADABLE = "unreadable"
+_TEXT_START = 2048  # bytes
 _DEEPEST: Final = 65535
 _Task = tuple[Path, str, WhiteLevel]
 
@@ -69,6 +73,21 @@ def white_level(seen: Iterable[Seen]) -> Literal[255, 65535] | None:
     return 255 if max(peaks) <= 255 else _DEEPEST
 
 
+def is_text(path: Path) -> bool:
+    """Return True if a file begins like text in UTF-8 or UTF-16: no picture does. Raises OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(_TEXT_START)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and not any(character < " " and character not in "\t\n\r\f\x1a" for character in text)
+
+
 def _inspect(task: _Task) -> Seen:
     path, name, level = task
     stamp = stamp_of(path)  # before the content, so that a change in between is seen the next time
@@ -79,6 +98,8 @@ def _inspect(task: _Task) -> Seen:
         pixels, mode, peak, correction, losses = decode_bytes(file, level)
     except DamagedImage as damage:
         return Seen(name, damage.kind, damage.detail, sha256=digest, stamp=stamp)
+    except OSError as error:  # a folder that may be listed and not entered
+        return Seen(name, UNREADABLE, error.strerror or str(error), stamp=stamp)
     height, width, channels = pixels.shape
     return Seen(
         name,

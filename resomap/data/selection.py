@@ -1,12 +1,15 @@
 """Selection of the images that are used, the split of each, and every reason why another is not used."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from resomap.config.schema import Data
 from resomap.data import SPLITS
-from resomap.data.inspection import Seen
+from resomap.data.folder import is_text_name
+from resomap.data.image_formats import is_image
+from resomap.data.inspection import UNREADABLE, Seen, is_text
 from resomap.data.near_duplicates import NearDuplicates, find_near_duplicates
 from resomap.data.source import Item, Source
 from resomap.data.split import Member, assign, blocks
@@ -76,7 +79,8 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     """
     selection = Selection(notes=_notes_on_source(source))
     problems = selection.problems
-    problems += [Problem(WRONG_TYPE, name, "not an image by its suffix and content") for name in source.wrong_type]
+    problems += [Problem(UNREADABLE, folder, reason) for folder, reason in source.unreadable]
+    problems += _of_another_type(source, selection.notes)
     problems += [Problem(s.damage, s.name, s.detail) for s in seen.values() if s.damage]
     items = [item for item in source.items if not seen[item.name].damage]
     items = _without_two_classes(items, seen, problems)
@@ -93,6 +97,28 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     ]
     selection.notes += _notes_on_images(selection.chosen) + _notes_on_reading(selection.chosen)
     return selection
+
+
+def _of_another_type(source: Source, notes: list[Note]) -> Iterable[Problem]:
+    """Yield a problem for each file that is no image by suffix and content; texts, no images by intent, are a note.
+
+    A picture under the suffix of a text was meant as an image most likely, and is not read as one: a problem too.
+    """
+    texts: Counter[str] = Counter()
+    for name in source.wrong_type:
+        path = source.root / name
+        try:
+            if is_text_name(name) and is_image(path) and not is_text(path):
+                yield Problem(WRONG_TYPE, name, "an image by its content, with the suffix of a text; rename it")
+            elif is_text_name(name) or is_text(path):
+                texts[PurePosixPath(name).suffix.lower() or "without a suffix"] += 1
+            else:
+                yield Problem(WRONG_TYPE, name, "not an image by its suffix and content")
+        except OSError as error:
+            yield Problem(UNREADABLE, name, error.strerror or str(error))
+    if texts:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in texts.most_common())
+        notes.append(Note(f"Texts among the images, and not used: {kinds}."))
 
 
 def _without_two_classes(items: list[Item], seen: Mapping[str, Seen], problems: list[Problem]) -> list[Item]:
@@ -196,6 +222,13 @@ def _notes_on_source(source: Source) -> list[Note]:
     notes = []
     if source.split_here == ("train", "val"):
         notes.append(Note("There is no val/ folder: the validation split is taken from train/."))
+    for folder, split in source.taken_as.items():
+        notes.append(Note(f"`{folder}/` is taken as the {split} split by its name."))
+    if source.clutter:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in source.clutter.items())
+        notes.append(
+            Note(f"Left out by name, as file managers, network drives and downloads leave them among images: {kinds}.")
+        )
     if source.ignored:
         notes.append(Note("Beside the class folders, and not used", tuple(source.ignored)))
     if source.ungrouped:

@@ -1,15 +1,16 @@
 """Source of the images with their labels, as it gives them: nothing opened, nothing split yet."""
 
-import csv
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
+from resomap.data.clutter import count_clutter
 from resomap.data.elpv import CLASSES, LICENCE, elpv_root, labelled_cells
-from resomap.data.folder import scan, source_root
-from resomap.data.image_formats import SUFFIXES, is_image
+from resomap.data.folder import is_image_file, scan, source_root
+from resomap.data.groups import read_groups
+from resomap.data.image_formats import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Source:
     wrong_type: list[str]  # names of files in class folders that are no images by suffix and content
     empty_folders: list[str]  # class folders without a file
     ignored: list[str]  # what lies beside the class folders
+    taken_as: dict[str, str] = field(default_factory=dict)  # {folder: split} where its name is only like the split's
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  # (folder, reason)
+    clutter: dict[str, int] = field(default_factory=dict)  # {kind: files} left out by their names
     ungrouped: int = 0  # images that the groups file does not name
     unused_groups: int = 0  # lines of the groups file that name no image
     licence: str | None = None
@@ -47,8 +51,12 @@ def root_of(source: str) -> Path:
 
 def read_source(data: Data) -> Source:
     """Walk the source; return its images. Raises ResomapError: no package, folder, images or fitting groups file."""
-    source = _read_elpv() if data.source == "elpv" else _read_folder(data.source)
-    return _with_groups(source, Path(data.groups).expanduser().absolute()) if data.groups else source
+    source = _read_elpv() if data.source == "elpv" else _read_folder(data)
+    groups = read_groups(data, source.root, [item.name for item in source.items])
+    if data.groups is None:
+        return source
+    items = [replace(item, group=groups.of.get(item.name)) for item in source.items]
+    return replace(source, items=items, ungrouped=groups.ungrouped, unused_groups=groups.unused)
 
 
 def _read_elpv() -> Source:
@@ -69,9 +77,9 @@ def _read_elpv() -> Source:
     )
 
 
-def _read_folder(folder: str) -> Source:
-    found = scan(source_root(folder))
-    names = {file.name for file in found.files if is_image(found.root / file.name)}
+def _read_folder(data: Data) -> Source:
+    found = scan(source_root(data.source), data.layout)
+    names = {file.name for file in found.files if is_image_file(found.root, file.name)}
     images = [file for file in found.files if file.name in names]
     others = [file.name for file in found.files if file.name not in names]
     if not images:
@@ -87,47 +95,7 @@ def _read_folder(folder: str) -> Source:
         wrong_type=others,
         empty_folders=["/".join(filter(None, folder)) for folder in found.class_folders if folder not in filled],
         ignored=found.ignored,
+        taken_as=found.taken_as,
+        unreadable=found.unreadable,
+        clutter=count_clutter(found.root, [file.name for file in found.clutter]),
     )
-
-
-def _with_groups(source: Source, path: Path) -> Source:
-    group_of = _read_groups(path)
-    names = {item.name for item in source.items}
-    known = group_of.keys() & names
-    if not known:
-        raise ResomapError(
-            f"the groups file {path} names none of the images; its paths must be relative to {source.root}, "
-            f"such as {source.items[0].name}"
-        )
-    return replace(
-        source,
-        items=[replace(item, group=group_of.get(item.name)) for item in source.items],
-        ungrouped=len(names) - len(known),
-        unused_groups=len(group_of) - len(known),
-    )
-
-
-def _read_groups(path: Path) -> dict[str, str]:
-    """Return {image name: group} of a CSV file with the columns path and group (others are left alone)."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets write the mark at the start
-            reader = csv.DictReader(stream)
-            missing = {"path", "group"} - set(reader.fieldnames or [])
-            if missing:
-                raise ResomapError(
-                    f"the groups file {path} lacks the column {' and '.join(sorted(missing))}; its first "
-                    "line must be `path,group`"
-                )
-            group_of: dict[str, str] = {}
-            for row in reader:
-                name, group = (row["path"] or "").strip(), (row["group"] or "").strip()
-                if not name or not group:
-                    raise ResomapError(f"the groups file {path}, line {reader.line_num} needs a path and a group")
-                name = PurePosixPath(name.replace("\\", "/")).as_posix()
-                if group_of.setdefault(name, group) != group:
-                    raise ResomapError(f"the groups file {path} puts {name} into two groups; keep one line of it")
-            return group_of
-    except OSError as error:
-        raise ResomapError(f"the groups file {path} cannot be read: {error.strerror}; mend `data.groups`") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise ResomapError(f"the groups file {path} is not CSV text in UTF-8; mend `data.groups`") from None

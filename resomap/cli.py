@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from resomap.core.logging import copy_output_to
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; a user's mistake is one sentence on stderr and an exit code that is not 0."""
     given = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files are any bytes
     if getattr(given, "log", None):
         copy_output_to(given.log)
     try:

@@ -10,7 +10,7 @@ from test_data_manifest import made, picture, report_on, splits_of
 
 from resomap.cells.study import Study
 from resomap.config.schema import Data
-from resomap.core.errors import ResomapError
+from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.data.folder import scan
 from resomap.data.identity import data_identity
 from resomap.data.layout import split_of_name
@@ -169,6 +169,33 @@ def test_the_layout_reaches_the_study_and_its_costs(tmp_path: Path) -> None:
         Study.open(small_config(root))
     study = Study.open(small_config(root, data={"source": str(root), "layout": "classes"}))
     assert class_count(study.config.data) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        ("Cat", "cat", "only in case or in spaces: rename one"),
+        ("caf\u00e9", "cafe\u0301", "are the same characters in two Unicode forms (NFC, NFD)"),
+        ("hot dog", "Hot  Dog", "only in case or in spaces"),
+    ],
+)
+def test_classes_that_are_nearly_one_are_reported_with_the_reason(
+    tmp_path: Path, one: str, other: str, why: str
+) -> None:
+    root = tmp_path / "images"
+    for seed, name in enumerate([f"train/{one}", "train/dog", f"val/{one}", f"test/{other}", "test/dog", "val/dog"]):
+        picture(root / name / "0.png", seed)
+    with pytest.raises(PermanentFailure, match="1 classes that the training split lacks"):
+        made(root)
+    assert why in report_on(root)[0]
+    # In one set both are classes, as `A` and `a` of handwriting are.
+    for i in range(6):
+        for seed, name in enumerate((one, other)):
+            picture(tmp_path / "split here" / name / f"{i}.png", 100 * seed + i)
+    assert len(made(tmp_path / "split here").classes) == 2
+    text, _ = report_on(tmp_path / "split here")
+    assert "Classes whose names are nearly the same: 1" in text
+    assert why in text
 
 
 def test_a_class_of_one_image_is_trained_under_every_seed(tmp_path: Path) -> None:

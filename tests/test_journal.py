@@ -21,8 +21,9 @@ from dagshub_stand_in import StandIn, Visit, stand_in
 from mlflow import MlflowClient
 
 from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.core.text import encodable
 from resomap.tracking.client import connect
-from resomap.tracking.journal import Journal, read_events
+from resomap.tracking.journal import Journal, digest, read_events
 from resomap.tracking.sender import Busy, Receipt, Sender, is_sent, receipt_path, sent_run_id
 
 EPOCHS = 3
@@ -203,6 +204,49 @@ def test_what_the_server_refuses_for_good_does_not_hold_up_the_rest(
     said = capsys.readouterr().out
     assert said.count("the tracker refuses") == 2
     assert "gone.csv is gone or written anew since" in said
+
+
+@pytest.mark.parametrize(
+    "classes", [["$5^$", "q"], ["Ba$$in", "x"], ["a_b^{", "$x_$"], [os.fsdecode(b"caf\xe9"), "ok"], ["\u6f22", "\n\t"]]
+)
+def test_names_that_are_anybodys_cost_a_run_nothing(uri: str, tmp_path: Path, classes: list[str]) -> None:
+    path = tmp_path / "j.jsonl"
+    write_whole(path, "u1")
+    split = SplitPredictions(["a", "b"], np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32))
+    history, predictions = path.with_name("h.csv"), path.with_name("q.npz")
+    Predictions("f", "u1", classes, {"val": split, "test": split}).save(predictions)
+    path.unlink()
+    journal = Journal(path)
+    journal.start("u1", "cell", {"data.source": f"images/{classes[0]}"}, {"resomap.host": classes[0]})
+    journal.figures(history, predictions)
+    journal.end("FINISHED", {"resomap.reason": f"the image {classes[0]} is gone", "resomap.complete": "1"})
+    journal.close()
+    said: list[str] = []
+    Sender(path, uri, "E", said.append).send()
+    (run,) = runs(uri)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["resomap.host"] == encodable(classes[0])
+    figures = MlflowClient(tracking_uri=uri).list_artifacts(run.info.run_id, "figures")
+    assert {Path(item.path).name for item in figures} == {"curves.png", "confusion_matrix.png"}
+    assert said == []
+
+
+def test_a_figure_that_fails_costs_itself_and_not_the_journal(uri: str, tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    write_whole(path, "u1")
+    events = path.read_text()
+    history = path.with_name("h.csv")
+    history.write_text("epoch,learning_rate\nfirst,0.1\n")
+    old = next(event for event in read_events(path)[0] if event["kind"] == "figures")["history"]["sha256"]
+    path.write_text(events.replace(old, digest(history)))
+    said: list[str] = []
+    Sender(path, uri, "E", said.append).send()
+    run = next(run for run in runs(uri) if "resomap.uid" in run.data.tags)
+    assert run.info.status == "FINISHED"
+    figures = MlflowClient(tracking_uri=uri).list_artifacts(run.info.run_id, "figures")
+    assert [Path(item.path).name for item in figures] == ["confusion_matrix.png"]
+    assert len(said) == 1
+    assert said[0].startswith("curves.png is not drawn: ValueError")
 
 
 def test_a_tracker_that_lost_the_run_gets_all_of_it_again(uri: str, tmp_path: Path) -> None:

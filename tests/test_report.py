@@ -1,11 +1,13 @@
 """The report of grids that are whole, incomplete and odd: always a page, which names what it lacks."""
 
 import csv
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pytest
 from browser import look_at
@@ -20,6 +22,7 @@ from resomap.cells.study import CURRENT, Study
 from resomap.core.files import read_json, write_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import Manifest, make_manifest
+from resomap.report.figure import Figure, Panel, rows
 from resomap.report.material import Material
 from resomap.report.page import compose, draw
 from resomap.report.report_writer import FIGURES, REPORT, make_report
@@ -205,6 +208,59 @@ def test_names_are_text_and_never_markup(images: Path, written: Callable[..., St
     with look_at(REPORT) as look:
         assert look.complaints == []
         assert evil in look.page.title()
+
+
+ODD_NAMES = [
+    *("$5^$", "Ba$$in", "a_b^{", "$10-$20", "new\nline", "\u6f22\u5b57", "q\"uo'te\\"),
+    os.fsdecode(b"caf\xe9"),
+]
+
+
+def test_odd_names_of_classes_and_files_cost_no_figure(
+    images: Path, written: Callable[..., Study], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, pictures = tmp_path / "odd", sorted((images / "across").iterdir())
+    for index, label in enumerate(ODD_NAMES):
+        (source / label).mkdir(parents=True)
+        for number in range(4):
+            name = os.fsdecode(b"%d \xe9.png" % number)
+            (source / label / name).write_bytes(pictures[4 * index + number].read_bytes())
+    study = written(source)
+    classes = tuple(sorted(ODD_NAMES))
+    labels = np.arange(40) % len(classes)
+    sample = Sample(labels, np.eye(len(classes), dtype=np.float32)[labels[::-1]] * 0.6 + 0.05)
+    names = [os.fsdecode(b"%d \xe9.png" % number) for number in range(40)]
+    for cell in study.cells():
+        finish(study, cell, {"val": sample, "test": sample}, names, classes)
+    make_report(study)
+    assert "cannot be drawn" not in page()
+    assert "cannot be drawn" not in capfd.readouterr().err
+    assert page().count("caf\\xe9") > 1
+    assert r"0 \xe9.png" in page()
+    assert set(Map.model_validate(read_json(SUMMARY)).images.classes or []) > {"$5^$", r"caf\xe9"}
+    for name in ("confusion", "per-class", "class-distribution"):
+        assert "<path" in (FIGURES / f"{name}.svg").read_text(), name
+
+
+def test_a_figure_that_fails_costs_itself_alone(
+    written: Callable[..., Study], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A manifest that lacks the counts of a class, and a chart that the renderer does not take."""
+    study = written()
+    manifest = read_json(DATA_DIRECTORY / "manifest.json")
+    del manifest["counts"]["train"]["down"]
+    write_json(DATA_DIRECTORY / "manifest.json", manifest)
+    make_report(study)
+    assert "This figure cannot be drawn: KeyError" in chapter("data")
+    assert "figure class-distribution: This figure cannot be drawn" in capfd.readouterr().err
+    assert page().count("This figure cannot be drawn") == 1
+    assert {path.stem for path in FIGURES.glob("*.svg")} == NAMES
+    chart = alt.Chart(rows([{"a": 1}])).mark_bar().encode(x="a:Q").transform_filter("datum.a > ) (")
+    figure = Figure("odd", "An odd one", "", [Panel("", chart)]).saved(tmp_path)
+    assert not figure.panels
+    assert "cannot be drawn" in figure.reason
+    assert "cannot be drawn" in (tmp_path / "odd.svg").read_text()
+    assert (tmp_path / "odd.png").stat().st_size > 1000
 
 
 def test_images_on_which_resolution_decides_are_shown_as_each_network_sees_them(written: Callable[..., Study]) -> None:

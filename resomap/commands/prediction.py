@@ -19,6 +19,7 @@ from resomap.compute.temperature import tempered
 from resomap.compute.thresholds import log_odds
 from resomap.core.errors import ResomapError
 from resomap.core.files import strict_json
+from resomap.core.text import encodable
 from resomap.data.clutter import kind_of_clutter
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode, resize
@@ -152,7 +153,9 @@ def write_table(
             ranked = _ranked(answer.shares, weights.classes, top)
             # As Text, because a name may hold brackets, which rich would read as markup.
             called = [Text("yes" if _is_positive(answer, weights.classes, point) else "no")] if point else []
-            table.add_row(Text(answer.image), *called, *(Text(f"{name} {share:.4f}") for name, share in ranked))
+            table.add_row(
+                Text(encodable(answer.image)), *called, *(Text(f"{name} {share:.4f}") for name, share in ranked)
+            )
     # Wide enough for every name: people copy them, and a pipe has no width of its own.
     console = Console(file=stream, highlight=False)
     console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
@@ -199,7 +202,7 @@ def _prepared(path: Path | Answer, weights: Weights, resolution: int) -> _Pixels
 
 def _ranked(shares: np.ndarray, classes: Sequence[str], top: int) -> list[tuple[str, float]]:
     order = np.argsort(-shares, kind="stable")[:top]
-    return [(classes[index], float(shares[index])) for index in order]
+    return [(encodable(classes[index]), float(shares[index])) for index in order]
 
 
 def _answer(image: str, logs: np.ndarray, temperature: float) -> Answer:
@@ -211,10 +214,11 @@ def _is_positive(answer: Answer, classes: Sequence[str], point: OperatingPoint) 
 
 
 def _plain(answer: Answer, classes: Sequence[str], top: int, point: OperatingPoint | None) -> dict[str, Any]:
+    image = encodable(answer.image)
     if answer.shares is None:
-        return {"image": answer.image, "error": answer.error}
+        return {"image": image, "error": answer.error}
     ranked = _ranked(answer.shares, classes, top)
-    found = {"image": answer.image, "predictions": [{"class": name, "probability": share} for name, share in ranked]}
+    found = {"image": image, "predictions": [{"class": name, "probability": share} for name, share in ranked]}
     if point is None:
         return found
     odds = answer.log_odds(classes.index(point.positive))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from resomap.core.text import encodable
+
 
 def replace_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file atomically, through a temporary neighbour: write, fsync, rename, fsync the directory.
@@ -41,8 +43,8 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically, in UTF-8."""
-    replace_atomically(path, lambda stream: stream.write(text.encode()))
+    """Write text atomically, in UTF-8; bytes of file names that are no UTF-8 are spelled out."""
+    replace_atomically(path, lambda stream: stream.write(encodable(text).encode()))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:

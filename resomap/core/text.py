@@ -1,7 +1,8 @@
-"""Words in sentences: whole numbers, the nearest valid name, durations, text from outside made printable."""
+"""Words in sentences: whole numbers, the nearest valid name, durations, text from outside made printable, writable."""
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 MAX_DIGITS = 18  # of a whole number: more are no count of anything, and Python refuses to read thousands
 
@@ -39,3 +40,27 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def encodable(text: str) -> str:
+    """Return text that UTF-8 can hold: a byte of a file name that is no UTF-8 is spelled out, as in `caf\\xe9.png`."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        # Python has such a byte as a lone surrogate; one that stands for no byte is spelled out as itself.
+        try:
+            return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:
+            return text.encode("utf-8", "backslashreplace").decode()
+
+
+def all_encodable(value: Any) -> Any:
+    """Return a value of JSON with every text in it as `encodable` gives it, the names in objects included."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return {encodable(str(name)): all_encodable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [all_encodable(one) for one in value]
+    return value

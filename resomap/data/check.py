@@ -31,8 +31,7 @@ def write_report(directory: Path, source: str, policy: str, selection: Selection
     """Write check.md and check.json into the directory; return the path of check.md."""
     report = directory / "check.md"
     write_json(directory / "check.json", _as_json(source, policy, selection))
-    text = "\n".join(_lines(source, policy, selection)) + "\n"
-    write_text(report, text.encode(errors="backslashreplace").decode())  # names need not be valid UTF-8
+    write_text(report, "\n".join(_lines(source, policy, selection)) + "\n")
     return report
 
 

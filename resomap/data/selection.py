@@ -1,7 +1,8 @@
 """Selection of the images that are used, the split of each, and every reason why another is not used."""
 
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -95,6 +96,8 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
         for item in items
         if item.label in selection.classes
     ]
+    if alike := _alike(selection.classes):
+        selection.notes.append(Note("Classes whose names are nearly the same", alike))
     selection.notes += _notes_on_images(selection.chosen) + _notes_on_reading(selection.chosen)
     return selection
 
@@ -208,6 +211,7 @@ def _classes_in_train(
         count[item.label] += 1
     for label, splits in found.items():
         few = f"; it has {count[label]} usable images" if source.split_here else ""
+        few += "".join(f"; {likeness}" for other in found if (likeness := _likeness(label, other)))
         absent = [split for split in SPLITS if split not in splits]
         if not splits:
             problems.append(Problem(EMPTY_CLASS, label, "no usable image in any split"))
@@ -216,6 +220,28 @@ def _classes_in_train(
         elif absent:
             problems.append(Problem(NOT_EVERYWHERE, label, f"missing in {' and '.join(absent)}{few}"))
     return [label for label in source.classes if "train" in found[label]]
+
+
+def _likeness(label: str, other: str) -> str:
+    """Return how another class is nearly of this name, in words; empty where it is not."""
+    if label == other:
+        return ""
+    if unicodedata.normalize("NFC", label) == unicodedata.normalize("NFC", other):
+        return f"{label!a} and {other!a} are the same characters in two Unicode forms (NFC, NFD): rename one"
+    if _folded(label) == _folded(other):
+        return f"it differs from `{other}` only in case or in spaces: rename one where they are the same class"
+    return ""
+
+
+def _folded(label: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def _alike(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the pairs of classes whose names are nearly the same, with what tells them apart."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(_folded(label), label), label) for label in classes]
+    return tuple(f"{label}: {likeness}" for one, label in pairs if (likeness := _likeness(label, one)))
 
 
 def _notes_on_source(source: Source) -> list[Note]:

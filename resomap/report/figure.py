@@ -1,8 +1,9 @@
 """Figure of the report: its panels, legend and caption, on the page and as a file."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ import altair as alt
 import vl_convert
 
 from resomap.core.files import replace_atomically, write_text
+from resomap.core.text import all_encodable, encodable
 from resomap.report.palette import CONFIG, FONT
 
 Row: TypeAlias = Mapping[str, Any]
@@ -64,7 +66,7 @@ class Figure:
         found = []
         for panel in self.panels:
             chart = panel.chart.properties(width="container", description=f"{self.title}, {panel.title}")
-            content = chart.to_dict()
+            content = all_encodable(chart.to_dict())
             found.append({**content, "config": config, "background": None})
         return found
 
@@ -73,19 +75,38 @@ class Figure:
         if self.panels:
             svg = vl_convert.vegalite_to_svg(json.dumps(self._whole()))
         else:
-            svg = _sentence(self.title, self.reason)
+            svg = encodable(_sentence(self.title, self.reason))
         png = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
         paths = [directory / f"{self.name}.svg", directory / f"{self.name}.png"]
         write_text(paths[0], svg)
         replace_atomically(paths[1], lambda stream: stream.write(png))
         return paths
 
+    def saved(self, directory: Path) -> "Figure":
+        """Write the files, as `save`; return the figure, or one that says why it cannot be drawn. Raises OSError."""
+        try:
+            self.specifications()
+            self.save(directory)
+            return self
+        except (OSError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the renderer is no Exception
+            in_words = self.without_panels(error)
+            in_words.save(directory)
+            return in_words
+
+    def without_panels(self, error: BaseException) -> "Figure":
+        """Return the figure with the reason why it cannot be drawn in place of its panels, which stderr gets too."""
+        reason = f"This figure cannot be drawn: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        print(f"report: figure {self.name}: {reason}", file=sys.stderr, flush=True)
+        return replace(self, panels=(), legend=(), reason=reason)
+
     def _whole(self) -> dict[str, Any]:
         charts = [panel.chart.properties(title=panel.title, width=self.width) for panel in self.panels]
         whole = alt.concat(*charts, columns=self.side_by_side).properties(
             title=alt.TitleParams(self.title, fontSize=16, offset=14)
         )
-        return {**whole.to_dict(), "config": CONFIG, "background": "white", "padding": 12}
+        return {**all_encodable(whole.to_dict()), "config": CONFIG, "background": "white", "padding": 12}
 
 
 def rows(values: Sequence[Row]) -> alt.Data:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -34,21 +34,28 @@ from resomap.report.thumbnails import Thumbnails
 
 _LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what the page takes from Vega's bundle
 
+_FIGURES: dict[str, Callable[[Material], Figure]] = {
+    "heatmap": quality.heatmap,
+    "curves": quality.curves,
+    "pareto": pareto.pareto,
+    "transfer": transfer.transfer,
+    "per-class": classes.per_class,
+    "confusion": classes.confusion,
+    "learning": learning.learning,
+    "class-distribution": dataset.class_distribution,
+    "image-sizes": dataset.sizes,
+}
+
 
 def draw(material: Material) -> dict[str, Figure]:
-    """Draw all figures; return them by name."""
-    made = (
-        quality.heatmap(material),
-        quality.curves(material),
-        pareto.pareto(material),
-        transfer.transfer(material),
-        classes.per_class(material),
-        classes.confusion(material),
-        learning.learning(material),
-        dataset.class_distribution(material),
-        dataset.sizes(material),
-    )
-    return {figure.name: figure for figure in made}
+    """Draw all figures; return them by name. One that fails has the reason in its place: the others stand."""
+    drawn = {}
+    for name, draw_figure in _FIGURES.items():
+        try:
+            drawn[name] = draw_figure(material)
+        except Exception as error:
+            drawn[name] = Figure(name, name.replace("-", " ").capitalize(), "", ()).without_panels(error)
+    return drawn
 
 
 def compose(material: Material, figures: dict[str, Figure]) -> str:

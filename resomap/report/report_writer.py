@@ -27,11 +27,9 @@ def make_report(study: Study, kind: str | None = None) -> Path:
     evidence = gather(study, kind)
     material = Material(_map(study, evidence), evidence)
     figures = draw(material)
-    page = compose(material, figures)
     try:
-        for figure in figures.values():
-            figure.save(FIGURES)
-        write_text(REPORT, page)
+        figures = {name: figure.saved(FIGURES) for name, figure in figures.items()}
+        write_text(REPORT, compose(material, figures))
     except OSError as error:
         raise ResomapError(
             f"the report cannot be written: {error}; give {REPORT.parent.absolute()} space and leave to write"

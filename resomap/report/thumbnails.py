@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from resomap.core.errors import ResomapError
-from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode, resize
 from resomap.data.manifest import Manifest
 from resomap.data.source import root_of
@@ -37,7 +36,7 @@ class Thumbnails:
             return None
         try:
             pixels = resize(decode(self._root / name, self._manifest.white_level), resolution, self._manifest.fit)
-        except (DamagedImage, OSError):
+        except Exception:  # a picture that cannot be shown costs its place on the page, never the report
             return None
         image = Image.fromarray(np.asarray(pixels).squeeze())
         image.thumbnail((LARGEST, LARGEST), Image.Resampling.BICUBIC)

@@ -8,6 +8,7 @@ import numpy as np
 
 from resomap.cells.margin import within_margin
 from resomap.cells.predictions import EVALUATED
+from resomap.core.text import all_encodable
 from resomap.statistics import Interval, Position, Recommendation, Resolutions
 from resomap.statistics.wording import COST_UNITS
 from resomap.summary import calibrated, document
@@ -74,8 +75,8 @@ def _images(evidence: Evidence) -> document.Images:
         source=study.config.data.source,
         identity=study.data_identity,
         content_digest=manifest.content_digest if manifest else next(iter(digests)) if len(digests) == 1 else None,
-        classes=manifest.classes if manifest else None,
-        counts=manifest.counts if manifest else None,
+        classes=all_encodable(manifest.classes) if manifest else None,
+        counts=all_encodable(manifest.counts) if manifest else None,
         native_size=manifest.native_size if manifest else None,
     )
 

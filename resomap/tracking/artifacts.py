@@ -53,14 +53,11 @@ def send_figures(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) 
     except ImportError as error:
         return f"the figures are not drawn: {error}"
     with tempfile.TemporaryDirectory(prefix="resomap-") as directory:
-        try:
-            drawn = draw(history, predictions, Path(directory))
-        except (OSError, ValueError, KeyError) as error:
-            return f"the figures are not drawn: {type(error).__name__}: {error}"
+        drawn, problems = draw(history, predictions, Path(directory))
         for path in drawn:
             if problem := _store(client, run_id, path, FIGURES):
-                return problem
-    return None
+                return "; ".join([*problems, problem])
+    return "; ".join(problems) or None
 
 
 def send_data(client: "MlflowClient", run_id: str, data: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from resomap.core.files import strict_json
+from resomap.core.text import all_encodable
 
 SUFFIX = ".journal.jsonl"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, for now
@@ -128,6 +129,8 @@ def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], i
             offset += len(line)
             try:
                 event = json.loads(line)
+                # A byte of a file name that is no UTF-8: no tracker takes it, and the journal would wait for ever.
+                event = all_encodable(event) if b"\\ud" in line else event
             except ValueError:
                 continue  # a line torn by a kill; the attempt that followed wrote on below it
             if isinstance(event, dict) and "kind" in event:

@@ -1,6 +1,7 @@
 """Figures of a run: learning curves and confusion matrix, drawn by the sender so that no training waits for them."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +10,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resomap.cells.predictions import Predictions
+from resomap.core.text import encodable
 
 NUMBERED_UP_TO = 20  # classes: beyond that numbers and names in the matrix cannot be read
 
 
-def draw(history: Path, predictions: Path, directory: Path) -> list[Path]:
-    """Draw curves.png and confusion_matrix.png into `directory`; return their paths.
+def draw(history: Path, predictions: Path, directory: Path) -> tuple[list[Path], list[str]]:
+    """Draw curves.png and confusion_matrix.png into `directory`; return their paths, and why others are not drawn.
 
-    Raises OSError, and ValueError or KeyError where the files are damaged or of another form.
+    Whatever goes wrong costs that figure and no other: the run and its journal go on.
     """
-    drawn = [directory / "curves.png"]
-    _save(_curves(history), drawn[0])
-    known = Predictions.load(predictions)
-    if known is None:
-        raise ValueError(f"{predictions} cannot be read")
-    part = known.splits["test"]
-    if len(part.labels):
-        drawn.append(directory / "confusion_matrix.png")
-        _save(_confusion(part.labels, part.log_probabilities.argmax(1), known.classes), drawn[1])
-    return drawn
+    drawn, problems = [], []
+    figures: dict[str, Callable[[], Figure | None]] = {
+        "curves.png": lambda: _curves(history),
+        "confusion_matrix.png": lambda: _test_confusion(predictions),
+    }
+    for name, make in figures.items():
+        try:
+            if figure := make():
+                _save(figure, directory / name)
+                drawn.append(directory / name)
+        except Exception as error:
+            problems.append(f"{name} is not drawn: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    return drawn, problems
 
 
 def _curves(history: Path) -> Figure:
@@ -54,6 +59,16 @@ def _curves(history: Path) -> Figure:
     return figure
 
 
+def _test_confusion(predictions: Path) -> Figure | None:
+    known = Predictions.load(predictions)
+    if known is None:
+        raise ValueError(f"{predictions} cannot be read")
+    part = known.splits["test"]
+    if not len(part.labels):
+        return None
+    return _confusion(part.labels, part.log_probabilities.argmax(1), [encodable(name) for name in known.classes])
+
+
 def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> Figure:
     """Return the confusion matrix of the test images: rows true, columns predicted classes, colours row shares."""
     count = len(classes)
@@ -67,8 +82,9 @@ def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) ->
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if count <= NUMBERED_UP_TO:
-        axes.set_xticks(range(count), classes, rotation=45, ha="right")
-        axes.set_yticks(range(count), classes)
+        # Names of classes are anybody's: a `$` in them begins no formula.
+        axes.set_xticks(range(count), classes, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(count), classes, parse_math=False)
         for row, column in np.ndindex(count, count):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)

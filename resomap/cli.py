@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from resomap import __version__
+from resomap.cells.step_failure import StepFailure, failure_file
 from resomap.commands import PEOPLE, STEPS, Commands
 from resomap.core.errors import ResomapError, refusal
 from resomap.core.logging import copy_output_to
@@ -15,15 +16,21 @@ from resomap.core.logging import copy_output_to
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; a user's mistake is one sentence on stderr and an exit code that is not 0."""
-    given = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = parser().parse_args(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files are any bytes
     if getattr(given, "log", None):
         copy_output_to(given.log)
+    is_step = words[0] in STEPS
     try:
+        if is_step:
+            failure_file(words).unlink(missing_ok=True)  # of an attempt before this one
         return given.run(given) or 0
     except ResomapError as error:
+        if is_step:
+            StepFailure.of(error).write(words)
         print(f"resomap: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
@@ -32,11 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if (sentence := refusal(error)) is None:
+            if is_step:
+                StepFailure.of(error).write(words)
             raise
+        if is_step:
+            StepFailure.of(ResomapError(sentence)).write(words)
         print(f"resomap: {sentence}", file=sys.stderr)
         return ResomapError.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if is_step:
+            StepFailure.of(error).write(words)
+        raise
 
 
 def parser() -> argparse.ArgumentParser:

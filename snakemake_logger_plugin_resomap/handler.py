@@ -157,7 +157,7 @@ class LogHandler(LogHandlerBase):
             job = self._sweep.fail(info, now)
             if job.other:
                 return f"{self._label(job)} is {job.other}, and ended here"
-            return f"{self._label(job)} failed: {job.failure.reason}" if job.failure else None
+            return f"{self._label(job)} failed: {job.reason}" if job.reason else None
         return None
 
     def _plan(self, stats: dict[str, int]) -> str:
@@ -183,7 +183,7 @@ class LogHandler(LogHandlerBase):
         if self._sweep is None or not job.outputs:
             return ""
         took = f"done in {duration(now - job.started)}"
-        return ", ".join(filter(None, [f"{self._label(job)} {took}", self._sweep.quality(job)]))
+        return ", ".join(filter(None, [f"{self._label(job)} {took}", self._sweep.outcome(job)]))
 
     def _poll(self) -> None:
         """Poll the progress files of the running cells, in a thread."""

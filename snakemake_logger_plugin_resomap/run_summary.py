@@ -28,6 +28,8 @@ def summary(sweep: Sweep, resume_command: Callable[[str], str]) -> str:
 
 def _failed(job: Job, resume_command: Callable[[str], str]) -> list[str]:
     lines = [f"{'cell' if job.cell else 'job'} {job.name} failed: {_reason(job)}"]
+    if job.step_failure and job.step_failure.names_way_out and not job.failure:
+        return lines  # the way out is the last word
     own = [str(job.cell.beside_marker("log"))] if job.cell else []  # of all attempts
     log = job.failure.log if job.failure else ", ".join(own or job.log)
     if log:
@@ -37,6 +39,6 @@ def _failed(job: Job, resume_command: Callable[[str], str]) -> list[str]:
 
 
 def _reason(job: Job) -> str:
-    if job.failure:
-        return job.failure.reason
+    if job.reason:
+        return job.reason
     return f"{job.ending or 'its process ended without giving a reason'} (rule {job.rule})"

@@ -13,9 +13,12 @@ from typing import Any
 
 from resomap.cells.cell import Cell
 from resomap.cells.progress import Failure, Progress
+from resomap.cells.step_failure import StepFailure, failure_file_of
 from resomap.core.errors import Interrupted
 from resomap.core.files import read_json
 from resomap.core.text import duration, is_whole_number
+from resomap.data import DATA_DIRECTORY
+from resomap.data.left_out import in_words, left_out
 from resomap.planning.training_rule import is_training
 from resomap.tracking.elsewhere import Elsewhere
 
@@ -38,10 +41,12 @@ class Job:
     command: str = ""
     ending: str = ""  # how the job's process ended, in words
     failure: Failure | None = None
+    step_failure: StepFailure | None = None  # of any step that could still tell why
     other: Elsewhere | None = None  # the run that counts in place of this one
     stale_progress: Progress | None = None  # what an earlier attempt had left
     stale_failure: Failure | None = None
     stale_other: Elsewhere | None = None
+    stale_step_failure: StepFailure | None = None
     metric: str = "balanced_accuracy"
     shown: tuple[int, str] | None = None  # epoch and state of the last progress line
     shown_at: float = 0.0
@@ -50,6 +55,11 @@ class Job:
     def name(self) -> str:
         """Name of the cell, `vgg11@320`, or the rule with its wildcards for a job that trains no cell."""
         return self.cell.name if self.cell else " ".join([self.rule, *self.wildcards.values()]).strip()
+
+    @property
+    def reason(self) -> str:
+        """Why the job failed, in the words that it left itself; empty where it left none."""
+        return self.failure.reason if self.failure else self.step_failure.reason if self.step_failure else ""
 
     @property
     def target(self) -> str:
@@ -77,6 +87,7 @@ class Sweep:
         wildcards = {name: str(value) for name, value in (info.get("wildcards") or {}).items()}
         job = Job(str(info["rule_name"]), wildcards, list(info["log"] or []), list(info["output"] or []), at)
         job.command = str(info.get("shellcmd") or "").strip()
+        job.stale_step_failure = self._step_failure(job)
         job.cell = _cell(job)
         if job.cell:
             job.stale_progress = Progress.read(self._beside(job.cell, "progress.json"))
@@ -108,16 +119,19 @@ class Sweep:
         # Left by an earlier attempt and not by this one: this one died without a word.
         if failure != job.stale_failure:
             job.failure = failure
+        step = self._step_failure(job)
+        if step and (step.at >= job.started - 1 or step != job.stale_step_failure):
+            job.step_failure = step
         other = Elsewhere.read(self._beside(job.cell, "elsewhere.json")) if job.cell else None
         if other and other != job.stale_other and not job.failure:
             job.state, job.other = "elsewhere", other  # it gave way: no failure
         return job
 
     def explain(self, message: str) -> Job | None:
-        """Find the training of Snakemake's `Command '...' returned non-zero exit status 3.`; record how it ended."""
+        """Find the job of Snakemake's `Command '...' returned non-zero exit status 3.`; record how it ended."""
         found = re.search(r"' (?:returned non-zero exit status (\d+)|died with <Signals\.(\w+))", message)
         for job in self.jobs.values() if found else ():
-            if found and job.cell and job.state == "running" and job.command and job.command in message:
+            if found and job.state == "running" and job.command and job.command in message:
                 job.ending = ending(found[2] or int(found[1]))
                 return job
         return None
@@ -164,8 +178,10 @@ class Sweep:
         found = Progress.read(self._beside(job.cell, "progress.json")) if job.cell else None
         return None if found == job.stale_progress else found
 
-    def quality(self, job: Job) -> str:
-        """Return the metric of a finished cell, `val balanced_accuracy 0.840 (test 0.831)`; empty where undefined."""
+    def outcome(self, job: Job) -> str:
+        """Return what came out: `val balanced_accuracy 0.840 (test 0.831)` of a cell, `3 left out (...)` of the images; or empty."""
+        if str(DATA_DIRECTORY / "manifest.json") in job.outputs:
+            return in_words(left_out(self.root / DATA_DIRECTORY))
         if job.cell is None:
             return ""
         marker = read_json(self._beside(job.cell, "done"))
@@ -176,6 +192,10 @@ class Sweep:
         if not isinstance(value, int | float):
             return ""
         return f"val {job.metric} {value:.3f}" + (f" (test {test:.3f})" if isinstance(test, int | float) else "")
+
+    def _step_failure(self, job: Job) -> StepFailure | None:
+        path = failure_file_of(job.command)
+        return StepFailure.read(self.root / path) if path else None
 
     def _beside(self, cell: Cell, extension: str) -> Path:
         return self.root / cell.beside_marker(extension)

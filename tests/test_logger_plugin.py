@@ -197,6 +197,24 @@ def test_the_failure_of_another_rule_is_shown_in_full(project: Path) -> None:
     assert "This run's cells: 1 completed, 0 failed" in shown
 
 
+def test_a_step_that_fails_says_why_with_its_last_words(project: Path) -> None:
+    """Its own sentence, which names the way out, where it could still speak; else how its process ended."""
+    (project / ".resomap").mkdir()
+    step = f"{sys.executable} -m resomap images {{}} --study none.json"
+    (project / "none.json").write_text("{}")
+    shown = run(project, *cells(vgg11="fine"), f"summary={step.format('many')}", rc=1)
+    assert shown.splitlines()[-1] == (
+        "job summary failed: 'many' is no resolution; write whole pixels, for example 224"
+    )
+    assert "Error in rule" not in shown
+    shown = run(project, *cells(vgg11="fine"), "summary=kill -9 $$; true", rc=1)
+    assert "job summary failed: it was ended by SIGKILL, often for lack of memory (rule summary)" in shown
+    assert "is no resolution" not in shown, "an earlier run's"
+    (project / "none.json").unlink()
+    shown = run(project, *cells(vgg11="fine"), f"summary={step.format(224)}", rc=1)
+    assert "none.json" in shown.splitlines()[-1]
+
+
 def test_errors_before_the_run_are_snakemakes_own(project: Path) -> None:
     assert "MissingRuleException" in run(project, "nothing/here", rc=1)
     (project / "Snakefile").write_text(SNAKEFILE + "\nprint('one clear sentence', file=sys.stderr)\nsys.exit(2)\n")

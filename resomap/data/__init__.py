@@ -4,12 +4,14 @@
                           -> prepare (one resolution) -> store (what a training opens)
 
 - `source`, `folder`, `elpv`: the files and labels of a data set
+- `layout`, `clutter`, `groups`: split or class folders, what is left out by name, images that stay together
 - `inspection`: size, mode and digests of each file, or its damage; the scale of the set
 - `decode`, `pixels`, `tiff`, `metadata`: the pixels of a file, upright and of 8 bits
 - `image_formats`, `variants`, `damage`: what a file is by its content, and why one is not read
 - `near_duplicates`, `sketch`: the same picture re-encoded, resized, mirrored or turned
 - `selection`, `split`: the images that are used, and train, val or test for each
-- `manifest`, `image_blocks`, `check`: the list of the images, which of them belong together, and the report on them
+- `manifest`, `image_blocks`: the list of the images, and which of them belong together
+- `check`, `left_out`: the report on the images, and what it left out
 - `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
 - `store`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
 - `identity`, `changes`: stand beside them and tell, without reading an image, whether this is still the same data

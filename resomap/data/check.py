@@ -9,6 +9,7 @@ from typing import Any
 from resomap.core.errors import PermanentFailure
 from resomap.core.files import write_json, write_text
 from resomap.data import SPLITS
+from resomap.data.left_out import CHECK, by_kind, count_left_out, in_words
 from resomap.data.selection import Chosen, Problem, Selection
 
 _NAMED_IN_SENTENCE = 3
@@ -28,18 +29,19 @@ def counts(selection: Selection) -> dict[str, dict[str, int]]:
 
 
 def write_report(directory: Path, source: str, policy: str, selection: Selection) -> Path:
-    """Write check.md and check.json into the directory; return the path of check.md."""
+    """Write check.md and check.json into the directory and say what is left out; return the path of check.md."""
     report = directory / "check.md"
-    write_json(directory / "check.json", _as_json(source, policy, selection))
+    write_json(directory / CHECK, _as_json(source, policy, selection))
     write_text(report, "\n".join(_lines(source, policy, selection)) + "\n")
+    if words := in_words(count_left_out(policy, (problem.kind for problem in selection.problems))):
+        print(f"{words}, as `data.problems: skip` says; {report} names them", flush=True)
     return report
 
 
 def stop_on_problems(policy: str, selection: Selection, report: Path) -> None:
     """Raise PermanentFailure for problems under `error`, too few classes or an empty split under any policy."""
     if policy == "error" and selection.problems:
-        by_kind = Counter(problem.kind for problem in selection.problems)
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in by_kind.items())
+        kinds = by_kind(Counter(problem.kind for problem in selection.problems))
         names = ", ".join(problem.name for problem in selection.problems[:_NAMED_IN_SENTENCE])
         more = ", ..." if len(selection.problems) > _NAMED_IN_SENTENCE else ""
         raise PermanentFailure(

@@ -11,6 +11,7 @@ from resomap.data import SPLITS
 from resomap.data.folder import is_text_name
 from resomap.data.image_formats import is_image
 from resomap.data.inspection import UNREADABLE, Seen, is_text
+from resomap.data.left_out import EMPTY_CLASS, NOT_EVERYWHERE
 from resomap.data.near_duplicates import NearDuplicates, find_near_duplicates
 from resomap.data.source import Item, Source
 from resomap.data.split import Member, assign, blocks
@@ -19,9 +20,7 @@ WRONG_TYPE = "files of another type"
 OF_TWO_CLASSES = "images whose content is of another class too"
 ACROSS_SPLITS = "images whose content is in another split too"
 GROUP_ACROSS_SPLITS = "images whose group is in another split too"
-EMPTY_CLASS = "classes without a usable image"
 NOT_IN_TRAIN = "classes that the training split lacks"
-NOT_EVERYWHERE = "classes that the validation or test split lacks"
 SCALED_LIKE_OTHERS = (
     "Values up to 255 in files that do not tell 8 from 16 bits: taken as 16 bits, as the other images of that kind"
 )

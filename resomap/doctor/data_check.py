@@ -8,8 +8,11 @@ from resomap.core.text import is_whole_number
 from resomap.data import DATA_DIRECTORY, SPLITS
 from resomap.data.changes import CheckedFiles, named, prepared_digest
 from resomap.data.identity import data_identity
+from resomap.data.left_out import in_words, left_out, problems_found
 from resomap.data.source import read_source
 from resomap.doctor.finding import Finding
+
+_REPORT = DATA_DIRECTORY / "check.md"
 
 
 def look_at_data(config: Config) -> Iterator[Finding]:
@@ -25,11 +28,9 @@ def look_at_data(config: Config) -> Iterator[Finding]:
         yield Finding("bad", "data", words, "a classifier needs two class folders at least")
     elif digest := prepared_digest(identity):
         yield _look_at_sources(CheckedFiles(source.root, identity, digest), words)
-    elif (DATA_DIRECTORY / "check.md").is_file() and not (DATA_DIRECTORY / "manifest.json").is_file():
-        report = DATA_DIRECTORY / "check.md"
-        yield Finding(
-            "bad", "data", f"{words}; the check found problems", f"see {report}, or --config 'data={{problems: skip}}'"
-        )
+    elif _REPORT.is_file() and not (DATA_DIRECTORY / "manifest.json").is_file():
+        found = f"{words}; the check found problems: {problems_found()}".removesuffix(": ")
+        yield Finding("bad", "data", found, f"see {_REPORT}, or --config 'data={{problems: skip}}'")
     else:
         yield Finding("ok", "data", f"{words}; each is read once before the grid starts")
     yield from _look_at_stores()
@@ -44,7 +45,9 @@ def _look_at_sources(files: CheckedFiles, words: str) -> Finding:
             f"{words}; {len(changed):,} files have other contents than when they were checked: {named(changed)}",
             "the next snakemake checks them anew, and trains anew what saw the former ones",
         )
-    return Finding("ok", "data", f"{words}; checked, and each file is as it was then")
+    skipped = in_words(left_out())
+    left = f": {skipped}, named in {_REPORT}" if skipped else ""
+    return Finding("ok", "data", f"{words}; checked{left}, and each file is as it was then")
 
 
 def _look_at_stores() -> Iterator[Finding]:

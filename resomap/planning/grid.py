@@ -11,6 +11,9 @@ from resomap.cells.cell import Cell
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError, refusal
 from resomap.core.gc_control import spare_collector
+from resomap.data import DATA_DIRECTORY
+from resomap.data.changes import prepared_digest
+from resomap.data.left_out import in_words, left_out
 from resomap.estimates.duration import Durations
 from resomap.estimates.order import Order
 from resomap.machine.gpus import may_have_gpu
@@ -125,6 +128,13 @@ class Grid:
                 spare_collector(is_short=True)
             else:
                 self._start.begin(self.trains_on_gpu)
+            self._say_what_is_left_out()
+
+    def _say_what_is_left_out(self) -> None:
+        """Say how many images the check left out, where it has run: a person who reads only the end must know too."""
+        words = in_words(left_out()) if prepared_digest(self.study.data_identity) else ""
+        if words:
+            print(f"of the images {words}; {DATA_DIRECTORY / 'check.md'} names them", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from resomap import __version__
 from resomap.data import SPLITS
+from resomap.data.left_out import in_words, left_out
 from resomap.report.blocks import Chapter, Part, Words
 from resomap.report.chapters import (
     calibration,
@@ -202,6 +203,7 @@ def _data(material: Material, figures: dict[str, Figure], thumbnails: Thumbnails
     content = {
         "manifest": manifest,
         "findings": dataset.findings(),
+        "left_out": in_words(left_out()),
         "duplicates": dataset.duplicates(material)[: dataset.LISTED],
         "examples": dataset.examples(material, thumbnails),
         "reason": thumbnails.reason,

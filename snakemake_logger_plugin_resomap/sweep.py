@@ -58,7 +58,7 @@ class Job:
 
     @property
     def reason(self) -> str:
-        """Why the job failed, in the words that it left itself; empty where it left none."""
+        """The reason why the job failed, in the words that it left itself; empty where it left none."""
         return self.failure.reason if self.failure else self.step_failure.reason if self.step_failure else ""
 
     @property

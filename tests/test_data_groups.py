@@ -60,7 +60,7 @@ def test_paths_that_fit_in_part_stop_with_what_they_may_mean(root: Path, renamed
 
 
 def test_names_in_another_unicode_form_are_the_same_names(root: Path) -> None:
-    """As a Mac writes file names (NFD) and a spreadsheet writes them (NFC), or the other way round."""
+    """A Mac writes file names in one form (NFD), a spreadsheet in the other (NFC)."""
     rows = []
     for i, name in enumerate(names(root)):
         there, here = ("e\u0301", "\u00e9") if i % 2 else ("\u00e9", "e\u0301")

@@ -127,11 +127,27 @@ def test_what_is_no_layout_stops_with_a_way_out(tmp_path: Path, names: list[str]
         ["cat/2023/1.png", "cat/2024/1.png", "cat/0.png", "dog/2023/1.png", "dog/2024/1.png"],
         ["40X/1.png", "100X/1.png"],
         ["train_a/1.png", "train_b/1.png"],
+        ["Test 1/1.png", "Test 2/1.png"],
+        ["benign/SOB/adenosis/1.png", "malignant/SOB/ductal/1.png"],
     ],
 )
 def test_sub_folders_of_classes_stay_what_they_are(tmp_path: Path, names: list[str]) -> None:
     root = files(tmp_path, *names)
     assert splits_and_classes(root) == {(None, name.partition("/")[0]) for name in names}
+
+
+@pytest.mark.parametrize("inside", [("cat", "dog"), ("Training", "Testing", "notes")])
+def test_a_folder_in_between_is_named(tmp_path: Path, inside: tuple[str, ...]) -> None:
+    root = files(tmp_path / "a", *(f"archive/{name}/{label}.png" for name in inside for label in "ab"), "docs/README")
+    with pytest.raises(ResomapError, match=rf"set `data.source` to {root}/archive$"):
+        data_identity(Data(source=str(root)))
+
+
+def test_unlabelled_images_beside_splits_are_left_beside(tmp_path: Path) -> None:
+    names = [f"{split}/{label}/1.png" for split in ("train", "test") for label in "ab"]
+    found = scan(files(tmp_path, *names, "dev/1.png", "test_images/1.png", "masks/a/1.png"))
+    assert found.ignored == ["dev/", "masks/", "test_images/"]
+    assert found.split_here == ("train", "val")
 
 
 def test_a_splits_own_name_goes_before_a_likeness(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 - `resume_command`: the commands that resume, in files of a study that may be moved
 - `liveness`: heartbeats of processes on other machines
 - `progress`: progress of a running training, failure of one that ended
+- `progress`, `step_failure`: progress of a running training, failure of one that ended, and of any other step
 - `archive`: checkpoints and results of other settings, set aside under their fingerprint
 - `predictions`, `evaluation_record`, `fetch_record`: the predictions of a cell, the records of evaluation and fetch
 - `decision`: how the answers of a cell's best weights are read

@@ -71,7 +71,8 @@ def split_folders(root: Path, candidates: Sequence[Candidate], has_other_images:
     holding = [one for one in candidates if one.has_folders or not one.has_images]
     flat = [one for one in candidates if one not in holding]
     if not holding:
-        if flat and not has_other_images():
+        are_several = len({one.split for one in flat}) != 1 or len(flat) == 1  # `Test 1/ Test 2/` are no splits
+        if flat and are_several and not has_other_images():
             raise ResomapError(
                 f"{root} holds images directly in {_list(one.name for one in flat)}, and no class folders; sort them "
                 f"into a folder for each class, or, where these are the classes themselves, use {AS_CLASSES}"
@@ -85,7 +86,7 @@ def split_folders(root: Path, candidates: Sequence[Candidate], has_other_images:
             raise ResomapError(f"{root} holds both {held.name}/ and {one.name}/; keep one of them")
     splits = {split: one.name for split, one in chosen.items()}
     missing = {"train", "test"} - splits.keys()
-    unlabelled = [one.name for one in flat if one.split not in splits]
+    unlabelled = [one.name for one in flat if one.split not in splits and (one.has_own_name or one.split in missing)]
     if unlabelled:
         raise ResomapError(
             f"{root} holds class folders in {_list(splits.values())}, and images without class folders in "
@@ -105,11 +106,10 @@ def split_folders(root: Path, candidates: Sequence[Candidate], has_other_images:
 def refuse_parts(root: Path, prefix: str, labels: Sequence[str], names: Iterable[str]) -> None:
     """Raise ResomapError where "classes" are parts of one set: folds, or folders that all hold the same sub-folders.
 
-    `names` are the images' names below `root`; `prefix` is what stands before the labels in them.
+    So is a single folder of folders, as archives unpack. `names` are the images' names below `root`; `prefix` is what
+    stands before the labels in them.
     """
-    if len(labels) < 2:
-        return
-    if all(_FOLD.fullmatch(label) for label in labels):
+    if len(labels) > 1 and all(_FOLD.fullmatch(label) for label in labels):
         raise _parts(root / prefix, labels, "by their names")
     inner: dict[str, set[str]] = {label: set() for label in labels}
     for name in names:
@@ -120,8 +120,13 @@ def refuse_parts(root: Path, prefix: str, labels: Sequence[str], names: Iterable
             if len(parts) == 2:
                 return  # a folder with images directly in it is a class
             inner[parts[0]].add(parts[1])
-    shared = _shared(inner)
-    if shared:
+    filled = [label for label in labels if inner[label]]
+    if len(filled) == 1 and len(inner[filled[0]]) > 1 and not prefix:
+        raise ResomapError(
+            f"{root} has one folder with images, {filled[0]}/, whose sub-folders look like classes or splits "
+            f"({_list(sorted(inner[filled[0]]))}); set `data.source` to {root / filled[0]}"
+        )
+    if shared := _shared(inner):
         raise _parts(root / prefix, labels, f"as they hold the same sub-folders ({_list(shared)})")
 
 

@@ -16,7 +16,17 @@ from resomap.data.clutter import kind_of_clutter
 
 @pytest.mark.parametrize(
     "name",
-    ["@eaDir", "@EADIR", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", "@Recycle"],
+    [
+        "@eaDir",
+        "@EADIR",
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "__MACOSX",
+        "@Recycle",
+        "FOUND.001",
+    ],
 )
 def test_folders_of_drives_and_archives_are_no_classes_and_no_images(tmp_path: Path, name: str) -> None:
     root = to_split(tmp_path / "images", a=8, b=8)
@@ -36,7 +46,16 @@ def test_folders_of_drives_and_archives_are_no_classes_and_no_images(tmp_path: P
 @pytest.mark.parametrize(
     "name",
     [
-        *("Thumbs.db", "thumbs.db", "THUMBS.DB", "ehthumbs.db", "Desktop.ini", "Icon\r", "Picasa.ini"),
+        *(
+            "Thumbs.db",
+            "thumbs.db",
+            "THUMBS.DB",
+            "ehthumbs.db",
+            "Thumbs.db:encryptable",
+            "Desktop.ini",
+            "Icon\r",
+            "Picasa.ini",
+        ),
         *("1.png.part", "1.jpg.crdownload", "1.jpg:Zone.Identifier", "1.jpg\uf03aZone.Identifier", "1.png~"),
         *("1.png.tmp", "~$1.png", "._1.png", ".DS_Store"),
     ],

@@ -40,7 +40,7 @@ def groups_file(root: Path, rows: list[tuple[str, str]]) -> str:
     ("renamed", "hint"),
     [
         (lambda i, name: name.replace(".png", ".PNG") if i % 2 else name, "where the image is a/001.png"),
-        (lambda i, name: name if i == 0 else f"img/{name}", "line 3: img/a/001.png"),
+        (lambda i, name: name if i == 0 else f"img/{name}", "line 3: img/a/001.png, where the image is a/001.png"),
         (lambda i, name: name.removesuffix(".png") if i > 9 else name, "a/010, where the image is a/010.png"),
         (lambda i, name: name.replace(".png", ".jpg") if i > 9 else name, "a/010.jpg, where the image is a/010.png"),
         (lambda i, name: name.upper() if i > 9 else name, "A/010.PNG, where the image is a/010.png"),

@@ -32,7 +32,10 @@ def splits_and_classes(root: Path, **options: str) -> set[tuple[str | None, str]
     ("name", "split"),
     [
         *((name, "train") for name in ("train", "Training", "training_set", "seg_train", "TrainingSet", "trainset")),
-        *((name, "train") for name in ("train_images", "train-data", "TRAIN", "train2017", "Training Images")),
+        *(
+            (name, "train")
+            for name in ("train_images", "train-data", "trainval", "TRAIN", "train2017", "Training Images")
+        ),
         *((name, "val") for name in ("val", "valid", "Validation", "val_set", "dev", "valset", "validation_images")),
         *((name, "test") for name in ("test", "Testing", "test_set", "seg_test", "evaluation", "testdata", "test 224")),
         *((name, None) for name in ("train station", "steam_train", "testament", "devil", "set", "images", "0", "40X")),
@@ -101,6 +104,8 @@ def test_a_class_may_have_the_name_of_a_split_within_a_split(tmp_path: Path) -> 
         ([f"{x}/{label}/1.png" for x in ("Original", "Augmented") for label in "ab"], "parts of one set"),
         ([f"train/{k}/{label}/1.png" for k in "01" for label in "ab"] + ["test/a/1.png"], "parts of one set"),
         ([f"my_{split}_v2/{label}/1.png" for split in ("train", "test") for label in "ab"], "parts of one set"),
+        (["x_train/1.png", "x_test/1.png", "orig_val/1.png"], "parts of one set.*by their names"),
+        ([f"fold{k}/{label}/1.png" for k in range(3) for label in "ab"] + ["extra/1.png"], "parts of one set"),
         (["train/1.png", "test/1.png"], "images directly in test/, train/, and no class folders"),
         (["train/1.jpg", "train/labels.csv", "docs/readme.txt"], "images directly in train/"),
         (["train/a/1.png", "train/b/1.png", "test/1.png"], "images without class folders in test/"),
@@ -128,6 +133,7 @@ def test_what_is_no_layout_stops_with_a_way_out(tmp_path: Path, names: list[str]
         ["40X/1.png", "100X/1.png"],
         ["train_a/1.png", "train_b/1.png"],
         ["Test 1/1.png", "Test 2/1.png"],
+        ["train station/1.png", "bus stop/1.png"],
         ["benign/SOB/adenosis/1.png", "malignant/SOB/ductal/1.png"],
     ],
 )

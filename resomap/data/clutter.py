@@ -16,7 +16,7 @@ _FOLDERS = {
     for name in (
         *("@eaDir", "@tmp", "#recycle", "#snapshot"),  # Synology: thumbnails of every image, deleted files
         *("@Recycle", "@Recently-Snapshot", "@__thumb"),  # QNAP
-        *("$RECYCLE.BIN", "System Volume Information", "found.000"),  # Windows
+        *("$RECYCLE.BIN", "RECYCLER", "System Volume Information"),  # Windows
         *("__MACOSX", "Network Trash Folder", "Temporary Items"),  # macOS; the first from its archives
         *("lost+found", "__pycache__"),
     )
@@ -37,9 +37,11 @@ def kind_of_clutter(name: str, is_folder: bool) -> str | None:
         return HIDDEN
     lower = name.lower()
     if is_folder:
+        if lower.startswith("found.") and lower.removeprefix("found.").isdigit():  # what chkdsk found
+            return f"files in {lower}/"
         return f"files in {_FOLDERS[lower]}/" if lower in _FOLDERS else None
-    if lower in _FILES:
-        return lower.strip("\r\uf00d")
+    if lower in _FILES or lower.startswith("thumbs.db:"):
+        return lower.strip("\r\uf00d").partition(":")[0]
     if name.startswith("~$"):
         return "~$ files"
     if lower.endswith(_ENDINGS):

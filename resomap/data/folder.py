@@ -98,15 +98,17 @@ def _scan(root: Path, layout: Layout) -> Scan:
     for split, parent, prefix in parents or [(None, root, "")]:
         labels, beside = walk.children(parent, prefix) if split else (folders, [])
         ignored += [prefix + name for name in beside]
+        images: list[str] = []
         for label in labels:
             found = [File(*entry, split, label) for entry in walk.files(str(parent / label), f"{prefix}{label}/")]
-            if split is None and _holds_this_study(root / label) and not _has_images(root, (one.name for one in found)):
+            of_images = list(_first_images(root, (file.name for file in found)))
+            if split is None and not of_images and _holds_this_study(root / label):
                 ignored.append(f"{label}/")
                 continue
             class_folders.append((split, label))
             files += found
+            images += of_images
         if layout == "auto":
-            images = _first_images(root, (file.name for file in files if file.split == split))
             refuse_parts(root, prefix, [label for of, label in class_folders if of == split], images)
     if not files and not walk.unreadable:
         kind = "class folders without files" if class_folders else "no class folders"

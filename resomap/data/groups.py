@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -189,6 +189,7 @@ def _hints(unused: Sequence[_Line], names: Sequence[str]) -> str:
     """Return the first lines that name no image, with the image that each may mean."""
     by_case = _unique((_nfc(name).casefold(), name) for name in names)
     by_stem = _unique((str(PurePosixPath(name).with_suffix("")), name) for name in names)
+    known = set(names)
     by_file = _unique((name.rpartition("/")[2], name) for name in names)
     found = []
     for line in unused[:_NAMED]:
@@ -196,10 +197,18 @@ def _hints(unused: Sequence[_Line], names: Sequence[str]) -> str:
             by_case.get(_nfc(line.name).casefold())
             or by_stem.get(str(PurePosixPath(line.name).with_suffix("")))
             or by_stem.get(line.name)
+            or next((tail for tail in _tails(line.name) if tail in known), None)
             or by_file.get(line.name.rpartition("/")[2])
         )
         found.append(f"line {line.number}: {line.name}" + (f", where the image is {meant}" if meant else ""))
     return "; ".join(found) + ("; ..." if len(unused) > _NAMED else "")
+
+
+def _tails(name: str) -> Iterator[str]:
+    """Yield a path without its first folder, its first two, and so on."""
+    while "/" in name:
+        name = name.partition("/")[2]
+        yield name
 
 
 def _listed(names: Sequence[str]) -> str:

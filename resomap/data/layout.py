@@ -17,7 +17,7 @@ AS_CLASSES = "--config 'data={layout: classes}'"  # the way out where the folder
 
 OWN_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _WORDS = OWN_NAMES | {
-    **dict.fromkeys(("training", "trn"), "train"),
+    **dict.fromkeys(("training", "trn", "trainval", "trainvalid"), "train"),
     **dict.fromkeys(("validate", "validating", "dev", "development"), "val"),
     **dict.fromkeys(("testing", "tst", "eval", "evaluation", "holdout"), "test"),
 }
@@ -47,9 +47,14 @@ def split_of_name(name: str) -> str | None:
 
     Numbers count for nothing (`train2017`); any other word (`train_station`) makes it another name.
     """
-    words = [_without_filler(word) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)]
-    found = [word for word in words if word]
+    found = _words(name)
     return _WORDS.get(found[0]) if len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name in lower case, without numbers and fillers."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)
+    return [word for word in map(_without_filler, words) if word]
 
 
 def _without_filler(word: str) -> str:
@@ -106,36 +111,42 @@ def split_folders(root: Path, candidates: Sequence[Candidate], has_other_images:
 def refuse_parts(root: Path, prefix: str, labels: Sequence[str], names: Iterable[str]) -> None:
     """Raise ResomapError where "classes" are parts of one set: folds, or folders that all hold the same sub-folders.
 
-    So is a single folder of folders, as archives unpack. `names` are the images' names below `root`; `prefix` is what
-    stands before the labels in them.
+    So is a single folder of folders, as archives unpack. `names` are the images' names below `root`, which begin with
+    `prefix` and a label.
     """
-    if len(labels) > 1 and all(_FOLD.fullmatch(label) for label in labels):
+    if len(labels) > 1 and (all(map(_FOLD.fullmatch, labels)) or _name_several_splits(labels)):
         raise _parts(root / prefix, labels, "by their names")
-    inner: dict[str, set[str]] = {label: set() for label in labels}
+    inner: dict[str, set[str]] = {}
+    classes = set()  # a folder with images directly in it is a class
     for name in names:
-        if not name.startswith(prefix):
-            continue
-        parts = name.removeprefix(prefix).split("/")
-        if parts[0] in inner:
-            if len(parts) == 2:
-                return  # a folder with images directly in it is a class
-            inner[parts[0]].add(parts[1])
-    filled = [label for label in labels if inner[label]]
-    if len(filled) == 1 and len(inner[filled[0]]) > 1 and not prefix:
-        raise ResomapError(
-            f"{root} has one folder with images, {filled[0]}/, whose sub-folders look like classes or splits "
-            f"({_list(sorted(inner[filled[0]]))}); set `data.source` to {root / filled[0]}"
-        )
-    if shared := _shared(inner):
+        label, *below = name.removeprefix(prefix).split("/", 2)
+        if len(below) == 1:
+            classes.add(label)
+        else:
+            inner.setdefault(label, set()).add(below[0])
+    nested = {label: folders for label, folders in inner.items() if label in labels and label not in classes}
+    if len(nested) == 1 and not classes and not prefix:
+        ((label, folders),) = nested.items()
+        if len(folders) > 1:
+            raise ResomapError(
+                f"{root} has one folder with images, {label}/, whose sub-folders look like classes or splits "
+                f"({_list(sorted(folders))}); set `data.source` to {root / label}"
+            )
+    if len(nested) > len(classes) and (shared := _shared(nested)):
         raise _parts(root / prefix, labels, f"as they hold the same sub-folders ({_list(shared)})")
+
+
+def _name_several_splits(labels: Iterable[str]) -> bool:
+    """Return True if every label names a split among other words, and not all the same: `x_train` and `x_test`."""
+    named = [{_WORDS[word] for word in _words(label) if word in _WORDS} for label in labels]
+    return all(named) and len(frozenset().union(*named)) > 1
 
 
 def _shared(inner: Mapping[str, Set[str]]) -> list[str]:
     """Return the sub-folders that all folders hold, where those are two or more and at least half of all."""
-    filled = [folders for folders in inner.values() if folders]
-    if len(filled) < 2:
+    if len(inner) < 2:
         return []
-    common, every = frozenset.intersection(*map(frozenset, filled)), frozenset().union(*filled)
+    common, every = frozenset.intersection(*map(frozenset, inner.values())), frozenset().union(*inner.values())
     return sorted(common) if len(common) >= 2 and 2 * len(common) >= len(every) else []
 
 

@@ -179,7 +179,10 @@ class Sweep:
         return None if found == job.stale_progress else found
 
     def outcome(self, job: Job) -> str:
-        """Return what came out: `val balanced_accuracy 0.840 (test 0.831)` of a cell, `3 left out (...)` of the images; or empty."""
+        """Return the outcome in words, empty where there is none.
+
+        `val balanced_accuracy 0.840 (test 0.831)` of a cell, `3 left out (...)` of the images.
+        """
         if str(DATA_DIRECTORY / "manifest.json") in job.outputs:
             return in_words(left_out(self.root / DATA_DIRECTORY))
         if job.cell is None:

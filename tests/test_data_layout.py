@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import small_config
@@ -231,3 +232,54 @@ def test_a_class_of_one_image_is_trained_under_every_seed(tmp_path: Path) -> Non
         assert manifest.counts["train"]["one"] == 1
         assert manifest.counts["train"]["two"] >= 1
         assert Counter(entry.label for entry in manifest.entries) == {0: 12, 1: 12, 2: 1, 3: 2}
+
+
+def bare(root: Path, *names: str) -> Path:
+    """Images without a suffix: their content alone tells what they are."""
+    for number, name in enumerate(names):
+        picture(root / f"{name}.png", seed=number)
+        (root / f"{name}.png").rename(root / name)
+    return root
+
+
+def test_layouts_of_images_without_suffix_are_told_by_content(tmp_path: Path) -> None:
+    classes = bare(tmp_path / "classes", *(f"{label}/{i}" for label in ("bus", "train") for i in range(4)))
+    assert splits_and_classes(classes) == {(None, "bus"), (None, "train")}
+    folds = bare(tmp_path / "folds", *(f"{part}/{label}/1" for part in ("one", "two") for label in "ab"))
+    with pytest.raises(ResomapError, match="parts of one set"):
+        scan(folds)
+    flat = bare(tmp_path / "flat", "train/1", "test/1")
+    with pytest.raises(ResomapError, match="images directly in test/, train/"):
+        scan(flat)
+
+
+def test_planning_opens_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{label}/{i}{suffix}" for label in ("cat", "test") for i in range(40) for suffix in (".png", ".txt")]
+    named = files(tmp_path / "named", *names)
+    without = bare(tmp_path / "bare", *(f"{label}/{i}" for label in ("cat", "test") for i in range(40)))
+    opened: list[Path] = []
+    unpatched = Path.open
+
+    def counted(self: Path, *rest: Any, **more: Any) -> Any:
+        opened.append(self)
+        return unpatched(self, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", counted)
+    data_identity(Data(source=str(named)))
+    assert opened == []
+    data_identity(Data(source=str(without)))
+    assert 0 < len(opened) <= 3 * 4
+
+
+def test_an_image_under_the_suffix_of_a_text_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    for number, label in enumerate(("cat", "dog")):
+        for i in range(8):
+            picture(root / label / f"{i}.png", seed=100 * number + i)
+    (root / "cat/notes.txt").write_text("P5 12 is how a PGM begins, and this is a text")
+    made(root)
+    (root / "cat/7.png").rename(root / "cat/7.txt")
+    with pytest.raises(ResomapError, match=r"1 files of another type.*cat/7\.txt"):
+        made(root)
+    assert len(made(root, problems="skip").entries) == 15
+    assert "an image by its content, with the suffix of a text" in report_on(root)[0]

@@ -4,8 +4,8 @@ A step may run on another machine, where its words reach no terminal, and Snakem
 the file's name is made of the command's words: the step knows them, and so does the log.
 """
 
+import contextlib
 import dataclasses
-import errno
 import hashlib
 import itertools
 import shlex
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resomap.cells.study import STATE_DIRECTORY
-from resomap.core.errors import ResomapError
+from resomap.core.errors import ResomapError, refusal
 from resomap.core.files import read_json, write_json
 from resomap.core.json_object import known_values
 
@@ -35,9 +35,8 @@ class StepFailure:
         """Return the failure that an exception is."""
         if isinstance(error, ResomapError):
             return cls(str(error), True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            place = error.filename or Path().absolute()
-            return cls(f"the disk of {place} is full; make room, and run the same command again", True)
+        if isinstance(error, OSError) and (sentence := refusal(error)) is not None:
+            return cls(sentence, True)
         return cls(f"{type(error).__name__}: {' '.join(str(error).split())}", False)
 
     @classmethod
@@ -47,9 +46,13 @@ class StepFailure:
         return None if known is None else cls(**known)
 
     def write(self, words: Sequence[str]) -> None:
-        """Write atomically, in a directory in which a study works; elsewhere nothing is left behind."""
+        """Write atomically, in a directory in which a study works; elsewhere nothing is left behind.
+
+        Nothing is raised where it cannot be written: what failed is the failure itself.
+        """
         if STATE_DIRECTORY.is_dir():
-            write_json(failure_file(words), dataclasses.asdict(self))
+            with contextlib.suppress(OSError):
+                write_json(failure_file(words), dataclasses.asdict(self))
 
 
 def failure_file(words: Sequence[str]) -> Path:

@@ -3,6 +3,7 @@
 - `schema`: every key with its type, default and meaning
 - `judging`: the sections of report and budget, by which the map compares and chooses
 - `positive`: the positive class, and the metrics that need one
+- `images`: its section of the images
 - `values`: the types of the values, and what `--config` gives as text
 - `tracker_uri`: which addresses of trackers are accepted
 - `load`: merging files and command line, and the validation

@@ -80,26 +80,6 @@ _NO_IMAGES = {
 }
 
 
-_IMAGES = {
-    "a Git LFS pointer; `git lfs pull` brings the image": rb"version https://git-lfs",
-    "an HTML page": rb"(?i)\s*<(!doctype html|html|head|body)",
-    "an SVG drawing": rb"\s*(<\?xml.*?)?(<!--.*?-->\s*)?(<!DOCTYPE svg.*?)?<svg",
-    "an XML text": rb"\s*<\?xml",
-    "a PDF": rb"%PDF",
-    "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
-    "a ZIP archive": rb"PK\x03\x04",
-    "compressed by gzip": rb"\x1f\x8b",
-    "a NumPy array": rb"\x93NUMPY",
-    "HDF5": rb"\x89HDF",
-    "a video": rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI |\0\0\x01[\xb3\xba]",
-    "audio": rb"RIFF.{4}WAVE|ID3|fLaC|OggS",
-}
-
-
-def _pattern(signature: bytes) -> re.Pattern[bytes]:
-    return re.compile(b"(?:" + signature + b")", re.DOTALL) if b"(?" not in signature else re.compile(signature)
-
-
 _SIGNATURES = [(which, re.compile(signature, re.DOTALL)) for which, signature in READ.items()] + [
     (ImageFormat(name), re.compile(signature, re.DOTALL)) for name, signature in _NOTREAD.items()
 ]

@@ -1,0 +1,77 @@
+"""Configuration section of the images: their source, layout, split and groups, and how they are prepared."""
+
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from resomap.config.values import UNHASHED, Count, OptionalCount, OptionalText, Section, key, section
+
+
+class Split(Section):
+    """Shares of the images in each split when the source comes without its own split."""
+
+    train: float = key(0.7, "share of the images to train on; the three shares sum to 1", gt=0, lt=1)
+    val: float = key(0.15, "share of the validation split (chooses epoch, stopping, recommendation)", gt=0, lt=1)
+    test: float = key(0.15, "share of the test split, which is only reported", gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "Split":
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}, and must be 1")
+        return self
+
+
+class Data(Section):
+    """The images: their source, their split, and the handling of damaged ones."""
+
+    source: str = key(
+        "elpv",
+        "`elpv` (the bundled data set: `pip install 'resomap[elpv]'`) or a folder: `train/ val/ test/` of "
+        "class folders, or class folders to be split; a relative path starts at the working directory",
+    )
+    # Which folders are classes decides the list of files and the split, which are in the identity of the data.
+    layout: Annotated[Literal["auto", "classes"], UNHASHED] = key(
+        "auto",
+        "`auto`: folders named like splits (`train`, `Testing`, `val_set`, `dev`, ...) that hold class folders are the "
+        "splits, and folders that look like parts of a set stop; `classes`: every folder of the source is a class",
+    )
+    split_seed: Count = key(0, "seed of the split; not the cells' seed, so all seeds share one split", ge=0)
+    split: Split = section(Split, "shares of the split, where the source has none of its own")
+    groups: OptionalText = key(
+        None,
+        "CSV file with the columns `path,group`: images of one group (a patient, a module) never straddle "
+        "a split; null: every image stands alone",
+    )
+    # Groups that this lets through are in the identity of the data (`groups_facts` in resomap/data/groups.py).
+    ungrouped: Annotated[Literal["stop", "alone"], UNHASHED] = key(
+        "stop",
+        "images without a group while lines of `groups` name no image, and groups such as `nan`: `stop`, as patients "
+        "may straddle the split, or let each of those images stand `alone`",
+    )
+    problems: Literal["error", "skip"] = key(
+        "error",
+        "unreadable files, duplicates across splits, classes missing from the training split: `error` stops "
+        "and names them, `skip` leaves those images out; both write `results/data/check.md`",
+    )
+    # It enters the identity of the data where it has an effect (`describe` in resomap/data/identity.py).
+    near_duplicates: Annotated[Literal["report", "together"], UNHASHED] = key(
+        "report",
+        "pictures that were re-encoded, resized, mirrored or turned: `report` names those in two splits, `together` "
+        "also keeps them on one side of a split that is made here; a new study had better have `together`",
+    )
+    fit: Literal["center", "squash", "border"] = key(
+        "center",
+        "how an image that is not square becomes one: `center` scales the short side and crops, `squash` "
+        "scales both sides, `border` scales the long side and fills up with black",
+    )
+    on_disk: Literal["auto", "always", "never"] = key(
+        "auto",
+        "prepared images are stored once for all trainings (`always`: an error where they do not fit), or decoded anew "
+        "for each batch, to the same bytes and slower (`never`); `auto`: stored where they fit with room to spare",
+    )
+    keep_train: bool = key(
+        True,
+        "false: the stored training images of a resolution are deleted when its last cell is trained, and made again "
+        "where another cell comes; those for validation and test stay, for the evaluations",
+    )
+    workers: OptionalCount = key(None, "processes that decode images; null: one per core given to the step")

@@ -11,19 +11,17 @@ from resomap.compute.temperature import cross_fitted, fit_temperature, tempered
 from resomap.statistics import calibration
 
 
-def calibration_figures(
-    splits: Mapping[str, SplitPredictions], groups: Mapping[str, np.ndarray] | None = None
-) -> dict[str, Any]:
+def calibration_figures(splits: Mapping[str, SplitPredictions]) -> dict[str, Any]:
     """Return the calibration of each split of one training's predictions, as the evaluation record has it.
 
-    The temperature is that of the validation images; on these themselves `tempered` is cross-fitted. `groups` has for
-    each split int [N], which images belong together. A test image chooses nothing.
+    The temperature is that of the validation images; on these themselves `tempered` is cross-fitted, groups whole. A
+    test image chooses nothing.
     """
     chosen = splits["val"]
     temperature = fit_temperature(chosen.log_probabilities, np.asarray(chosen.labels))
     found: dict[str, Any] = {}
     for split, part in splits.items():
-        labels, of = np.asarray(part.labels), groups[split] if groups else None
+        labels, of = np.asarray(part.labels), part.groups
         scaled = (
             cross_fitted(part.log_probabilities, labels, of)
             if split == "val"

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from resomap.statistics import Deficit, Position, Recommendation, sentences
 from resomap.summary import document
 from resomap.summary.evidence import Evidence
+
+FEW_GROUPS = 10  # of a class; with fewer the variance between groups is hardly known
 
 
 def advise(found: Recommendation, corrected: Mapping[Position, float]) -> document.Advice:
@@ -61,10 +65,29 @@ def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
         found.append(f"The images have {native} px (median of the short sides): at {sizes} px they are enlarged.")
     if advice and advice.chosen and advice.chosen.resolution in above:
         found.append("The recommended resolution enlarges the images: it adds computation, not detail.")
+    found += _few_groups(evidence)
     inexact = sum(not one.marker.exact for one in evidence.trained)
     if inexact:
         found.append(f"{inexact} of {len(evidence.trained)} trainings are not repeatable to the bit; each says why.")
     return found
+
+
+def _few_groups(evidence: Evidence) -> list[str]:
+    """Return a warning where the validation images of a class come from so few groups that intervals are guesses."""
+    groups = evidence.groups("val")
+    known = next((one.predictions for one in evidence.trained if one.predictions is not None), None)
+    if groups is None or known is None:
+        return []
+    labels = np.asarray(known.splits["val"].labels)
+    counts = {name: len(set(groups[labels == index])) for index, name in enumerate(known.classes)}
+    few = {name: count for name, count in counts.items() if 0 < count < FEW_GROUPS}
+    if not few:
+        return []
+    named = ", ".join(f"{name} from {count}" for name, count in list(few.items())[:3])
+    return [
+        f"Validation images of some classes come from fewer than {FEW_GROUPS} groups ({named}): their figures are wide, "
+        "and how wide rests on few groups; add groups (patients, modules), not images."
+    ]
 
 
 def as_bound(deficit: Deficit) -> document.Bound:

@@ -13,6 +13,7 @@ from image_files import pgm, tiff
 from resomap.cells.predictions import Predictions
 from resomap.cli import main
 from resomap.compute.checkpoint import load_sealed, save_sealed
+from resomap.compute.temperature import tempered
 from resomap.config.schema import Data
 from resomap.core.files import read_json, write_json
 from resomap.data import DATA_DIRECTORY
@@ -134,7 +135,12 @@ def test_predict_scales_as_the_training_did(
     kept = Predictions.load(trained.directory / "results" / MODEL / "32.predictions.npz")
     assert kept is not None
     parts = kept.splits.values()
-    wanted = {name: row for part in parts for name, row in zip(part.names, part.probabilities, strict=True)}
+    temperature = read_json(trained.best.with_name("decision.json"))["temperature"]
+    wanted = {
+        name: row
+        for part in parts
+        for name, row in zip(part.names, np.exp(tempered(part.log_probabilities, temperature)), strict=True)
+    }
     dim = next(name for name in wanted if name.startswith("dim"))
     # Alone: whatever images stand beside it, its scale is that of the training.
     assert main(["predict", "--cell", f"{MODEL}@32", "--json", "--top", "2", str(trained.images / dim)]) == 0

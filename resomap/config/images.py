@@ -42,7 +42,7 @@ class Data(Section):
         "CSV file with the columns `path,group`: images of one group (a patient, a module) never straddle "
         "a split; null: every image stands alone",
     )
-    # Groups that this lets through are in the identity of the data (`groups_facts` in resomap/data/groups.py).
+    # Groups that this lets through are in the identity of the data (`groups_facts` in resomap/data/image_groups.py).
     ungrouped: Annotated[Literal["stop", "alone"], UNHASHED] = key(
         "stop",
         "images without a group while lines of `groups` name no image, and groups such as `nan`: `stop`, as patients "

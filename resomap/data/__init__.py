@@ -4,7 +4,7 @@
                           -> prepare (one resolution) -> store (what a training opens)
 
 - `source`, `folder`, `elpv`: the files and labels of a data set
-- `layout`, `clutter`, `groups`: split or class folders, what is left out by name, images that stay together
+- `layout`, `clutter`, `image_groups`: split or class folders, what is left out by name, images that stay together
 - `inspection`: size, mode and digests of each file, or its damage; the scale of the set
 - `decode`, `pixels`, `tiff`, `metadata`: the pixels of a file, upright and of 8 bits
 - `image_formats`, `variants`, `damage`: what a file is by its content, and why one is not read

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 
 from resomap.core.errors import ResomapError
@@ -145,7 +146,8 @@ def _first_images(root: Path, names: Iterable[str]) -> Iterator[str]:
         else:
             unknown[folder].append(name)
     for folder in unknown.keys() - seen:
-        yield from [name for name in nsmallest(_LOOKED_INTO, unknown[folder]) if is_image(root / name)][:1]
+        looked_into = nsmallest(_LOOKED_INTO, unknown[folder])
+        yield from islice((name for name in looked_into if is_image(root / name)), 1)
 
 
 def _own_outputs() -> frozenset[tuple[int, int]]:

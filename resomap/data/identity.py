@@ -17,8 +17,8 @@ from resomap.data import SPLITS
 from resomap.data.clutter import HIDDEN, kind_of_clutter
 from resomap.data.elpv import CLASSES, elpv_identity, elpv_root, labelled_cells
 from resomap.data.folder import File, Scan, is_text_name, scan, source_root
-from resomap.data.groups import groups_facts
 from resomap.data.image_formats import is_image
+from resomap.data.image_groups import groups_facts
 
 
 def data_identity(data: Data) -> str:

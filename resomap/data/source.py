@@ -9,8 +9,8 @@ from resomap.data import SPLITS
 from resomap.data.clutter import count_clutter
 from resomap.data.elpv import CLASSES, LICENCE, elpv_root, labelled_cells
 from resomap.data.folder import is_image_file, scan, source_root
-from resomap.data.groups import read_groups
 from resomap.data.image_formats import SUFFIXES
+from resomap.data.image_groups import read_groups
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,33 @@ def rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def test_groups_in_the_predictions_widen_every_interval_and_are_counted(grid: Grid) -> None:
+    study = grid(seeds=1, count=400)
+    alone = square(make_map(study), 48).validation["accuracy"]
+    assert alone is not None
+    assert alone.groups is None
+    for cell in study.cells():
+        path = evaluation_record.predictions_path(cell)
+        found = Predictions.load(path)
+        assert found is not None
+        part = found.splits["val"]
+        # All images that the first cell has wrong are of one group, the others of one to each hundred.
+        wrong = part.log_probabilities.argmax(axis=1) != part.labels
+        groups = np.where(wrong, 0, 1 + np.arange(400) // 100)
+        splits = {"val": SplitPredictions(part.names, part.labels, part.log_probabilities, groups)}
+        Predictions(found.fingerprint, found.uid, found.classes, {**found.splits, **splits}).save(path)
+    found = make_map(study)
+    grouped = square(found, 48).validation["accuracy"]
+    assert grouped is not None
+    assert (grouped.images, grouped.groups) == (400, 5)
+    assert grouped.value == alone.value
+    assert grouped.high - grouped.low > 3 * (alone.high - alone.low)  # type: ignore[operator]
+    assert found.recommendation is not None
+    assert (found.recommendation.images, found.recommendation.groups) == (400, 5)
+    assert "400 validation images of 5 groups" in found.recommendation.text
+    assert any("across from 5, down from 5" in note for note in found.notes)
+
+
 def test_document_and_tables_say_what_is_known_of_the_grid(grid: Grid) -> None:
     found = make_map(grid())
     content = read_json(SUMMARY)

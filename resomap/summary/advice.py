@@ -85,8 +85,8 @@ def _few_groups(evidence: Evidence) -> list[str]:
         return []
     named = ", ".join(f"{name} from {count}" for name, count in list(few.items())[:3])
     return [
-        f"Validation images of some classes come from fewer than {FEW_GROUPS} groups ({named}): their figures are wide, "
-        "and how wide rests on few groups; add groups (patients, modules), not images."
+        f"Validation images of some classes come from fewer than {FEW_GROUPS} groups ({named}): how wide their figures "
+        "are is hardly known; add groups (patients, modules), not images of the same ones."
     ]
 
 

@@ -71,14 +71,16 @@ def _prior(variances: np.ndarray, kernels: Kernels) -> np.ndarray:
 
 
 def _posterior(values: np.ndarray, error: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean [K] and covariance [K, K] of the cells given their values, the overall mean unknown."""
-    ones = np.ones(len(values))
-    inverse = linalg.inv(error + prior)
-    weight = float(ones @ inverse @ ones)
-    centre = float(ones @ inverse @ values) / weight
-    gain = prior @ inverse
-    left = ones - gain @ ones
-    return centre + gain @ (values - centre), prior - gain @ prior + np.outer(left, left) / weight
+    """Return mean [K] and covariance [K, K] of the cells given their values, the overall mean unknown.
+
+    That mean is the plain one: weighing by precision would lean towards the best cells, whose values vary least.
+    """
+    total = error + prior
+    centre = float(values.mean())
+    gain = prior @ linalg.inv(total)
+    left = 1 - gain.sum(axis=1)
+    posterior = prior - gain @ prior + float(total.mean()) * np.outer(left, left)
+    return centre + gain @ (values - centre), posterior
 
 
 def _errors(estimates: Estimates, kernels: Kernels, expected: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def _test_confusion(predictions: Path) -> Figure | None:
     part = known.splits["test"]
     if not len(part.labels):
         return None
-    return _confusion(part.labels, part.log_probabilities.argmax(1), [encodable(name) for name in known.classes])
+    return _confusion(part.labels, part.log_probabilities.argmax(1), known.classes)
 
 
 def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> Figure:
@@ -82,7 +82,8 @@ def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) ->
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if count <= NUMBERED_UP_TO:
-        # Names of classes are anybody's: a `$` in them begins no formula.
+        # Names of classes are anybody's: a `$` in them begins no formula, and bytes need be no UTF-8.
+        classes = [encodable(name) for name in classes]
         axes.set_xticks(range(count), classes, rotation=45, ha="right", parse_math=False)
         axes.set_yticks(range(count), classes, parse_math=False)
         for row, column in np.ndindex(count, count):

@@ -16,8 +16,7 @@ from resomap.config.schema import Data
 from resomap.data import SPLITS
 from resomap.data.clutter import HIDDEN, kind_of_clutter
 from resomap.data.elpv import CLASSES, elpv_identity, elpv_root, labelled_cells
-from resomap.data.folder import File, Scan, is_text_name, scan, source_root
-from resomap.data.image_formats import is_image
+from resomap.data.folder import File, Scan, is_image_file, is_text_name, scan, source_root
 from resomap.data.image_groups import groups_facts
 
 
@@ -76,7 +75,7 @@ def _classes(found: Scan) -> tuple[str, ...]:
     """Return the classes with an image, in order; a file is looked into only where its suffix does not tell."""
     labels: set[str] = set()
     for file in found.files:
-        if file.label not in labels and is_image(found.root / file.name):
+        if file.label not in labels and is_image_file(found.root, file.name):
             labels.add(file.label)
     return tuple(sorted(labels))
 

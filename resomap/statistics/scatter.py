@@ -74,9 +74,9 @@ def pool(
     freedoms = np.empty(len(observed))
     for number in np.unique(pools):
         inside = pools == number
-        speaking = inside & steady
-        if pools.any() and 2 * speaking.sum() <= (inside & several).sum():  # what scatters more together is no outlier
-            speaking = inside & several
+        speaking = inside & several
+        # What scatters more together is no outlier: only among its own kind can a cell be one.
+        speaking[speaking] = _steady(observed[speaking], freedom[speaking], own[speaking], scale[speaking])
         if not speaking.any():  # a resolution without a second seed: that of all cells stands in
             speaking = steady
         common = _common_variance(observed[speaking], freedom[speaking], own[speaking], scale[speaking])

@@ -63,8 +63,8 @@ def limits(parts: Parts, labels: np.ndarray, groups: Groups, confidence: float) 
     covariance = (summed.T @ summed).toarray()
     found = np.maximum(np.diagonal(covariance), np.asarray(parts.influence.power(2).sum(axis=0)).ravel())
     members = [labels == label for label in parts.classes]
-    # An F1 falls by the images of its class and by those that are taken for it.
-    design = np.array([groups.design_effect(None if parts.kind == "f1" else chosen) for chosen in members])
+    # An F1 falls by the images of its class and by those taken for it; an area is of places among all other images.
+    design = np.array([groups.design_effect(chosen if parts.kind == "share" else None) for chosen in members])
     critical = _critical(parts, members, groups, confidence)
     if parts.kind == "area":
         low, high = _of_areas(parts, len(labels), found, design, critical)
@@ -126,10 +126,8 @@ def _of_areas(
     negatives = images - positives
     least = 0.1 / np.minimum(positives, negatives) ** 2
     on_paper = _variance_on_paper(parts.values, positives, negatives)
-    # Places among the others are less alike within a group than being wrong is.
-    grouped = design**0.75
-    trust = np.minimum(positives, negatives) / grouped
-    scale = (trust * (found + least) / (on_paper + least) + TRUSTED * grouped) / (trust + TRUSTED)
+    trust = np.minimum(positives, negatives) / design
+    scale = (trust * (found + least) / (on_paper + least) + TRUSTED * design) / (trust + TRUSTED)
     bounds = []
     for outer in (0.0, 1.0):
         inside, outside = parts.values.copy(), np.full_like(parts.values, outer)

@@ -9,7 +9,7 @@ import pytest
 from conftest import command
 from scipy import special
 
-from resomap.cells.decision import NAME, Decision
+from resomap.cells.decision import NAME, Decision, OperatingPoint, keep_operating_point, operating_point
 from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.marker import Marker
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
@@ -134,9 +134,14 @@ def test_the_decision_file_is_of_its_weights_and_keeps_what_others_wrote(tmp_pat
     one.write(best)
     assert Decision.beside(best, "f", "u") == one
     assert Decision.beside(best, "f", "v") is None
-    write_json(tmp_path / NAME, {**read_json(tmp_path / NAME), "threshold": 0.3})
+    write_json(tmp_path / NAME, {**read_json(tmp_path / NAME), "of_another_version": 0.3})
+    keep_operating_point(best, "f", "u", OperatingPoint("sensitivity_at_specificity", 0.9, "cat", 0.7))
     one.write(best)
-    assert read_json(tmp_path / NAME)["threshold"] == 0.3
+    kept = read_json(tmp_path / NAME)
+    assert (kept["of_another_version"], kept["threshold"], kept["temperature"]) == (0.3, 0.7, 1.5)
+    keep_operating_point(best, "f", "u", None)
+    assert operating_point(Decision.beside(best, "f", "u")) is None
+    assert read_json(tmp_path / NAME)["of_another_version"] == 0.3
     for damage in ('{"schema": 1', '{"schema": 1, "fingerprint": "f", "uid": "u", "temperature": 0.0, "images": 3}'):
         (tmp_path / NAME).write_text(damage)
         assert Decision.beside(best, "f", "u") is None

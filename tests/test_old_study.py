@@ -76,7 +76,7 @@ def test_the_map_has_the_values_of_then(study: Path) -> None:
 # What later versions say otherwise, of the same trainings: intervals and what follows from them; and new keys.
 JUDGED = {
     *("low", "high", "p", "upper", "may_be_best", "intervals", "recommendation", "notes", "schema", "basis"),
-    *("is_complete", "missing", "best_test_resolution", "deficit", "calibration_error"),
+    *("is_complete", "missing", "best_test_resolution", "deficit", "calibration_error", "includes_training_noise"),
 }
 
 

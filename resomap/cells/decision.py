@@ -45,9 +45,13 @@ class Decision(JsonObject):
         return found if found.temperature > 0 else None
 
     def write(self, weights: Path) -> None:
-        """Write the file beside a weights file, atomically; of the same weights' file only known keys change."""
+        """Write the file beside a weights file, atomically.
+
+        Of a file of the same weights it keeps an operating point, and keys that are not known here.
+        """
         before = Decision.beside(weights, self.fingerprint, self.uid)
-        write_json(weights.with_name(NAME), replace(self, extra=before.extra if before else {}).as_json())
+        point = operating_point(before) if operating_point(self) is None else None
+        _write(replace(self, **asdict(point)) if point else self, weights, before)
 
 
 @dataclass(frozen=True)
@@ -77,4 +81,8 @@ def keep_operating_point(weights: Path, fingerprint: str, uid: str, point: Opera
         return
     found = replace(before or Decision(schema=SCHEMA, fingerprint=fingerprint, uid=uid), absent=NONE)
     none = dict.fromkeys(("metric", "at", "positive", "threshold"))
-    replace(found, **(asdict(point) if point else none)).write(weights)
+    _write(replace(found, **(asdict(point) if point else none)), weights, before)
+
+
+def _write(found: Decision, weights: Path, before: Decision | None) -> None:
+    write_json(weights.with_name(NAME), replace(found, extra=before.extra if before else {}).as_json())

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,9 @@ class CheckedFiles:
         changed = [record.name for record in records if now[record.name].sha256 != record.sha256]
         if not changed and (now or not self._is_recorded):
             self._records = [now.get(record.name, record) for record in self._records]
-            write_records(self._directory, self._identity, self._content_digest, self._records)
-            self._is_recorded = True
+            with suppress(OSError):  # a study that may only be read, which `resomap doctor` looks at, is read again
+                write_records(self._directory, self._identity, self._content_digest, self._records)
+                self._is_recorded = True
         return changed
 
     def _as_they_are(self, records: list[FileRecord]) -> Iterator[FileRecord]:

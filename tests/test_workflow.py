@@ -109,7 +109,11 @@ def test_whole_grid_has_markers_summary_and_status(done_grid: tuple[Path, dict[s
     assert len(content["matrix"]) == 8  # two models, trained at two resolutions, tested at two
     marker = read_json(directory / "results" / MODEL / "48.seed1.done")
     of_marker = next(one for one in content["trainings"] if one["uid"] == marker["uid"])
-    assert of_marker["metrics"] == marker["metrics"]
+    # In the map the calibration error is without the bias of bins, in the marker as Guo et al. have it.
+    biased = {"val/calibration_error", "test/calibration_error"}
+    assert {name: one for name, one in of_marker["metrics"].items() if name not in biased} == {
+        name: one for name, one in marker["metrics"].items() if name not in biased
+    }
     square = next(one for one in content["squares"] if (one["model"], one["resolution"]) == (MODEL, 48))
     assert (square["seeds"], square["upsampled"]) == ([0, 1], 1.0)
     assert square["cost"]["flops"] == marker["cost"]["flops"]

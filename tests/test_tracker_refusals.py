@@ -301,7 +301,8 @@ def test_a_database_of_an_older_mlflow_is_kept_and_upgraded(
     assert capsys.readouterr().out.count(f"it is upgraded, and kept as it was in {kept}") == 1
     assert (revision_of(kept), revision_of(database) != revision) == (revision, True)
     assert MlflowClient(tracking_uri=uri).get_experiment_by_name("of old") is not None
-    assert {path.name for path in database.parent.iterdir()} == {"mlflow.db", "mlflow.lock", kept.name}
+    files = {"mlflow.db", "mlflow.lock", "mlartifacts", kept.name}  # a run's files lie beside its database
+    assert {path.name for path in database.parent.iterdir()} == files
 
 
 def newer(path: Path) -> None:

@@ -147,10 +147,11 @@ def test_the_report_of_the_grid_is_drawn_and_snakemakes_own_report_has_its_figur
 
 @of_one_grid
 @pytest.mark.slow
-def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -> None:
+def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
     directory, _ = done_grid
+    monkeypatch.chdir(directory)  # its artifacts lie where the study is, wherever that may be moved
     client = MlflowClient(tracking_uri=f"sqlite:///{directory / 'results' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("A study")
     runs = client.search_runs([experiment.experiment_id], "tags.`resomap.complete` = '1'")
@@ -166,6 +167,31 @@ def test_runs_are_in_the_local_tracker(done_grid: tuple[Path, dict[str, Any]]) -
     assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 1
     stored = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert stored == {"config.yaml", "environment.json", "figures", "history.csv", "predictions.npz"}
+
+
+@of_one_grid
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("--lint", "your workflow is in a good condition"),
+        ("--dag", "digraph snakemake_dag"),
+        ("--rulegraph", "digraph snakemake_dag"),
+        ("--summary", "results/summary.json"),
+        ("--touch", ""),
+    ],
+)
+def test_snakemakes_own_commands_are_clean(option: str, shown: str, done_grid: tuple[Path, dict[str, Any]]) -> None:
+    directory, config = done_grid
+    before = markers(directory)
+    done = snakemake(option, directory=directory, config=config)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr.lower()
+    assert markers(directory) == before
+    again = snakemake("-n", directory=directory, config=config)
+    assert "Nothing to be done" in again.stdout + again.stderr
 
 
 @of_one_grid

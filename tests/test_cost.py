@@ -435,7 +435,7 @@ def test_table_without_images_or_training_and_what_measures_it_anew(images: Path
         (MODEL, "48", "2", "2"),
     ]
     assert tuple(table[0]) == COLUMNS
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {"cost", "costs.csv"}
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"cost", "costs.csv", "logs"}
     assert not (tmp_path / "checkpoints").exists()
 
     assert planned(tmp_path, config) == 0

@@ -1,5 +1,6 @@
 """The grid on a real Slurm of two nodes with a GPU each: placement, time limits, requeues, and kills."""
 
+import contextlib
 import itertools
 import re
 import subprocess
@@ -110,7 +111,8 @@ def running_job(directory: Path, cell: str, epoch: int = 1) -> str | None:
     """The job of a cell that has trained so many epochs."""
     model, _, stem = cell.partition("@")
     progress = Progress.read(directory / "results" / model / f"{stem}.progress.json")
-    return progress.job if progress and progress.epoch >= epoch and is_alive(progress) else None
+    with contextlib.chdir(directory):  # a training lives for those who work where it does
+        return progress.job if progress and progress.epoch >= epoch and is_alive(progress) else None
 
 
 def training(directory: Path, cells: Iterable[str]) -> Iterator[tuple[str, str]]:

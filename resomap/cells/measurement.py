@@ -9,7 +9,8 @@ from resomap.config.hashed import hashed
 from resomap.config.schema import Data
 from resomap.core.files import read_json
 from resomap.data.elpv import CLASSES
-from resomap.data.folder import is_image_file, scan, source_root
+from resomap.data.folder import scan, source_root
+from resomap.data.identity import classes_of
 
 SCHEMA = 1
 KINDS = ("cpu", "cuda")
@@ -74,9 +75,4 @@ def class_count(data: Data) -> int:
     """
     if data.source == "elpv":
         return len(CLASSES)
-    root = source_root(data.source)
-    labels: set[str] = set()
-    for file in scan(root, data.layout).files:
-        if file.label not in labels and is_image_file(root, file.name):
-            labels.add(file.label)
-    return len(labels)
+    return len(classes_of(scan(source_root(data.source), data.layout)))

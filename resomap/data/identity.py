@@ -55,7 +55,7 @@ def describe(data: Data) -> Description:
         found = scan(source_root(data.source), data.layout)
         split_here = found.split_here
         names = [file.name for file in found.files]
-        channels, classes = 3, _classes(found)
+        channels, classes = 3, classes_of(found)
     facts |= groups_facts(data, names)
     if later := hashed_additions(data, "data"):
         facts["later"] = later
@@ -71,7 +71,7 @@ def describe(data: Data) -> Description:
     return Description(digest.hexdigest(), len(names), channels, classes)
 
 
-def _classes(found: Scan) -> tuple[str, ...]:
+def classes_of(found: Scan) -> tuple[str, ...]:
     """Return the classes with an image, in order; a file is looked into only where its suffix does not tell."""
     labels: set[str] = set()
     for file in found.files:

@@ -3,8 +3,7 @@
 For classes that are ordered, such as grades of a disease; the order is that of the class names.
 """
 
-import numpy as np
-
+from resomap.statistics.groups import unbiased
 from resomap.statistics.operating_point import Judged
 from resomap.statistics.samples import Sample
 
@@ -28,4 +27,4 @@ def quadratic_kappa(sample: Sample) -> Judged | None:
     # `by_chance` changes by its own deviation: each margin once in the squares and once in the product of the means.
     value = 1 - distance / expected
     influence = -(apart - distance) / expected + distance / expected**2 * (by_chance - expected)
-    return Judged(value, influence * np.sqrt(images / max(1, images - 1)), images)
+    return Judged(value, influence * unbiased(images), images)

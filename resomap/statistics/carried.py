@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resomap.compute.thresholds import OneVsRest, ThresholdMetric, hits_and_counted, share_at
+from resomap.statistics.groups import unbiased
 from resomap.statistics.operating_point import Judged, Scores, threshold_influence
 from resomap.statistics.samples import Sample
 from resomap.statistics.shares import Share, share
@@ -58,7 +59,7 @@ def carried_influence(validation: Sample, test: Sample, wanted: OneVsRest) -> Ju
         return None
     value, images, count = float(hits[counted].mean()), len(chosen_on.odds) + len(judged_on.odds), int(counted.sum())
     by_choice = threshold_influence(chosen_on, judged_on, wanted) * images / len(chosen_on.odds)
-    direct = np.where(counted, hits - value, 0.0) * images / count * math.sqrt(count / max(1, count - 1))
+    direct = np.where(counted, hits - value, 0.0) * images / count * unbiased(count)
     return Judged(value, np.concatenate([by_choice, direct]), count)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from scipy import sparse, stats
 
 from resomap.statistics.groups import Groups
+from resomap.statistics.shares import wilson
 
 # Images of the rarer class that a found variance of a ROC area needs to count as much as the one on paper.
 TRUSTED = 7.0
@@ -98,13 +99,10 @@ def _of_shares(
         found = found * ((1 + shares) ** 2 / 2) ** 2
     counts = np.maximum(parts.counts, 1)
     effective = (shares * (1 - shares) + 1 / counts) / (found + design / counts**2)
-    square = critical**2 / effective
-    centre = (shares + square / 2) / (1 + square)
-    half = np.sqrt(square * (shares * (1 - shares) + square / 4)) / (1 + square)
+    low, high = wilson(shares, effective, critical)
     level = 2 * stats.norm.sf(critical)
-    low = np.minimum(centre - half, _rare_limit(shares * effective, level) / effective)
-    high = np.maximum(centre + half, 1 - _rare_limit((1 - shares) * effective, level) / effective)
-    low, high = np.minimum(shares, low).clip(0), np.maximum(shares, high).clip(max=1)
+    low = np.minimum(low, _rare_limit(shares * effective, level) / effective)
+    high = np.maximum(high, 1 - _rare_limit((1 - shares) * effective, level) / effective)
     return (2 * low / (1 + low), 2 * high / (1 + high)) if parts.kind == "f1" else (low, high)
 
 

@@ -14,6 +14,14 @@ from scipy import sparse
 CORRELATION = 0.5
 
 
+def unbiased(counts: int | np.ndarray) -> np.ndarray:
+    """Return the factor of influence values that makes variances those of n - 1, as DeLong's is, for n = counts.
+
+    One image, or group, alone has none to correct.
+    """
+    return np.asarray(np.sqrt(counts / np.maximum(np.asarray(counts) - 1, 1)))
+
+
 @dataclass(frozen=True, eq=False)
 class Groups:
     """Groups of N images: the group [N] of each, numbered from 0 without gaps. `are_images`: each image is its own."""
@@ -39,13 +47,13 @@ class Groups:
         """
         if self.are_images:
             return influence
-        return np.asarray(influence @ self._indicator) * self._unbiased
+        return np.asarray(influence @ self._indicator) * unbiased(self.count)
 
     def sparse_sums(self, influence: sparse.csr_array) -> sparse.csr_array:
         """Return `sums` of influence values [N, parts] as [groups, parts]."""
         if self.are_images:
             return influence
-        return sparse.csr_array(self._indicator.T @ influence) * self._unbiased
+        return sparse.csr_array(self._indicator.T @ influence) * float(unbiased(self.count))
 
     def effective(self, images: np.ndarray) -> float:
         """Return how many groups of equal size the chosen images (bool [N]) are worth (Kish 1965), at least 1."""
@@ -76,7 +84,3 @@ class Groups:
     def _indicator(self) -> sparse.csr_array:
         shape = (len(self.of_image), self.count)
         return sparse.csr_array((np.ones(shape[0]), (np.arange(shape[0]), self.of_image)), shape=shape)
-
-    @property
-    def _unbiased(self) -> float:
-        return float(np.sqrt(self.count / max(1, self.count - 1)))

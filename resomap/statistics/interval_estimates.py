@@ -20,6 +20,7 @@ from resomap.statistics.quality import Quality, Question, quality
 from resomap.statistics.repeated_looks import CONFIDENCE, error_rate
 from resomap.statistics.samples import Position, Trainings, require_shared_images
 from resomap.statistics.scatter import Scatter, pool
+from resomap.statistics.shares import wilson
 
 # Images on which a pair is taken to disagree beside those on which it does, after Agresti & Min 2005 for paired
 # proportions: two cells that agree on all of ten images do not differ by 0 with certainty. Four give the one-sided
@@ -264,11 +265,9 @@ def _of_share(estimates: Estimates, index: int) -> tuple[float, float]:
     level = (1 + CONFIDENCE) / 2
     normal = float(stats.norm.ppf(level))
     of_images = normal if np.isinf(estimates.freedom) else float(stats.t.ppf(level, estimates.freedom))
-    square = of_images**2 / count
-    centre = (value + square / 2) / (1 + square)
-    half = float(np.sqrt(square * (value * (1 - value) + square / 4))) / (1 + square)
+    low, high = wilson(value, count, of_images)
     stretch = _quantile(estimates, index, normal) / normal * reach
-    return max(0.0, (value - centre + half) * stretch), max(0.0, (centre + half - value) * stretch)
+    return float(value - low) * stretch, float(high - value) * stretch
 
 
 def _of_parts(estimates: Estimates, index: int, parts: Parts) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from resomap.compute.thresholds import (
     log_odds,
     share_at,
 )
+from resomap.statistics.groups import unbiased
 from resomap.statistics.samples import Sample
 from resomap.statistics.shares import effective_count
 
@@ -121,7 +122,7 @@ def cross_fitted(sample: Sample, wanted: OneVsRest) -> Judged | None:
         return None
     hits, counted = hits_and_counted(called, scores.is_positive, metric)
     images = len(called)
-    influence = np.where(counted, hits - value, 0.0) * images / counted.sum() * _unbiased(int(counted.sum()))
+    influence = np.where(counted, hits - value, 0.0) * images / counted.sum() * unbiased(int(counted.sum()))
     influence += threshold_influence(scores, scores, wanted)
     return Judged(value, influence, int(counted.sum()))
 
@@ -139,7 +140,7 @@ def threshold_influence(chosen_on: Scores, judged_on: Scores, wanted: OneVsRest)
     count = int(held.sum())
     # A kept image more raises the share that the threshold seems to hold, and lowers that which it does hold.
     slope = -_slope(chosen_on, judged_on, wanted, threshold)
-    return slope * centred * len(held) / count * _unbiased(count)
+    return slope * centred * len(held) / count * unbiased(count)
 
 
 def _slope(chosen_on: Scores, judged_on: Scores, wanted: OneVsRest, threshold: float) -> float:
@@ -185,7 +186,3 @@ def folds(is_positive: np.ndarray, groups: np.ndarray | None, count: int = FOLDS
     of_group = np.empty(len(positives), dtype=int)
     of_group[order] = np.arange(len(positives)) % count
     return np.asarray(of_group[number])
-
-
-def _unbiased(count: int) -> float:
-    return float(np.sqrt(count / max(1, count - 1)))

@@ -24,6 +24,7 @@ from resomap.core.errors import ResomapError
 from resomap.core.log_probabilities import class_margins
 from resomap.statistics.agreement import LOWEST, quadratic_kappa
 from resomap.statistics.class_parts import Parts
+from resomap.statistics.groups import unbiased
 from resomap.statistics.operating_point import cross_fitted
 from resomap.statistics.ranking import average_precision
 from resomap.statistics.samples import Sample
@@ -114,7 +115,7 @@ def _mean_recall(sample: Sample, occurring_only: bool) -> Quality:
         occurring,
         _sparse(of_each, np.arange(len(labels)), place, (len(labels), len(occurring))),
     )
-    share = len(labels) * _unbiased(images)[labels] / classes
+    share = len(labels) * unbiased(images)[labels] / classes
     return _mean_over_classes(parts, images, share * of_each)
 
 
@@ -207,16 +208,8 @@ def _area(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
     placement[positive] = (ranks[positive] - stats.rankdata(scores[positive])) / negatives
     placement[~positive] = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / positives
     value = float(placement[positive].mean())
-    share = count * _unbiased(np.array([negatives, positives])) / np.array([negatives, positives])
+    share = count * unbiased(np.array([negatives, positives])) / np.array([negatives, positives])
     return value, (placement - value) * share[positive.astype(int)]
-
-
-def _unbiased(images: np.ndarray) -> np.ndarray:
-    """Return the factor that makes the variance within a class that of n - 1, as DeLong's is.
-
-    A class of one image has none to correct.
-    """
-    return np.sqrt(images / np.maximum(images - 1, 1))
 
 
 def _harmonic(images: np.ndarray) -> float:

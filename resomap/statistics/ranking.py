@@ -6,6 +6,7 @@ scikit-learn's `average_precision_score`), without interpolation.
 
 import numpy as np
 
+from resomap.statistics.groups import unbiased
 from resomap.statistics.operating_point import Judged, Scores
 from resomap.statistics.samples import Sample
 
@@ -30,7 +31,7 @@ def average_precision(sample: Sample, positive: int) -> Judged | None:
     gained = _from_below(of_positives * (1 - precision) / called)[place]
     lost = _from_below(of_positives * precision / called)[place]
     influence = np.where(scores.is_positive, precision[place] - value + gained, -lost) * images / positives
-    return Judged(value, (influence - influence.mean()) * np.sqrt(positives / max(1, positives - 1)), positives)
+    return Judged(value, (influence - influence.mean()) * unbiased(positives), positives)
 
 
 def _from_below(values: np.ndarray) -> np.ndarray:

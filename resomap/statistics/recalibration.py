@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize, special, stats
 
-CONFIDENCE = 0.95
+from resomap.statistics.repeated_looks import CONFIDENCE
+
 # Logit of a confidence beyond which it makes no difference to the error: 1 - 1e-13.
 LARGEST = 30.0
 # Images that are taken to be right as often as they say, beside those seen: keeps the curve of a flawless model finite.

@@ -1,13 +1,15 @@
 """Interval of one share of images, such as a sensitivity, where images of one group stand or fall together."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
 
 from resomap.statistics.groups import Groups
+from resomap.statistics.repeated_looks import CONFIDENCE
 
-CONFIDENCE = 0.95
+Numbers: TypeAlias = float | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def share(hits: np.ndarray, groups: np.ndarray | None = None) -> Share | None:
         return None
     value = float(hits.mean())
     low, high = wilson(value, *effective_count(hits, groups))
-    return Share(value, low, high, images)
+    return Share(value, float(low), float(high), images)
 
 
 def effective_count(hits: np.ndarray, groups: np.ndarray | None) -> tuple[float, float]:
@@ -48,9 +50,12 @@ def effective_count(hits: np.ndarray, groups: np.ndarray | None) -> tuple[float,
     return images / max(1.0, design), float(stats.t.ppf(level, freedom))
 
 
-def wilson(value: float, count: float, critical: float) -> tuple[float, float]:
-    """Return Wilson's limits of a share of `count` images at a critical value, which always enclose the share."""
-    square = critical**2 / count
+def wilson(value: Numbers, count: Numbers, critical: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Return Wilson's limits of shares of `count` images at a critical value, which always enclose the share.
+
+    Each may be a number or an array [P].
+    """
+    square = np.asarray(critical) ** 2 / count
     centre = (value + square / 2) / (1 + square)
-    half = float(np.sqrt(square * (value * (1 - value) + square / 4))) / (1 + square)
-    return max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half))
+    half = np.sqrt(square * (value * (1 - value) + square / 4)) / (1 + square)
+    return np.minimum(value, centre - half).clip(0), np.maximum(value, centre + half).clip(max=1)

@@ -74,7 +74,7 @@ def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
 
 def _few_groups(evidence: Evidence) -> list[str]:
     """Return a warning where the validation images of a class come from so few groups that intervals are guesses."""
-    groups = evidence.groups("val")
+    groups = evidence.groups["val"]
     known = next((one.predictions for one in evidence.trained if one.predictions is not None), None)
     if groups is None or known is None:
         return []

@@ -6,6 +6,7 @@ Whatever is not there is listed in `missing`; nothing here raises for an incompl
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
 from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
-from resomap.statistics import Position
+from resomap.statistics import Position, Sample
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,19 @@ class Evidence:
         """Return the finished trainings of one square, one for each seed."""
         return [one for one in self.trained if one.position == position]
 
-    def groups(self, split: str) -> np.ndarray | None:
-        """Return the group int64 [N] of each image that is predicted; None where each stands for itself.
+    @cached_property
+    def groups(self) -> Mapping[str, np.ndarray | None]:
+        """Group int64 [N] of each image that is predicted, by split; None where each image stands for itself.
 
         As the manifest has them, else as the predictions do: a study whose trainings were fetched has no images.
         """
+        return {split: self._groups_of(split) for split in EVALUATED}
+
+    def sample(self, part: SplitPredictions, split: str) -> Sample:
+        """Return predictions of a split as the statistics take them, with the groups of its images."""
+        return Sample(np.asarray(part.labels), part.log_probabilities, self.groups[split])
+
+    def _groups_of(self, split: str) -> np.ndarray | None:
         parts = [one.predictions.splits[split] for one in self.trained if one.predictions is not None]
         if not parts:
             return None

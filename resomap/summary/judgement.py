@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 
+from resomap.cells.predictions import EVALUATED
 from resomap.core.errors import ResomapError
 from resomap.statistics import (
     CellCost,
@@ -49,23 +50,31 @@ class Judgement:
 
     evidence: Evidence
 
-    def samples(self, split: str) -> dict[Position, list[Sample]]:
-        """Return the predictions of one split, by square; squares without any are left out."""
+    @cached_property
+    def samples(self) -> dict[str, dict[Position, list[Sample]]]:
+        """Predictions by split and square; squares without any are left out."""
+        return {split: self._samples_of(split) for split in EVALUATED}
+
+    def _samples_of(self, split: str) -> dict[Position, list[Sample]]:
         found: dict[Position, list[Sample]] = defaultdict(list)
-        groups = self.evidence.groups(split)
         for one in self.evidence.trained:
             if one.predictions is not None:
-                part = one.predictions.splits[split]
-                found[one.position].append(Sample(np.asarray(part.labels), part.log_probabilities, groups))
+                found[one.position].append(self.evidence.sample(one.predictions.splits[split], split))
         return {position: found[position] for position in self.evidence.positions if position in found}
 
     def estimates(self, split: str, metric: Question) -> Estimates | None:
         """Return the estimates of a metric on a split; None without predictions, or where none of them defines it."""
-        samples = self.samples(split)
-        try:
-            return estimate(samples, metric) if samples else None
-        except ResomapError:
-            return None
+        if (split, metric) not in self._estimated:
+            samples = self.samples[split]
+            try:
+                self._estimated[split, metric] = estimate(samples, metric) if samples else None
+            except ResomapError:
+                self._estimated[split, metric] = None
+        return self._estimated[split, metric]
+
+    @cached_property
+    def _estimated(self) -> dict[tuple[str, Question], Estimates | None]:
+        return {}
 
     @cached_property
     def judged(self) -> Estimates | None:
@@ -98,7 +107,7 @@ class Judgement:
         if not isinstance(self.question, OneVsRest) or not self.question.needs_threshold:
             estimates = self.estimates("test", self.question)
             return intervals(estimates) if estimates else {}
-        validation, test = self.samples("val"), self.samples("test")
+        validation, test = self.samples["val"], self.samples["test"]
         return carried_intervals(validation, test, self.question) if test else {}
 
     @cached_property
@@ -161,10 +170,9 @@ class Judgement:
     @cached_property
     def best_tested(self) -> dict[Position, int]:
         """Best test resolution of each evaluated square, on validation."""
-        groups = self.evidence.groups("val")
         rows = {
             position: {
-                resolution: [Sample(np.asarray(part.labels), part.log_probabilities, groups) for part in parts]
+                resolution: [self.evidence.sample(part, "val") for part in parts]
                 for resolution, parts in self.evidence.tested(position, "val").items()
             }
             for position in self.evidence.positions

@@ -1,15 +1,12 @@
 """Operating points of the map: the question that cells are compared by, and each training's decisions on test."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
 from resomap.cells import decision
 from resomap.cells.archive import held_fingerprint
-from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
+from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.compute.thresholds import HELD, OneVsRest, RankMetric, ThresholdMetric, least_held
 from resomap.config.judging import FurtherMetric
 from resomap.config.positive import needs_positive, positive_index
@@ -41,12 +38,12 @@ def further_values(evidence: Evidence) -> dict[str, dict[int, dict[str, float | 
     """
     if evidence.study.config.report.metric not in get_args(FurtherMetric):
         return {}
-    wanted, groups = question(evidence), _groups(evidence)
+    wanted = question(evidence)
     found: dict[str, dict[int, dict[str, float | None]]] = {}
     for one in evidence.trained:
         for size in {*evidence.study.config.resolutions, one.cell.resolution}:
             parts = {split: one.tested(size, split) for split in EVALUATED}
-            samples = {split: _sample(part, groups[split]) for split, part in parts.items() if part is not None}
+            samples = {split: evidence.sample(part, split) for split, part in parts.items() if part is not None}
             if len(samples) == len(EVALUATED):
                 validation, test = (samples[split] for split in EVALUATED)
                 values = {"val": _value(wanted, validation), "test": _on_test(wanted, validation, test)}
@@ -97,11 +94,9 @@ def operating_points(evidence: Evidence) -> list[document.OperatingPoint]:
         return []
     point = wanted if at_threshold else OneVsRest("sensitivity_at_specificity", _positive(evidence))
     assert isinstance(point, OneVsRest)
-    groups = _groups(evidence)
+    asked = _Asked(point, at_threshold, report.prevalence)
     made = [
-        _of_training(one, one.predictions, _Asked(point, at_threshold, report.prevalence), groups)
-        for one in evidence.trained
-        if one.predictions is not None
+        _of_training(evidence, one, one.predictions, asked) for one in evidence.trained if one.predictions is not None
     ]
     return [one for one in made if one is not None]
 
@@ -138,9 +133,9 @@ class _Asked:
 
 
 def _of_training(
-    one: Trained, predictions: Predictions, asked: _Asked, groups: Mapping[str, np.ndarray | None]
+    evidence: Evidence, one: Trained, predictions: Predictions, asked: _Asked
 ) -> document.OperatingPoint | None:
-    validation, test = (_sample(predictions.splits[split], groups[split]) for split in EVALUATED)
+    validation, test = (evidence.sample(predictions.splits[split], split) for split in EVALUATED)
     point, at_threshold = asked.point, asked.at_threshold
     carried = carry(validation, test, point) if at_threshold else None
     likeliest = test.log_probabilities.argmax(axis=1) == point.positive
@@ -169,14 +164,6 @@ def _of_training(
         ppv=_range(figures.ppv) if figures else None,
         npv=_range(figures.npv) if figures else None,
     )
-
-
-def _groups(evidence: Evidence) -> dict[str, np.ndarray | None]:
-    return {split: evidence.groups(split) for split in EVALUATED}
-
-
-def _sample(part: SplitPredictions, groups: np.ndarray | None) -> Sample:
-    return Sample(np.asarray(part.labels), part.log_probabilities, groups)
 
 
 def _value(wanted: Question, sample: Sample) -> float | None:

@@ -1,7 +1,8 @@
 """Operating points in the report: each training's decisions for the positive class, and at another prevalence."""
 
 from resomap.report.blocks import Align, Table
-from resomap.report.material import Material, in_words, interval, quality
+from resomap.report.material import Material, in_words, interval, name, quality
+from resomap.summary.document import OperatingPoint
 
 _NUMBER: Align = "number"
 
@@ -14,8 +15,7 @@ def operating_points(material: Material) -> Table | None:
     first = found[0]
     rows = [
         [
-            f"{one.model} @ {one.resolution} px",
-            str(one.seed),
+            *_training(one),
             f"{one.threshold:.3f}",
             quality(one.validation),
             interval(one.test),
@@ -44,8 +44,7 @@ def at_prevalence(material: Material) -> Table | None:
     first = found[0]
     rows = [
         [
-            f"{one.model} @ {one.resolution} px",
-            str(one.seed),
+            *_training(one),
             interval(one.sensitivity),
             interval(one.specificity),
             interval(one.accuracy),
@@ -64,3 +63,8 @@ def at_prevalence(material: Material) -> Table | None:
         "prevalence; accuracy and the predictive values are worked out from them for it. PPV: of the images called "
         f"{first.positive}, the share that is. Brackets are 95 % intervals of each training alone.",
     )
+
+
+def _training(one: OperatingPoint) -> list[str]:
+    """Return the first columns of a row: the training's square and its seed."""
+    return [name(one), str(one.seed)]

@@ -20,7 +20,8 @@ def share_of(claim: str, condition: str, wanted: str, held: Sequence[bool] | np.
     """Return a claim whose measure is the share of simulated cases [draws] in which it held."""
     share = float(np.mean(held))
     # At 0 or 1 the usual error would be nil: that of one more case stands in.
-    return Claim(claim, condition, wanted, share, float(np.sqrt(max(share * (1 - share), 1 / len(held)) / len(held))))
+    likely = float(np.clip(share, 1 / len(held), 1 - 1 / len(held)))
+    return Claim(claim, condition, wanted, share, float(np.sqrt(likely * (1 - likely) / len(held))))
 
 
 def mean_of(claim: str, condition: str, wanted: str, values: Sequence[float] | np.ndarray) -> Claim:

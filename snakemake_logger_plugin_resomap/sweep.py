@@ -92,8 +92,10 @@ class Sweep:
         if job.cell:
             job.stale_progress = Progress.read(self._beside(job.cell, "progress.json"))
             job.stale_failure = Failure.read(self._beside(job.cell, "failed.json"))
-            job.stale_other = Elsewhere.read(self._beside(job.cell, "elsewhere.json"))
             earlier = self.jobs.get(info["jobid"])
+            # A second attempt that meets the note of the first one ends without writing it again.
+            other = Elsewhere.read(self._beside(job.cell, "elsewhere.json"))
+            job.stale_other = earlier.stale_other if earlier else other
             job.number = earlier.number if earlier else 1 + sum(1 for other in self.jobs.values() if other.cell)
         self.jobs[info["jobid"]] = job
         self.last = at

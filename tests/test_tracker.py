@@ -142,7 +142,7 @@ def test_every_target_asks_once_and_nothing_complete_is_trained(
             assert trainings(finished.stdout + finished.stderr) == 0
             # The second call has its markers: it has nothing to ask but for the target beside the grid.
             assert proxy.asked("runs/search") == (1 if words else 0)
-        assert not list(tmp_path.glob("results/*/*.log"))
+        assert not list(tmp_path.glob(f"results/{MODEL}/*.log"))
 
 
 def test_what_does_not_count_is_told_in_a_dry_run(

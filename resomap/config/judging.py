@@ -15,7 +15,7 @@ FurtherMetric: TypeAlias = Literal[
 
 
 class Report(Section):
-    """Metric and margin that the map compares cells by, and the class and the share that an operating point needs."""
+    """Metric, margin and confidence that the map decides by, and what an operating point needs: a class and a share."""
 
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", FurtherMetric] = key(
         "balanced_accuracy",
@@ -23,6 +23,9 @@ class Report(Section):
         "in the order of their names, the last four speak of `positive` against the rest",
     )
     margin: float = key(0.01, "deficit to the best cell that you would accept", ge=0, lt=1)
+    confidence: float = key(
+        0.95, "probability with which the cheapest cell is to be within the margin for the map to decide", ge=0.5, lt=1
+    )
     positive: ClassName = key(
         None, "class that operating points and average precision speak of; null: the second of two, in order of names"
     )

@@ -56,9 +56,9 @@ class Material:
 
     @property
     def chosen(self) -> Position | None:
-        """Position of the recommended square, or None."""
-        advice = self.map.recommendation
-        return (advice.chosen.model, advice.chosen.resolution) if advice and advice.chosen else None
+        """Position of the square that is the answer, or None."""
+        answer = self.map.answer
+        return (answer.model, answer.resolution) if answer else None
 
     def judged(self, square: Square, split: str = "validation") -> Estimate | None:
         """Return the square's estimate of the report's metric on `validation` or `test`."""
@@ -93,12 +93,6 @@ def interval(one: Any) -> str:
     if one is None or one.value is None:
         return "–"
     return quality(one.value) if one.low is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
-
-
-def points(share: float) -> str:
-    """Return a share in words, as hundredths: `1 point`, `2.5 points`."""
-    text = f"{share * 100:g}"
-    return f"{text} point{'' if text == '1' else 's'}"
 
 
 def padded(values: list[float]) -> tuple[float, float]:

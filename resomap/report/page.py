@@ -18,6 +18,7 @@ from resomap.data.left_out import in_words, left_out
 from resomap.report.blocks import Chapter, Part, Words
 from resomap.report.chapters import (
     calibration,
+    choices,
     circumstances,
     classes,
     dataset,
@@ -32,6 +33,7 @@ from resomap.report.chapters.disagreements import disagreements
 from resomap.report.figure import Figure
 from resomap.report.material import Material, interval
 from resomap.report.thumbnails import Thumbnails
+from resomap.statistics.wording import percent, points
 
 _LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what the page takes from Vega's bundle
 
@@ -120,9 +122,14 @@ class Fact:
 
 def _facts(material: Material) -> list[Fact]:
     found = []
+    answer, margin = material.map.answer, points(material.map.margin)
+    if answer and answer.rule != "only cell":
+        found.append(Fact(percent(answer.probability_within_margin), f"likely within {margin} of the best"))
+        found.append(Fact(points(answer.expected_deficit), "below the best are to be expected"))
+        found.append(Fact(points(answer.proven_deficit), "below the best at most is proven (95 %)"))
     if material.chosen and (square := material.squares.get(material.chosen)):
         # What decided stands first; the test value beside it is for a report.
-        found.append(Fact(interval(material.judged(square)), f"validation {material.metric} of the recommended cell"))
+        found.append(Fact(interval(material.judged(square)), f"validation {material.metric} of this cell"))
         found.append(Fact(interval(material.judged(square, "test")), "the same on test images, which chose nothing"))
         if square.cost and square.cost.latency_ms_median is not None:
             found.append(Fact(f"{square.cost.latency_ms_median:.3g} ms", "its latency, one image"))
@@ -135,6 +142,10 @@ def _facts(material: Material) -> list[Fact]:
     return found
 
 
+def _choice(material: Material) -> list[Any]:
+    return [choices.ladder(material), choices.candidates(material)]
+
+
 def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapter]:
     thumbnails = Thumbnails(material.evidence.manifest)
     pairs = disagreements(material, thumbnails)
@@ -142,7 +153,12 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
     exact = Words("Nothing was deviated from: every training is repeatable to the bit.")
     chapters: list[tuple[str, str, str, list[Any]]] = [
         ("map", figures["heatmap"].title, "Map", [figures["heatmap"]]),
-        ("candidates", "What there was to choose from", "Choice", [tables.candidates(material)]),
+        (
+            "candidates",
+            "What there was to choose from",
+            "Choice",
+            _choice(material),
+        ),
         *_operating(material),
         ("resolution", figures["curves"].title, "Resolution", [figures["curves"], tables.resolutions(material)]),
         ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),

@@ -17,24 +17,27 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `differences`, `comparisons`, `resolutions`: paired comparisons with simultaneous critical values
 - `best`: multiple comparisons with the best
 - `test_resolution`: the resolution to test each square's weights at
-- `hierarchy`: cells that borrow strength from their model and resolution, and the winner's value without its luck
 - `optimism`: by how much validation values are above those of test images
-- `pareto`, `recommendation`, `wording`: the Pareto front, the cell to use, and its sentences
+- `pareto`, `recommendation`: the Pareto front, and the cell that is proven to do
+- `pattern`, `linearised`, `posterior`: the true qualities, as far as they can be known, with what cells have in common
+- `answer`, `prospects`, `wording`: the cell to use and how sure that is, what would make it surer, and the sentences
 - `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
-- `simulation`, `confusion_worlds`, `operating_worlds`: maps and models with a known truth
-- `promises`, `interval_promises`, `choice_promises`, `calibration_promises`, `operating_promises`: what the above keeps
-  of its promises on them
+- `simulation`, `families`, `confusion_worlds`, `operating_worlds`: maps and models with a known truth
+- `promises`, `interval_promises`, `choice_promises`, `answer_promises`, `calibration_promises`, `operating_promises`:
+  what the above keeps of its promises on them
 - `claims`: the table of what was promised and measured
 """
 
 from resomap.compute.thresholds import OneVsRest
+from resomap.statistics.answer import Answer, Choice, decide
 from resomap.statistics.best import Deficit, Deficits
 from resomap.statistics.calibration import Calibration, calibration
 from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
-from resomap.statistics.hierarchy import Hierarchy, hierarchy
 from resomap.statistics.interval_estimates import Estimates, Interval, estimate, intervals
 from resomap.statistics.optimism import Gap, validation_gap
 from resomap.statistics.pareto import CellCost, CostName, pareto_front, possible_front
+from resomap.statistics.posterior import Posterior, posterior
+from resomap.statistics.prospects import Prospect, prospects
 from resomap.statistics.quality import Metric, Quality, Question, quality
 from resomap.statistics.recommendation import Recommendation, recommend
 from resomap.statistics.repeated_looks import CONFIDENCE
@@ -45,20 +48,23 @@ from resomap.statistics.wording import sentences
 
 __all__ = [
     "CONFIDENCE",
+    "Answer",
     "Calibration",
     "CellCost",
+    "Choice",
     "Comparison",
     "CostName",
     "Deficit",
     "Deficits",
     "Estimates",
     "Gap",
-    "Hierarchy",
     "Interval",
     "McNemar",
     "Metric",
     "OneVsRest",
     "Position",
+    "Posterior",
+    "Prospect",
     "Quality",
     "Question",
     "Recommendation",
@@ -69,13 +75,15 @@ __all__ = [
     "calibration",
     "compare",
     "compare_resolutions",
+    "decide",
     "estimate",
-    "hierarchy",
     "intervals",
     "mcnemar",
     "pareto_front",
     "position_name",
     "possible_front",
+    "posterior",
+    "prospects",
     "quality",
     "recommend",
     "sentences",

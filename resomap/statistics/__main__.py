@@ -7,7 +7,13 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import product
 
-from resomap.statistics import calibration_promises, choice_promises, interval_promises, operating_promises
+from resomap.statistics import (
+    answer_promises,
+    calibration_promises,
+    choice_promises,
+    interval_promises,
+    operating_promises,
+)
 from resomap.statistics.claims import Claim, as_table
 
 DRAWS = 2000
@@ -50,6 +56,7 @@ PARTS: dict[str, Callable[[int], Iterable[Claim]]] = {
     "choices": choice_promises.right_choices,
     "frames": choice_promises.frames_off_the_diagonal,
     "winner": choice_promises.value_of_the_winner,
+    "answers": answer_promises.answers,
     "calibration": calibration,
     "operating": operating,
 }

@@ -12,6 +12,8 @@ from resomap.statistics.differences import Differences
 from resomap.statistics.interval_estimates import DRAWS, Estimates
 from resomap.statistics.samples import Position
 
+FOR_EVER = 1e9  # times the seeds
+
 
 @dataclass(frozen=True)
 class Deficit:
@@ -60,6 +62,12 @@ class Deficits:
     def errors(self, images: float, seeds: float) -> np.ndarray:
         """Return standard errors [K, K] of the differences with so many times the images and the seeds (about)."""
         return self._differences.scaled(images, seeds)
+
+    def least_provable(self) -> float:
+        """Return the least upper bound that these images could give, if all cells were alike and trained for ever."""
+        bounds = self._critical[None, :] * self.errors(1.0, FOR_EVER)
+        np.fill_diagonal(bounds, 0.0)
+        return float(np.clip(bounds.max(axis=1).min(), 0.0, 1.0))
 
     def _critical_value(self, index: int) -> float:
         """Return the critical value, one-sided, of all others against this cell (Dunnett).

@@ -1,12 +1,12 @@
-"""Recommendation of a cell: the cheapest one that is shown to be within the margin of the best.
+"""Recommendation by proof: the cheapest cell that is shown to be within the margin of the best.
 
 Decided on the validation split; the test split only reports.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict, get_args
+from typing import get_args
 
 from resomap.core.errors import ResomapError
 from resomap.statistics.best import Deficit, Deficits
@@ -16,19 +16,17 @@ from resomap.statistics.samples import Position
 
 # What "cheapest" means, the first of them that is known for every cell.
 PREFERRED: tuple[CostName, ...] = ("latency_ms", "flops", "params")
-MOST = 100.0  # times the images or seeds: what needs more will not be settled by them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """A recommendation and what it rests on. Qualities are shares (0..1) on the validation split.
+    """What is proven of the cells, and what it rests on. Qualities are shares (0..1) on the validation split.
 
-    chosen: None where undecided. best: the highest estimate among `candidates` (its lead is no proof). candidates:
-    all cells within the budget, from cheap to dear. excluded: the others, and why. deficits: to the best of the
-    candidates, simultaneous. open: cells of which the deficit may be within the margin but is not shown to be: the
-    cheaper ones where a cell is chosen, all of them where none is. more_images, more_seeds: about how many more of one
-    of them (images of the validation split; seeds a cell) would settle it if the estimates stay; None where that
-    alone would not, or where nothing is to be settled. more_of_both: (images, seeds) where neither alone would.
+    chosen: None where no cell is proven to be within the margin. best: the highest estimate among `candidates` (its
+    lead is no proof). candidates: all cells within the budget, from cheap to dear. excluded: the others, and why.
+    deficits: to the best of the candidates, simultaneous. open: cells of which the deficit may be within the margin but
+    is not proven to be: the cheaper ones where a cell is chosen, all of them where none is. least_provable: the least
+    deficit that these images could prove, of cells that are all alike and however often each is trained.
     """
 
     chosen: Position | None
@@ -48,9 +46,7 @@ class Recommendation:
     seeds: Mapping[Position, int]
     includes_training_noise: bool
     budget: Mapping[str, float] = field(default_factory=dict)
-    more_images: int | None = None
-    more_seeds: int | None = None
-    more_of_both: tuple[int, int] | None = None
+    least_provable: float = 0.0
 
 
 def recommend(
@@ -96,7 +92,6 @@ def recommend(
     chosen = shown[0] if shown else None
     before = candidates[: candidates.index(chosen)] if chosen else candidates
     undecided = tuple(cell for cell in before if deficits[cell].may_be_best or deficits[cell].estimate < margin)
-    more: _Needed = {} if chosen or cost is None or comparison is None else _needed(comparison, margin)
     return Recommendation(
         chosen=chosen,
         best=max(candidates, key=lambda cell: values[cell]) if candidates else None,
@@ -115,7 +110,7 @@ def recommend(
         seeds={cell: int(kept.seeds[index]) for index, cell in enumerate(kept.cells)},
         includes_training_noise=estimates.includes_training_noise,
         budget=budget,
-        **more,
+        least_provable=comparison.least_provable() if comparison else 0.0,
     )
 
 
@@ -140,58 +135,3 @@ def _cheapness(cells: list[Position], costs: Mapping[Position, CellCost]) -> Cos
 
 def _or_infinity(value: float | None) -> float:
     return math.inf if value is None else value
-
-
-class _Needed(TypedDict, total=False):
-    more_images: int | None
-    more_seeds: int | None
-    more_of_both: tuple[int, int] | None
-
-
-def _needed(comparison: Deficits, margin: float) -> _Needed:
-    """Return about how many more images, and more seeds a cell, until a first candidate is within the margin.
-
-    Standard errors shrink with 1 / sqrt(images) but for training noise, which only seeds shrink. The estimates
-    themselves will move, nobody knows where to: the present ones stand in.
-    """
-    estimates = comparison.estimates
-
-    def images(times: float) -> int:
-        return _two_digits((times - 1) * estimates.images)
-
-    def seeds(times: float) -> int:
-        return math.ceil((times - 1) * int(estimates.seeds.max()))
-
-    by_images = _least(comparison, margin, lambda times: (times, 1.0))
-    # Where nothing was trained twice, training noise is unknown, and so is how many seeds would do.
-    by_seeds = _least(comparison, margin, lambda times: (1.0, times)) if estimates.includes_training_noise else None
-    found: _Needed = {
-        "more_images": None if by_images is None else images(by_images),
-        "more_seeds": None if by_seeds is None else seeds(by_seeds),
-    }
-    if by_images is None and by_seeds is None and estimates.includes_training_noise:
-        by_both = _least(comparison, margin, lambda times: (times, times))
-        found["more_of_both"] = None if by_both is None else (images(by_both), seeds(by_both))
-    return found
-
-
-def _least(comparison: Deficits, margin: float, of_times: Callable[[float], tuple[float, float]]) -> float | None:
-    """Return the least times (images, seeds) that bring a cell's upper bound within the margin, by bisection."""
-
-    def settles(times: float) -> bool:
-        errors = comparison.errors(*of_times(times))
-        return bool((comparison.upper_bounds(errors) <= margin).any())
-
-    low, high = 1.0, MOST
-    if not settles(high):
-        return None
-    while high / low > 1.01:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if settles(middle) else (middle, high)
-    return high
-
-
-def _two_digits(count: float) -> int:
-    """Round up to two digits: more would pretend to know more."""
-    unit = 10 ** max(0, math.floor(math.log10(max(count, 1))) - 1)
-    return math.ceil(count / unit) * unit

@@ -1,8 +1,12 @@
-"""Wording of a recommendation: two plain sentences for a person."""
+"""Wording of an answer: what to use, how sure that is, and what would make it surer, in plain sentences."""
 
+import math
 from collections.abc import Sequence
 
+from resomap.core.text import duration
+from resomap.statistics.answer import Answer
 from resomap.statistics.pareto import CostName
+from resomap.statistics.prospects import Prospect
 from resomap.statistics.recommendation import Recommendation
 from resomap.statistics.samples import Position, position_name
 
@@ -15,89 +19,108 @@ _COST_NAMES: dict[CostName, str] = {
 COST_UNITS: dict[CostName, str] = {"latency_ms": "ms", "memory_mb": "MB", "flops": "G", "params": "M"}
 
 
-def sentences(result: Recommendation) -> str:
-    """Return what to do, and how far it can be trusted, in words. Differences in points (hundredths)."""
-    if not result.candidates:
+def sentences(
+    result: Recommendation,
+    answer: Answer | None,
+    ahead: Sequence[Prospect] = (),
+    seconds_per_seed: float | None = None,
+) -> str:
+    """Return what to do, how far it can be trusted, and what would tell more. Differences in points (hundredths).
+
+    seconds_per_seed: time of training each cell once more; None where it is not known.
+    """
+    if answer is None:
         return _without_candidates(result)
-    if result.chosen is not None:
-        return f"{_choice(result, result.chosen)} {_trust(result)}"
-    if result.cost is None:
-        return (
-            "No cell can be called the cheapest, because no cost of any cell is known. "
-            "Measure the costs; until then only the qualities can be compared."
-        )
-    return f"{_undecided(result)} {_way_out(result)}"
+    if answer.rule == "only cell":
+        return f"Use {position_name(answer.choice.cell)}: it is the only cell{_within_budget(result)}. {_basis(result)}"
+    parts = [_choice(result, answer), _losses(answer), _basis(result)]
+    if not answer.decided:
+        parts.append(_surer(result, answer, ahead, seconds_per_seed))
+    return " ".join(part for part in parts if part)
 
 
 def validation_images(result: Recommendation) -> str:
-    """Return how many images the recommendation rests on, and of how many groups where they belong together."""
+    """Return how many images the answer rests on, and of how many groups where they belong together."""
     of_groups = "" if result.groups is None else f" of {result.groups:,} groups"
     return f"{result.images:,} validation images{of_groups}"
 
 
-def name_cells(cells: Sequence[Position], at_most: int = 4) -> str:
-    """Return names of cells in words: `a at 64 px, b at 32 px and 3 others`."""
-    names = [position_name(cell) for cell in cells]
-    if len(names) > at_most:
-        names = [*names[: at_most - 1], f"{len(names) - at_most + 1} others"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def points(share: float) -> str:
+    """Return a difference of shares in points: `0.3 points`."""
+    text = f"{share * 100:.2g}" if share < 0.1 else f"{share * 100:.0f}"
+    return f"{text} point{'' if text == '1' else 's'}"
 
 
-def _choice(result: Recommendation, chosen: Position) -> str:
-    metric = result.metric.replace("_", " ")
-    if len(result.candidates) == 1:
-        return f"Use {position_name(chosen)}: it is the only cell{_within_budget(result)}."
-    bound = result.deficits[chosen].upper
-    among = f"{len(result.candidates)} cells{_within_budget(result)}"
-    if bound > 0:
-        proof = f"with 95 % confidence its {metric} is at most {_points(bound)} below that of the best of {among}"
-    else:
-        proof = f"with 95 % confidence its {metric} is the best of {among}"
-    if chosen == result.candidates[0]:
-        return f"Use {position_name(chosen)}: {proof}, and it is the cheapest of them ({_cost(result, chosen)})."
-    margin = f"no cheaper cell is shown to be within {_points(result.margin)}"
-    return f"Use {position_name(chosen)} ({_cost(result, chosen)}): {proof}, and {margin}."
+def percent(probability: float) -> str:
+    """Return a probability in percent, rounded down: what does not reach a bound does not seem to."""
+    whole = math.floor(100 * probability + 1e-9)
+    return "under 1 %" if whole < 1 else "over 99 %" if whole >= 100 else f"{whole} %"
 
 
-def _trust(result: Recommendation) -> str:
-    if not result.includes_training_noise:
-        return (
-            "With one seed a cell this is said of these trained models only: training noise is not in it, and whether "
-            "that resolution is the better one to train at is not known."
-        )
-    fewest, most = min(result.seeds.values()), max(result.seeds.values())
-    seeds = str(most) if fewest == most else f"{fewest} to {most}"
-    text = f"It rests on {validation_images(result)} and {seeds} seeds a cell, training noise included"
-    if result.open:
-        text += f"; {name_cells(result.open)}, cheaper, may be as good but {_verb(result.open)} not shown to be"
-    return text + "."
+def _choice(result: Recommendation, answer: Answer) -> str:
+    cell, metric = answer.choice.cell, result.metric.replace("_", " ")
+    use = f"Use {position_name(cell)}" + ("" if result.cost is None else f" ({_cost(result, cell)})")
+    best = f"{points(result.margin)} of the best of {len(result.candidates)} cells{_within_budget(result)} in {metric}"
+    probability = answer.choice.probability_within_margin
+    if answer.rule == "probable":
+        first = cell == result.candidates[0]
+        cheapest = "the cheapest of all" if first else "no cheaper cell is so with that probability"
+        return f"{use}: with a probability of {percent(probability)} it is within {best}, and {cheapest}."
+    if answer.rule == "proven":
+        return f"{use}: it is proven, with 95 % confidence, to be within {best}, and no cheaper cell is."
+    likely = f"it is probably ({percent(probability)})" if probability > 0.5 else f"it is, at {percent(probability)},"
+    why = f"no cell is so at {percent(answer.confidence)}, and this one loses least"
+    if result.cost is None:
+        why = "it loses least, and none is the cheapest, because no cost of any cell is known"
+    return f"{use}: {likely} within {best}; {why}."
 
 
-def _undecided(result: Recommendation) -> str:
-    word = "between" if len(result.open) > 1 else "about"
-    metric = f"best cell's {result.metric.replace('_', ' ')}{_within_budget(result)}"
+def _losses(answer: Answer) -> str:
+    choice = answer.choice
+    if choice.proven_deficit <= 0:
+        return "It is proven (95 %) to be the best of them."
     return (
-        f"Undecided {word} {name_cells(result.open)}: with {validation_images(result)} none is shown, with 95 % "
-        f"confidence, to be within {_points(result.margin)} of the {metric}."
+        f"Expected: {points(choice.expected_deficit)} below the best; proven (95 %): at most "
+        f"{points(choice.proven_deficit)} below."
     )
 
 
-def _way_out(result: Recommendation) -> str:
-    ways = []
-    if result.more_images is not None:
-        ways.append(f"{result.more_images:,} more validation images")
-    if result.more_seeds is not None:
-        ways.append(_seeds(result.more_seeds))
-    if result.more_of_both is not None:
-        images, seeds = result.more_of_both
-        ways.append(f"{images:,} more validation images together with {_seeds(seeds)}")
-    if ways:
-        text = f"About {' or '.join(ways)} would settle it if the estimates stay as they are"
-    else:
-        text = "No reasonable number of images or seeds would settle it; a wider margin would"
+def _basis(result: Recommendation) -> str:
     if not result.includes_training_noise:
-        text += "; with one seed a cell it would still be said of these trained models only, without training noise"
-    return text + "."
+        return (
+            f"It rests on {validation_images(result)} and one seed a cell: how much trainings of these images vary is "
+            "not known, so nothing is decided, and what is proven is said of these trained models only."
+        )
+    fewest, most = min(result.seeds.values()), max(result.seeds.values())
+    seeds = str(most) if fewest == most else f"{fewest} to {most}"
+    return f"It rests on {validation_images(result)} and {seeds} seeds a cell."
+
+
+def _surer(result: Recommendation, answer: Answer, ahead: Sequence[Prospect], seconds: float | None) -> str:
+    """Return what would decide, and the margin that is decided already."""
+    if not result.includes_training_noise:
+        price = f" (about {duration(seconds)} here)" if seconds else ""
+        return f"A second seed of each cell{price} would tell how much they vary."
+    ways = [_way(one, seconds) for one in ahead]
+    if ways:
+        text = f"With a chance of 80 % it would be decided by {' or by '.join(ways)}; in brackets for 50 to 95 %."
+    else:
+        text = "No reasonable number of seeds or images would decide it."
+    if answer.least_margin is None:
+        return text
+    cell = next(one.cell for one in answer.ladder if one.probable_deficit == answer.least_margin)
+    enough = math.ceil(1000 * answer.least_margin) / 1000
+    would = "it would be" if cell == answer.choice.cell else f"{position_name(cell)} would be"
+    return f"{text} With a margin of {points(enough)} {would} decided on now."
+
+
+def _way(one: Prospect, seconds: float | None) -> str:
+    most = f"{one.high:,}" if one.high is not None else "many more"
+    among = f" [{one.low:,} to {most}]"
+    if one.kind == "images":
+        return f"{one.count:,} more validation images{among}"
+    price = f" (about {duration(seconds * one.count)} here)" if seconds else ""
+    return f"{one.count} more seed{'' if one.count == 1 else 's'} a cell{among}{price}"
 
 
 def _without_candidates(result: Recommendation) -> str:
@@ -120,16 +143,3 @@ def _cost(result: Recommendation, cell: Position) -> str:
 
 def _within_budget(result: Recommendation) -> str:
     return " within the budget" if result.budget else ""
-
-
-def _points(share: float) -> str:
-    points = f"{share * 100:.2g}" if share < 0.1 else f"{share * 100:.0f}"
-    return f"{points} point{'' if points == '1' else 's'}"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} more seed{'' if count == 1 else 's'} a cell"
-
-
-def _verb(cells: Sequence[Position]) -> str:
-    return "is" if len(cells) == 1 else "are"

@@ -1,23 +1,33 @@
 """Recommendation as a part of the document, and the notes that its reader needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from resomap.statistics import Deficit, Position, Recommendation, sentences
+from resomap.statistics import Answer, Choice, Deficit, Position, Prospect, Recommendation, sentences
+from resomap.statistics.wording import points
 from resomap.summary import document
 from resomap.summary.evidence import Evidence
 
 FEW_GROUPS = 10  # of a class; with fewer the variance between groups is hardly known
 
 
-def advise(found: Recommendation, corrected: Mapping[Position, float]) -> document.Advice:
-    """Return the recommendation as the document has it, with the figures that it rests on.
+def advise(
+    found: Recommendation,
+    answer: Answer | None,
+    ahead: Sequence[Prospect],
+    corrected: Mapping[Position, float],
+    seconds_per_seed: float | None,
+) -> document.Advice:
+    """Return what the answer rests on, as the document has it.
 
-    `corrected` are the cells' values without the luck of being chosen.
+    `ahead` is what would make an undecided map decide; `corrected` are the cells' values without the luck of being
+    chosen; `seconds_per_seed` is the time of training each cell once more.
     """
+    choices = {one.cell: one for one in answer.choices} if answer else {}
     return document.Advice(
-        text=sentences(found),
+        text=sentences(found, answer, ahead, seconds_per_seed),
         chosen=as_place(found.chosen) if found.chosen else None,
         best=as_place(found.best) if found.best else None,
         best_value=found.values[found.best] if found.best else None,
@@ -31,6 +41,8 @@ def advise(found: Recommendation, corrected: Mapping[Position, float]) -> docume
                 value=found.values[cell],
                 cost=found.costs[cell],
                 deficit=as_bound(found.deficits[cell]),
+                expected_deficit=choices[cell].expected_deficit,
+                probability_within_margin=choices[cell].probability_within_margin,
             )
             for cell in found.candidates
         ],
@@ -41,18 +53,55 @@ def advise(found: Recommendation, corrected: Mapping[Position, float]) -> docume
         images=found.images,
         groups=found.groups,
         includes_training_noise=found.includes_training_noise,
-        more_images=found.more_images,
-        more_seeds=found.more_seeds,
-        more_of_both=found.more_of_both,
+        least_provable=found.least_provable,
+        surer=[
+            document.Surer(
+                kind=one.kind,
+                count=one.count,
+                low=one.low,
+                high=one.high,
+                hours=one.count * seconds_per_seed / 3600 if one.kind == "seeds" and seconds_per_seed else None,
+            )
+            for one in ahead
+        ],
     )
 
 
-def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
-    """Return the notes that a reader of the recommendation needs, one sentence each.
+def as_answer(answer: Answer, breaking: str | None) -> document.Answer:
+    """Return the answer as the document has it."""
+    return document.Answer(**_fields(answer.choice), decided=answer.decided, rule=answer.rule, breaking_model=breaking)
 
-    They name missing trainings, resolutions that enlarge the images, and trainings that are not exactly repeatable.
+
+def as_choice(choice: Choice) -> document.Choice:
+    """Return a cell and what it may lose as the document has it."""
+    return document.Choice(**_fields(choice))
+
+
+def _fields(choice: Choice) -> dict[str, Any]:
+    model, resolution = choice.cell
+    return {"model": model, "resolution": resolution} | {
+        name: value for name, value in vars(choice).items() if name != "cell"
+    }
+
+
+def notes(evidence: Evidence, advice: document.Advice | None, answer: document.Answer | None) -> list[str]:
+    """Return the notes that a reader of the answer needs, one sentence each.
+
+    They name missing trainings, a margin that nothing can be proven within, a model that breaks the pattern,
+    resolutions that enlarge the images, and trainings that are not exactly repeatable.
     """
     found = []
+    margin = evidence.study.config.report.margin
+    if advice and advice.least_provable > margin and len(advice.candidates) > 1:
+        found.append(
+            f"With {advice.images:,} validation images no map of these cells can prove a deficit of less than about "
+            f"{points(advice.least_provable)}, however often they are trained; the margin is {points(margin)}."
+        )
+    if answer and answer.breaking_model:
+        found.append(
+            f"{answer.breaking_model} breaks the pattern of the other models over the resolutions, so no cell borrows "
+            "strength from others: all probabilities are more cautious."
+        )
     trainings = [gap for gap in evidence.missing if gap.what == "training"]
     if trainings:
         names = ", ".join(dict.fromkeys(f"{gap.model}@{gap.resolution}" for gap in trainings[:4]))
@@ -63,7 +112,7 @@ def notes(evidence: Evidence, advice: document.Advice | None) -> list[str]:
     if above:
         sizes = ", ".join(map(str, above))
         found.append(f"The images have {native} px (median of the short sides): at {sizes} px they are enlarged.")
-    if advice and advice.chosen and advice.chosen.resolution in above:
+    if answer and answer.resolution in above:
         found.append("The recommended resolution enlarges the images: it adds computation, not detail.")
     found += _few_groups(evidence)
     inexact = sum(not one.marker.exact for one in evidence.trained)

@@ -9,7 +9,7 @@ from resomap.cells.study import Study
 from resomap.config.hashed import hashed
 from resomap.core.files import read_json
 
-SCHEMA = 2  # raised where the same files make another map
+SCHEMA = 3  # raised where the same files make another map
 DIRECTORY = Path("results")
 SUMMARY = DIRECTORY / "summary.json"
 

@@ -12,7 +12,7 @@ from resomap.core.text import all_encodable
 from resomap.statistics import Interval, Position, Recommendation, Resolutions
 from resomap.statistics.wording import COST_UNITS
 from resomap.summary import calibrated, document
-from resomap.summary.advice import advise, as_bound, as_place, notes
+from resomap.summary.advice import advise, as_answer, as_bound, as_choice, as_place, notes
 from resomap.summary.basis import SCHEMA, basis
 from resomap.summary.evidence import Evidence, Trained
 from resomap.summary.judgement import Judgement
@@ -27,7 +27,13 @@ def compose(evidence: Evidence) -> document.Map:
     judgement, study = Judgement(evidence), evidence.study
     config = study.config
     recommendation = judgement.recommendation
-    advice = advise(recommendation, judgement.corrected) if recommendation else None
+    answer = judgement.answer
+    told = as_answer(answer, judgement.posterior.breaking) if answer and judgement.posterior else None
+    advice = (
+        advise(recommendation, answer, judgement.prospects, judgement.corrected, evidence.seconds_per_seed)
+        if recommendation
+        else None
+    )
     gap = judgement.validation_gap
     further = further_values(evidence)
     return document.Map(
@@ -38,14 +44,17 @@ def compose(evidence: Evidence) -> document.Map:
         base=study.base,
         metric=config.report.metric,
         margin=config.report.margin,
+        confidence=config.report.confidence,
         budget=config.budget.given(),
         models=config.models,
         resolutions=config.resolutions,
         seeds=config.seeds,
         images=_images(evidence),
         validation_gap=gap and document.ValidationGap(value=gap.value, low=gap.low, high=gap.high, cells=gap.cells),
+        answer=told,
+        ladder=[as_choice(one) for one in answer.ladder] if answer else [],
         recommendation=advice,
-        notes=[*notes(evidence, advice), *operating_notes(evidence)],
+        notes=[*notes(evidence, advice, told), *operating_notes(evidence)],
         squares=_squares(evidence, judgement, recommendation),
         trainings=_trainings(evidence, further),
         model_resolutions=[_model_resolutions(one) for one in judgement.resolutions.values()],

@@ -38,7 +38,7 @@ def trainings(found: Map) -> list[dict[str, Any]]:
 
 def squares(found: Map) -> list[dict[str, Any]]:
     """Return the rows of cells.csv: one for each square of the map, all seeds together, with 95 % intervals."""
-    chosen = found.recommendation.chosen if found.recommendation else None
+    chosen = found.answer
     fronts = {front.cost: {(one.model, one.resolution) for one in front.places} for front in found.fronts}
     return [
         {

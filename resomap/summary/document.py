@@ -189,6 +189,8 @@ class Candidate(Place):
     value: float = Field(description="validation quality")
     cost: float | None = Field(description="in the recommendation's cost and unit")
     deficit: Bound
+    expected_deficit: float = Field(description="to the best of the candidates, posterior mean")
+    probability_within_margin: float
 
 
 class Excluded(Place):
@@ -197,11 +199,39 @@ class Excluded(Place):
     reason: str
 
 
-class Advice(Part):
-    """The recommendation, with the figures that it rests on; decided on validation."""
+class Choice(Place):
+    """A cell, and what it may lose against the best cell within the budget, as shares."""
 
-    text: str = Field(description="two sentences for a person")
-    chosen: Place | None = Field(description="null: undecided")
+    cost: float | None = Field(description="in the recommendation's cost and unit")
+    expected_deficit: float = Field(description="posterior mean")
+    probable_deficit: float = Field(description="at most this with a probability of report.confidence")
+    probability_within_margin: float = Field(description="of report.margin")
+    proven_deficit: float = Field(description="at most this with 95 % confidence, all cells together; knows no prior")
+
+
+class Answer(Choice):
+    """The cell to use. There is one wherever a cell is trained."""
+
+    decided: bool = Field(description="probable enough, or proven, to be within the margin; not by one seed")
+    rule: str = Field(description="only cell | probable | proven | least expected deficit")
+    breaking_model: str | None = Field(description="model that breaks the pattern: no cell borrows strength")
+
+
+class Surer(Part):
+    """So many more seeds of each cell, or validation images, would decide with a chance of 80 %."""
+
+    kind: str = Field(description="seeds | images")
+    count: int
+    low: int = Field(description="so many with a chance of 50 %")
+    high: int | None = Field(description="so many with a chance of 95 %; null: more than was looked at")
+    hours: float | None = Field(description="of training, by the trainings so far; null for images")
+
+
+class Advice(Part):
+    """What the answer rests on; decided on validation."""
+
+    text: str = Field(description="the answer in sentences for a person")
+    chosen: Place | None = Field(description="cheapest cell that is proven to be within the margin; null: none is")
     best: Place | None = Field(description="highest estimate, which is no proof")
     best_value: float | None = Field(description="the highest estimate, which is too high: it was chosen for it")
     best_corrected: float | None = Field(
@@ -215,9 +245,8 @@ class Advice(Part):
     images: int = Field(description="validation images")
     groups: int | None = Field(description="groups that these are of; null: each image stands for itself")
     includes_training_noise: bool
-    more_images: int | None = Field(description="about how many more validation images would settle it")
-    more_seeds: int | None = Field(description="about how many more seeds a cell would settle it")
-    more_of_both: tuple[int, int] | None = Field(description="(images, seeds), where neither alone would")
+    least_provable: float = Field(description="the least deficit that these images could prove, of cells all alike")
+    surer: list[Surer] = Field(description="what would decide; empty where that is done, or where nothing would")
 
 
 class ValidationGap(Part):
@@ -283,13 +312,14 @@ class Gap(Place):
 class Map(Part):
     """`results/summary.json`: the map as data."""
 
-    schema_version: int = Field(alias="schema", description="version of this schema: 2")
+    schema_version: int = Field(alias="schema", description="version of this schema: 3")
     basis: str = Field(description="12 hex digits over the settings of the map; with others it is made anew")
     is_complete: bool = Field(description="false: running the workflow again would bring more")
     experiment: str
     base: str = Field(description="fingerprint that all cells share")
     metric: str
     margin: float
+    confidence: float
     budget: dict[str, float]
     models: list[str]
     resolutions: list[int]
@@ -298,6 +328,8 @@ class Map(Part):
     validation_gap: ValidationGap | None = Field(
         description="by how much choosing the epoch on the validation images flatters their values"
     )
+    answer: Answer | None = Field(description="null where no cell is within the budget, or none has predictions yet")
+    ladder: list[Choice] = Field(description="each cell that is the cheapest for some margin, from cheap to dear")
     recommendation: Advice | None = Field(description="null where no cell has predictions yet")
     notes: list[str] = Field(description="what a reader must know, in sentences")
     squares: list[Square]

@@ -89,6 +89,16 @@ class Evidence:
         return [one for one in self.trained if one.position == position]
 
     @cached_property
+    def seconds_per_seed(self) -> float | None:
+        """Seconds of training each square once more, by the trainings so far; None where none says how long it took."""
+        found = []
+        for position in self.positions:
+            taken = [one.marker.cost.train_seconds for one in self.of(position)]
+            known = [one for one in taken if one is not None]
+            found += [sum(known) / len(known)] if known else []
+        return sum(found) * len(self.positions) / len(found) if found else None
+
+    @cached_property
     def groups(self) -> Mapping[str, np.ndarray | None]:
         """Group int64 [N] of each image that is predicted, by split; None where each image stands for itself.
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
-import numpy as np
-
 from resomap.cells.predictions import EVALUATED
 from resomap.core.errors import ResomapError
 from resomap.statistics import (
+    Answer,
     CellCost,
     CostName,
     Deficits,
@@ -20,17 +19,21 @@ from resomap.statistics import (
     Metric,
     OneVsRest,
     Position,
+    Posterior,
+    Prospect,
     Question,
     Recommendation,
     Resolutions,
     Sample,
     best_test_resolutions,
     compare_resolutions,
+    decide,
     estimate,
-    hierarchy,
     intervals,
     pareto_front,
     possible_front,
+    posterior,
+    prospects,
     recommend,
     validation_gap,
 )
@@ -146,15 +149,33 @@ class Judgement:
         return recommend(self.judged, self.costs, config.report.margin, _limits(config.budget.given()))
 
     @cached_property
+    def posterior(self) -> Posterior | None:
+        """Posterior of the report's metric; None without any predictions."""
+        return posterior(self.judged) if self.judged else None
+
+    @cached_property
+    def answer(self) -> Answer | None:
+        """The cell to use, and the ladder; None without predictions, or where no cell is within the budget."""
+        if self.recommendation is None or self.posterior is None:
+            return None
+        return decide(self.posterior, self.recommendation, self.evidence.study.config.report.confidence)
+
+    @cached_property
+    def prospects(self) -> tuple[Prospect, ...]:
+        """What would make an undecided map decide; nothing where it does."""
+        if self.answer is None or self.answer.rule != "least expected deficit":
+            return ()
+        assert self.posterior is not None
+        assert self.recommendation is not None
+        report = self.evidence.study.config.report
+        return prospects(self.posterior, self.recommendation.candidates, report.margin, report.confidence)
+
+    @cached_property
     def corrected(self) -> dict[Position, float]:
-        """Each square's validation quality without the luck of being chosen: the posterior mean of the hierarchy."""
-        if self.judged is None:
+        """Each square's validation quality without the luck of being chosen: the posterior mean."""
+        if self.posterior is None:
             return {}
-        found = hierarchy(self.judged)
-        return {
-            cell: float(np.clip(mean, self.judged.lowest, 1))
-            for cell, mean in zip(found.cells, found.means, strict=True)
-        }
+        return dict(zip(self.posterior.cells, map(float, self.posterior.means), strict=True))
 
     @cached_property
     def validation_gap(self) -> Gap | None:

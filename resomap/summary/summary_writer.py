@@ -2,6 +2,7 @@
 
 from resomap.cells.study import Study
 from resomap.core.files import write_csv, write_json
+from resomap.statistics.wording import COST_UNITS
 from resomap.summary import csv_tables
 from resomap.summary.basis import DIRECTORY, SUMMARY
 from resomap.summary.compose import compose
@@ -38,4 +39,30 @@ def summary_text(found: Map) -> str:
         first = "No recommendation yet: no training of the grid is finished with its predictions here."
     else:
         first = found.recommendation.text
-    return "\n".join([first, *found.notes, f"figures: {SUMMARY}, results/cells.csv, results/matrix.csv"])
+    return "\n".join(
+        [first, *_ladder(found), *found.notes, f"figures: {SUMMARY}, results/cells.csv, results/matrix.csv"]
+    )
+
+
+def _ladder(found: Map) -> list[str]:
+    """Return the lines of the ladder, aligned; none where it has one rung."""
+    if len(found.ladder) < 2 or found.recommendation is None or found.recommendation.cost is None:
+        return []
+    unit = next(unit for name, unit in COST_UNITS.items() if name == found.recommendation.cost)
+    rows = [
+        (
+            f"{one.model}@{one.resolution}",
+            "–" if one.cost is None else f"{one.cost:.3g} {unit}",
+            f"{one.expected_deficit * 100:.1f}",
+            f"{one.probable_deficit * 100:.1f}",
+            f"{one.proven_deficit * 100:.1f}",
+        )
+        for one in found.ladder
+    ]
+    head = ("", "", "expected", "probable", "proven")
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = ["What a cheaper cell may lose, in points (expected; at most: probable, proven):"]
+    for row in [head, *rows]:
+        cells = [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines

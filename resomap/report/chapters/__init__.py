@@ -1,7 +1,8 @@
 """Chapters of the report: each module makes the figures, tables or examples of one subject from the material.
 
 - `quality`: heatmaps, and curves of quality against resolution
-- `tables`: candidates, resolutions, costs, gaps, origins
+- `choices`: the ladder, and the candidates
+- `tables`: resolutions, costs, gaps, origins
 - `operating`: thresholds of one class, and figures at another prevalence
 - `pareto`: quality against cost, with the Pareto fronts
 - `transfer`: training resolution x test resolution

@@ -1,56 +1,13 @@
-"""Tables of the report: candidates, resolutions, costs, what is missing, the origin of each training."""
+"""Tables of the report: resolutions, costs, what is missing, the origin of each training."""
 
 from datetime import UTC, datetime
 
 from resomap.report.blocks import Align, Table
-from resomap.report.chapters.pareto import COSTS
-from resomap.report.material import Material, interval, name, points, quality
-from resomap.statistics.wording import COST_UNITS
+from resomap.report.material import Material, name, quality
 from resomap.summary.document import Training
 
 _RUN_DIGITS = 8
 _NUMBERS: tuple[Align, ...] = ("number",) * 9
-
-
-def candidates(material: Material) -> Table | None:
-    """Return the table of the cells that the recommendation chose from, from cheap to dear; None without any."""
-    advice = material.map.recommendation
-    if advice is None or not advice.candidates:
-        return None
-    undecided = {(one.model, one.resolution) for one in advice.open}
-    rows = []
-    for one in advice.candidates:
-        position = (one.model, one.resolution)
-        verdict = "recommended" if position == material.chosen else ""
-        if not verdict and one.deficit.upper <= material.map.margin:
-            verdict = "within the margin"
-        if not verdict and position in undecided:
-            verdict = "may be within the margin"
-        square = material.squares.get(position)
-        test = interval(material.judged(square, "test")) if square else "–"
-        validation = interval(material.judged(square)) if square else quality(one.value)
-        cost = _scaled(one.cost, 1)
-        rows.append([name(one), cost, validation, f"{one.deficit.upper * 100:.1f}", test, verdict])
-    cost_name = _cost_heading(advice.cost)
-    chosen = {index for index, one in enumerate(advice.candidates) if (one.model, one.resolution) == material.chosen}
-    return Table(
-        "What there was to choose from",
-        ["cell", cost_name, f"validation {material.metric}", "deficit at most (points)", "test", ""],
-        rows,
-        ["text", "number", "number", "number", "number", "nowrap"],
-        "From cheap to dear. A cell can be recommended where its deficit to the best is at most "
-        f"{points(material.map.margin)} with 95 % confidence, all cells together. Brackets are 95 % intervals. Nothing "
-        "is chosen on test images.",
-        frozenset(chosen),
-    )
-
-
-def _cost_heading(cost: str | None) -> str:
-    unit = next((unit for name, unit in COST_UNITS.items() if name == cost), None)
-    if cost is None or unit is None:
-        return "cost"
-    word = COSTS[cost][0]
-    return f"{word if cost == 'flops' else word.lower()} ({unit})"
 
 
 def resolutions(material: Material) -> Table | None:

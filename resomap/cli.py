@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from resomap import __version__
+from resomap.cells.leftovers import STATE_DIRECTORIES, remove_leftovers
 from resomap.cells.step_failure import StepFailure, failure_file
 from resomap.commands import PEOPLE, STEPS, Commands
 from resomap.core.errors import ResomapError, refusal
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if is_step:
             failure_file(words).unlink(missing_ok=True)  # of an attempt before this one
+            remove_leftovers(*STATE_DIRECTORIES)
         return given.run(given) or 0
     except ResomapError as error:
         if is_step:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
@@ -34,5 +35,6 @@ def run(given: argparse.Namespace) -> None:
         from resomap.cost.measure import measure
 
     with step_lock(f"cost {given.device} {cell.map_position}"):
+        remove_leftovers(measurement.path.parent)
         for note in measure(measurement, study, given.classes, given.threads, given.memory_mb * 10**6):
             print(f"resomap: {note}", file=sys.stderr)

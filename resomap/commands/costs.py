@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.study import Study
 from resomap.commands import Commands
 
@@ -18,4 +19,5 @@ def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     from resomap.cost.cost_table import write_table
 
+    remove_leftovers(given.output.parent)
     write_table(Study.load(given.study), given.classes, given.output)

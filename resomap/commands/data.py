@@ -2,6 +2,7 @@
 
 import argparse
 
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
@@ -20,4 +21,5 @@ def run(given: argparse.Namespace) -> None:
 
     config = Study.load(given.study).config
     with step_lock("data"):
+        remove_leftovers(DATA_DIRECTORY, is_locked=True)
         make_manifest(config.data, DATA_DIRECTORY, config.data.workers or given.workers)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import step_lock
 from resomap.cells.study import Study, resolution_of
 from resomap.commands import Commands
@@ -23,6 +24,7 @@ def run(given: argparse.Namespace) -> None:
     resolution = resolution_of(given.resolution)
     config = Study.load(given.study).config
     with step_lock(f"images {resolution}"):
+        remove_leftovers(store_directory(DATA_DIRECTORY, resolution), is_locked=True)
         prepare_images(DATA_DIRECTORY, resolution, config.data.workers or given.workers, config.data.on_disk)
         if not config.data.keep_train:  # an output that Snakemake waits for, stored or not
             array_file(store_directory(DATA_DIRECTORY, resolution), "train").touch()

@@ -3,6 +3,8 @@
 import argparse
 import os
 
+from resomap.cells import microbatch_choice
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
@@ -30,4 +32,5 @@ def run(given: argparse.Namespace) -> None:
         from resomap.train.microbatch_search import find_microbatch
 
     with step_lock(f"microbatch {given.model}"):
+        remove_leftovers(microbatch_choice.DIRECTORY)
         find_microbatch(study, given.model, given.classes, given.threads, given.memory_mb * 10**6, say)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from resomap.core.files import replace_atomically
+from resomap.core.temporary import temporary_beside
 
 SEAL = b"resomap-sha256:"
 SEAL_LENGTH = len(SEAL) + 64 + 1
@@ -63,7 +64,7 @@ def save_sealed(path: Path, content: Mapping[str, Any], *, keep_previous: bool =
     def write(stream: IO[bytes]) -> None:
         sealing = _Sealing(stream)
         if compress:
-            plain = path.with_name(f".{path.name}.plain.tmp")
+            plain = temporary_beside(path.with_name(f"{path.name}.plain"))
             try:
                 with plain.open("wb") as whole:
                     _save(content, _Sealing(whole))
@@ -76,10 +77,14 @@ def save_sealed(path: Path, content: Mapping[str, Any], *, keep_previous: bool =
 
     if keep_previous and path.exists():
         # A link, not a rename: at no moment is there no last.pt.
-        link = path.with_name(f".previous.{os.getpid()}.tmp")
-        link.unlink(missing_ok=True)
-        os.link(path, link)
-        os.replace(link, path.with_name("previous.pt"))
+        link = temporary_beside(path.with_name("previous.pt"))
+        try:
+            os.link(path, link)
+            os.replace(link, path.with_name("previous.pt"))
+        finally:
+            # After a kill between this rename and the next one both names are of one file already, and POSIX has a
+            # rename of one of its names to another do nothing: the link would stay, with a whole last.pt behind it.
+            link.unlink(missing_ok=True)
     replace_atomically(path, write)
 
 
@@ -231,12 +236,6 @@ class BackgroundSaver:
         except OSError as error:
             self.failed = True
             self._say(f"{self._path} could not be saved ({error.strerror}); training goes on, the one before stands")
-
-
-def remove_leftovers(directory: Path) -> None:
-    """Delete temporary files of saves that were killed half-way. The caller holds the cell's lock."""
-    for path in directory.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
 
 
 def structure_difference(saved: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str | None:

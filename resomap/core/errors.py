@@ -7,6 +7,8 @@ import errno
 import os
 from pathlib import Path
 
+from resomap.core.temporary import is_temporary
+
 NO_LEAVE = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -42,7 +44,7 @@ class RunsElsewhere(ResomapError):
 def refusal(error: OSError) -> str | None:
     """Return the sentence for a place that may not be written or has no room; None for other errors of the system."""
     place = Path(error.filename) if isinstance(error.filename, str) else Path()
-    if place.name.startswith(".") and place.suffix == ".tmp":  # of a file that was to be written atomically
+    if is_temporary(place.name):  # of a file that was to be written atomically
         place = place.parent
     if error.errno in NO_LEAVE:
         return (

@@ -18,6 +18,7 @@ import numpy as np
 
 from resomap.core.errors import ResomapError
 from resomap.core.files import sync_directory, write_json
+from resomap.core.temporary import temporary_beside
 from resomap.data import SPLITS
 from resomap.data.manifest import Manifest
 from resomap.data.picture import Picture
@@ -127,8 +128,7 @@ def _read_only(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: 
 
 
 def _write_arrays(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[_Written]]:
-    # Fixed names, so that what a kill left behind is written over.
-    temporary = {split: place / f".{split}.npy.tmp" for split in pictures}
+    temporary = {split: temporary_beside(array_file(place, split)) for split in pictures}
     rows = []
     try:
         for split, inside in pictures.items():

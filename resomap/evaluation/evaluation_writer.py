@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.decision import Decision
+from resomap.cells.leftovers import remove_cell_leftovers
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.predictions import Predictions, SplitPredictions
@@ -35,6 +36,7 @@ def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], N
     prepared images are missing or not those of the training.
     """
     with cell_lock(cell, say):
+        remove_cell_leftovers(cell)
         _Evaluation(study, cell, require_done(study, cell), threads, say).run()
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from resomap.cells import archive
 from resomap.cells.cell import Cell
+from resomap.cells.leftovers import tidy_finished
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import Marker
+from resomap.cells.marker import Marker, require_done
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.planning.disk import forecast_disk, require_disk
@@ -99,7 +100,10 @@ class CellsPlan:
         """
         try:
             with cell_lock(cell, wait=False):
-                return archive.recover_marker(cell, fingerprint, self._study.content_digest)
+                if not archive.recover_marker(cell, fingerprint, self._study.content_digest):
+                    return False
+                tidy_finished(cell, require_done(self._study, cell), self._study.config.checkpoints.keep)
+                return True
         except ResomapError:
             return False
 

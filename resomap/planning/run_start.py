@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from resomap.cells.leftovers import STATE_DIRECTORIES, remove_leftovers
 from resomap.cells.study import Study
 from resomap.machine.gpus import visible_gpus
 from resomap.planning import snakemake_locks
@@ -39,6 +40,7 @@ class RunStart:
             print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)
         if self._api.is_local and self._api.gpus > 1 and trains_on_gpu:
             self._warn_of_gpu_count()
+        remove_leftovers(*STATE_DIRECTORIES, RESULTS)
         self._study.save(self._path)
         atexit.register(_print_troubles, tracking_uri(self._study.config.tracking), time.time(), Path.cwd())
         # What earlier runs left unsent, and on a cluster what nodes without a network write.

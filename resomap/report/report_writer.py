@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from resomap.cells.evaluation_record import predictions_path, record_path
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.measurement import DIRECTORY as COSTS
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
@@ -24,6 +25,7 @@ def make_report(study: Study, kind: str | None = None) -> Path:
     `kind` of device whose costs count, as for the map. Where results/summary.json is not of the trainings that are
     there now, or older than what it rests on, it is made anew. Raises ResomapError where nothing can be written.
     """
+    remove_leftovers(REPORT.parent, FIGURES)
     evidence = gather(study, kind)
     material = Material(_map(study, evidence), evidence)
     figures = draw(material)

@@ -1,5 +1,6 @@
 """Writer of the map: results/summary.json and its tables, and the recommendation as text."""
 
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.study import Study
 from resomap.core.files import write_csv, write_json
 from resomap.statistics.wording import COST_UNITS
@@ -24,6 +25,7 @@ def write_map(evidence: Evidence) -> Map:
 
     The threshold of an operating point goes into decision.json beside the best.pt that it is of.
     """
+    remove_leftovers(DIRECTORY, *(one.cell.checkpoints for one in evidence.trained))
     found = compose(evidence)
     write_csv(DIRECTORY / "summary.csv", csv_tables.trainings(found), ("model", "resolution", "seed"))
     write_csv(DIRECTORY / "cells.csv", csv_tables.squares(found), ("model", "resolution", "seeds"))

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 from resomap.cells.study import STATE_DIRECTORY
+from resomap.core.temporary import temporary_beside
 
 ID_FILE = STATE_DIRECTORY / "place"
 
@@ -60,4 +61,4 @@ def _set_aside_copy() -> None:
 
 
 def _temporary() -> Path:
-    return ID_FILE.with_name(f".place.{uuid.uuid4().hex}.tmp")
+    return temporary_beside(ID_FILE)

@@ -4,7 +4,7 @@ A file that the run does not have is not available; no cell is trained for it.
 """
 
 import os
-import tempfile
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +14,14 @@ from resomap.cells import archive
 from resomap.cells.cell import Cell
 from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.fetch_record import SCHEMA, record_path
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.predictions import Predictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, sync_directory, write_json
+from resomap.core.temporary import temporary_beside
 from resomap.tracking import provenance
 from resomap.tracking.client import connect, is_missing
 from resomap.tracking.refusals import TrackerRefusal, unreachable_files
@@ -38,6 +40,7 @@ def fetch_cell(study: Study, cell: Cell, say: Callable[[str], None]) -> None:
     Raises ResomapError where the cell is not done.
     """
     with cell_lock(cell, say):
+        remove_leftovers(cell.marker.parent, cell.checkpoints)
         marker = require_done(study, cell)
         if not marker.is_from_tracker:
             raise ResomapError(f"{cell.name} was trained here: all that its run has is here, there is nothing to fetch")
@@ -102,22 +105,29 @@ class _Fetch:
 
     def _fetch_file(self, name: str) -> str | None:
         """Download one file to its path; return None, or the reason why it is not there."""
+        target, _ = self._wanted[name]
+        directory = temporary_beside(target)
+        directory.mkdir(parents=True)
+        try:
+            return self._download(name, directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _download(self, name: str, directory: Path) -> str | None:
         target, is_of_training = self._wanted[name]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as directory:
-            path = Path(self._client.download_artifacts(self._run_id, name, directory))
-            try:
-                is_valid = is_of_training(path)
-            except (OSError, UnicodeDecodeError):
-                is_valid = False
-            if not is_valid:
-                return "what the run has under this name is damaged or of another training"
-            if name == "best.pt":
-                # Another uid: a training that begins here one day is not the one that made these weights.
-                identity = {"fingerprint": self._marker.fingerprint, "uid": uuid.uuid4().hex}
-                content = {"content_digest": self._marker.content_digest}
-                archive.activate(self._cell, {**identity, **content, "cell": self._cell.name})
-            os.replace(path, target)
+        path = Path(self._client.download_artifacts(self._run_id, name, str(directory)))
+        try:
+            is_valid = is_of_training(path)
+        except (OSError, UnicodeDecodeError):
+            is_valid = False
+        if not is_valid:
+            return "what the run has under this name is damaged or of another training"
+        if name == "best.pt":
+            # Another uid: a training that begins here one day is not the one that made these weights.
+            identity = {"fingerprint": self._marker.fingerprint, "uid": uuid.uuid4().hex}
+            content = {"content_digest": self._marker.content_digest}
+            archive.activate(self._cell, {**identity, **content, "cell": self._cell.name})
+        os.replace(path, target)
         sync_directory(target.parent)
         return None
 

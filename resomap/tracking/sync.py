@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.marker import Marker
 from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
 from resomap.cells.tags import completion
@@ -38,6 +39,7 @@ def send_all(study: Study, results: Path = RESULTS) -> int:
     """Send all unsent journals, with one line printed for each; return 0 if everything was sent, else 1."""
     uri = tracking_uri(study.config.tracking)
     os.environ.update(credentials(study.config.tracking))
+    remove_leftovers(*{journal.parent for journal in results.glob(f"*/*{SUFFIX}")})
     doubt = forget_lost_runs(study.config.tracking, results)
     waiting = unsent(uri, results)
     if not waiting:

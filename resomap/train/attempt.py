@@ -4,8 +4,9 @@ Light, so that an attempt with nothing to do ends at once, and so that the GPU i
 """
 
 from resomap.cells import archive
+from resomap.cells.leftovers import tidy_finished
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import Marker
+from resomap.cells.marker import Marker, require_done
 from resomap.core.errors import Interrupted
 from resomap.core.gc_control import paused_collection
 from resomap.machine.gpu_lock import bind_gpu
@@ -22,10 +23,12 @@ def train_cell(request: Request) -> None:
     cell, config = request.cell, request.study.config
     with SignalWatch() as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
         content = request.study.content_digest
-        if Marker.of_done(cell, request.fingerprint, content):
+        if marker := Marker.of_done(cell, request.fingerprint, content):
+            tidy_finished(cell, marker, config.checkpoints.keep)
             request.say(f"{cell.name} is done already")
             return
         if archive.recover_marker(cell, request.fingerprint, content):
+            tidy_finished(cell, require_done(request.study, cell), config.checkpoints.keep)
             request.say(f"{cell.name} is complete in {cell.checkpoints}; its marker is written again")
             return
         refuse_hopeless_retry(request)

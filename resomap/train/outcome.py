@@ -1,10 +1,10 @@
 """Results of a finished training: weights, predictions, history, and the content of its marker."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from resomap.cells import archive, decision, evaluation_record
+from resomap.cells import archive, evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
 from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
@@ -129,14 +129,6 @@ def finished_marker(
         environment=fixed["environment"],
         attempt=request.attempt,
     )
-
-
-def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:
-    """Delete the checkpoint files that `checkpoints.keep` does not name; the cell is complete without them."""
-    files = {"last": ("last.pt", "previous.pt"), "best": ("best.pt", decision.NAME), "final": ("final.pt",)}
-    for kind, names in files.items():
-        for name in names if kind not in keep else ():
-            (cell.checkpoints / name).unlink(missing_ok=True)
 
 
 def _uid(cell: Cell) -> str:

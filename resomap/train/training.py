@@ -10,6 +10,7 @@ from timm.utils import ModelEmaV3
 
 from resomap.cells import archive, microbatch_choice
 from resomap.cells.evaluation_record import predictions_path
+from resomap.cells.leftovers import prune_checkpoints, remove_cell_leftovers
 from resomap.cells.marker import Marker
 from resomap.cells.tags import completion
 from resomap.compute import checkpoint
@@ -114,7 +115,7 @@ class _Training:
         }
         for note in archive.activate(self._cell, identity):
             self._say(note)
-        checkpoint.remove_leftovers(self._cell.checkpoints)
+        remove_cell_leftovers(self._cell)
         return str(read_json(archive.identity_path(self._cell))["uid"])
 
     def _is_ours(self, content: Mapping[str, Any], uid: str) -> bool:
@@ -226,7 +227,7 @@ class _Training:
         """Write the marker's copy first: from then on the cell is complete, and a kill costs no training."""
         copy, marker_path = archive.marker_copy_path(self._cell), self._cell.marker
         marker.write(copy)
-        outcome.prune_checkpoints(self._cell, self._config.checkpoints.keep)
+        prune_checkpoints(self._cell, self._config.checkpoints.keep)
         # The complete tag last: a run that carries it has everything else.
         run.close("FINISHED", completion(marker))
         marker = replace(marker, run_id=run.wait_for_id())

@@ -52,5 +52,6 @@ def refusal(error: OSError) -> str | None:
             "to write, or copy the study to a place of your own (`resomap status` and `resomap predict` only read)"
         )
     if error.errno in NO_ROOM:
-        return f"the disk of {place.absolute()} is full; make room and call the same command again"
+        why = "is full" if error.errno == errno.ENOSPC else "takes no more of yours (your quota is used up)"
+        return f"the disk of {place.absolute()} {why}; make room, and the same command goes on from what is there"
     return None

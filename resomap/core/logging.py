@@ -4,6 +4,7 @@ Each attempt is appended to the first; the second has the words of the last atte
 """
 
 import contextlib
+import io
 import os
 import sys
 import time
@@ -14,7 +15,8 @@ from typing import Any, TextIO
 def send_output_to(log: Path) -> None:
     """Redirect all output of this process and its children to the log file, appended to it.
 
-    File descriptors are redirected, not only Python's streams: a crash in compiled code leaves its words too.
+    File descriptors are redirected, not only Python's streams: a crash in compiled code leaves its words too. On a full
+    disk words are lost, and nothing else.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -23,20 +25,41 @@ def send_output_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    lose_words_on_full_disk()
+
+
+def lose_words_on_full_disk() -> None:
+    """Have prints of this process, whose output is a file, raise nothing where the file cannot take them."""
+    sys.stdout, sys.stderr = _lossy(1), _lossy(2)
+
+
+def _lossy(file: int | Path) -> TextIO:
+    raw = _Lossy(file, "wb", closefd=not isinstance(file, int))
+    return io.TextIOWrapper(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
+
+
+class _Lossy(io.FileIO):
+    """File that takes every write, and keeps what the disk takes of it."""
+
+    def write(self, data: Any) -> int:
+        """Write the bytes, or lose them; return their number."""
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return memoryview(data).nbytes
 
 
 def copy_output_to(log: Path) -> None:
     """Have what this process prints stand in a log file too. Without a place for it, the terminal has it alone."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        stream = log.open("w", buffering=1)
+        stream = _lossy(log)
     except OSError:
         return
     sys.stdout, sys.stderr = _Copied(sys.stdout, stream), _Copied(sys.stderr, stream)
 
 
 class _Copied:
-    """Text stream whose text goes to a log as well; a full disk there stops nothing."""
+    """Text stream whose text goes to a log as well."""
 
     def __init__(self, stream: TextIO, log: TextIO) -> None:
         self._stream, self._log = stream, log
@@ -46,8 +69,7 @@ class _Copied:
 
     def write(self, text: str) -> int:
         """Write text to both."""
-        with contextlib.suppress(OSError):
-            self._log.write(text)
+        self._log.write(text)
         return self._stream.write(text)
 
 

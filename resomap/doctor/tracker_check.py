@@ -19,7 +19,7 @@ from resomap.core.deadline import within
 from resomap.core.errors import ResomapError
 from resomap.doctor.finding import Finding
 from resomap.tracking.credentials import access, dagshub_host, dagshub_token, token_file, without_secrets
-from resomap.tracking.local_database import database_path, is_outdated, query
+from resomap.tracking.local_database import database_path, is_outdated, query, tells_of_damage
 from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
 from resomap.tracking.standing import standing
 
@@ -69,6 +69,10 @@ def _local(config: Config) -> Iterator[Finding]:
             yield Finding("note", "tracker", words, "nothing to do: the next training keeps a copy and upgrades it")
             return
     except sqlite3.Error as error:
+        if tells_of_damage(error):
+            remedy = "nothing to do: the next training, or `resomap sync`, sets it aside and writes it anew"
+            yield Finding("note", "tracker", f"local: {database} is damaged ({error})", remedy)
+            return
         yield Finding("bad", "tracker", f"{database} cannot be read: {error}", "try again later")
         return
     yield Finding("ok", "tracker", f"local: {database} with {runs} runs")

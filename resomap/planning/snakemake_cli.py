@@ -19,6 +19,7 @@ from typing import Any
 from resomap.core.errors import refusal
 from resomap.machine.cpus import available_cores
 from resomap.planning import argv
+from resomap.planning.full_disk import no_room, say_refusals
 
 # One of the first lines of the Snakefile starts with this; other people's workflows are left alone.
 MARKER = "# ResoMap"
@@ -106,6 +107,8 @@ def attend(on_run: Callable[[], None] = lambda: None) -> None:
     @functools.wraps(args_to_api)
     def acting(args: argparse.Namespace, *more: Any, **named: Any) -> Any:
         _guarded(lambda: command_line.complete(args))
+        if command_line.is_ours:
+            _guarded(lambda: say_refusals(_api(), Path(args.directory or "")))
         return args_to_api(args, *more, **named)
 
     parser.parse_args, cli.args_to_api = reading, acting  # type: ignore[method-assign, attr-defined]
@@ -126,13 +129,16 @@ def _read(parser: argparse.ArgumentParser, on_run: Callable[[], None]) -> None:
 
 
 def _require_writable(directory: Path) -> None:
-    """Exit with one sentence where the study may only be read: Snakemake, which writes there under -n too, does not."""
+    """Exit with one sentence where the study may only be read or has no room: Snakemake writes under -n too."""
     for place in (directory / name for name in WRITTEN):
         while not place.exists():
             place = place.absolute().parent
         if not os.access(place, os.W_OK):
             error = OSError(errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES, "", str(place))
             print(f"resomap: {refusal(error)}", file=sys.stderr)
+            raise SystemExit(2)
+        if (full := no_room(place)) is not None:
+            print(f"resomap: {refusal(full)}", file=sys.stderr)
             raise SystemExit(2)
 
 
@@ -152,6 +158,12 @@ def _parser_being_built() -> argparse.ArgumentParser | None:
             found = frame.f_locals.get("parser")
             return found if isinstance(found, argparse.ArgumentParser) else None
     return None
+
+
+def _api() -> Any:
+    from snakemake.api import SnakemakeApi
+
+    return SnakemakeApi
 
 
 def _runs_here(arguments: argparse.Namespace) -> bool:

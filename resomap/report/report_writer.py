@@ -6,7 +6,7 @@ from resomap.cells.evaluation_record import predictions_path, record_path
 from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.measurement import DIRECTORY as COSTS
 from resomap.cells.study import Study
-from resomap.core.errors import ResomapError
+from resomap.core.errors import ResomapError, refusal
 from resomap.core.files import read_json, write_text
 from resomap.report.material import Material
 from resomap.report.page import compose, draw
@@ -33,6 +33,8 @@ def make_report(study: Study, kind: str | None = None) -> Path:
         figures = {name: figure.saved(FIGURES) for name, figure in figures.items()}
         write_text(REPORT, compose(material, figures))
     except OSError as error:
+        if refusal(error) is not None:
+            raise
         raise ResomapError(
             f"the report cannot be written: {error}; give {REPORT.parent.absolute()} space and leave to write"
         ) from None

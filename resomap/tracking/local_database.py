@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 SCHEME = "sqlite:"
 READ_SECONDS = 5
+_renamed = 0  # how often this process has given a database another name
+# SQLite's codes for a file whose pages contradict each other, and for one that is none of its own; as MLflow tells it.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGED_WORDS = ("database disk image is malformed", "file is not a database")
 
 
 def database_path(uri: str) -> Path:
@@ -70,6 +74,8 @@ def refusal(database: Path) -> str | None:
     except sqlite3.Error as error:
         if "locked" in str(error):
             return None  # by another process, for a moment
+        if is_own(f"{SCHEME}///{database}") and tells_of_damage(error):
+            return None  # the sender sets it aside
         return f"{database} cannot be read ({error}); move it away, and `resomap sync` writes it anew from the journals"
     if revision is None or revision in _known_revisions():
         return None
@@ -77,6 +83,12 @@ def refusal(database: Path) -> str | None:
         f"{database} was made by a newer MLflow (its schema is {revision}) than the installed {version('mlflow')}; "
         "`pip install --upgrade mlflow`, or move it away, and `resomap sync` writes it anew from the journals"
     )
+
+
+def tells_of_damage(error: BaseException) -> bool:
+    """Return True if an error, of SQLite or as MLflow wraps it, says that the database is damaged."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF in _DAMAGED if isinstance(code, int) else any(words in str(error) for words in _DAMAGED_WORDS)
 
 
 def is_outdated(database: Path) -> bool:
@@ -99,8 +111,15 @@ def _address(path: Path | str) -> str:
 
     There the path from the working directory is given, below which the study's own database lies.
     """
-    name = str(path)
-    return f"{SCHEME}///{os.path.relpath(name) if '?' in name else name}"
+    name = os.path.relpath(path) if "?" in str(path) else str(path)
+    folder, name = os.path.split(name)
+    return f"{SCHEME}///{os.path.join(folder, *['.'] * _renamed, name)}"
+
+
+def note_renaming() -> None:
+    """Have MLflow open a database anew after the file had been renamed: it keeps a connection for each address."""
+    global _renamed
+    _renamed += 1
 
 
 def _make(database: Path) -> None:

@@ -27,13 +27,16 @@ from resomap.tracking.client import (
     is_refusal,
     sweep_run_id,
 )
+from resomap.tracking.damaged_database import set_aside
 from resomap.tracking.directory_id import directory_id
 from resomap.tracking.elsewhere import Elsewhere, note_path_of_journal
 from resomap.tracking.event_groups import events_of, groups, points_of
-from resomap.tracking.journal import events_from
-from resomap.tracking.local_store import noted_uri, portable_uri
+from resomap.tracking.journal import SUFFIX, events_from
+from resomap.tracking.local_database import tells_of_damage
+from resomap.tracking.local_store import is_own, noted_uri, portable_uri
 from resomap.tracking.read_back import NotKept
 from resomap.tracking.refusals import TrackerRefusal
+from resomap.tracking.rest import LOCAL_DATABASE
 from resomap.tracking.run_writer import MAX_TAG_LENGTH, RunLost, RunWriter, shortened
 
 if TYPE_CHECKING:
@@ -93,6 +96,15 @@ def renew_receipt(journal: Path) -> None:
         write_json(receipt_path(journal), content | {"uri": receipt.uri})
 
 
+def replace_damaged_database(say: Callable[[str], None]) -> None:
+    """Set the study's own database aside where it is damaged, and have all journals sent to a new one."""
+    if (kept := set_aside(LOCAL_DATABASE)) is None:
+        return
+    say(f"{LOCAL_DATABASE} is damaged: it is set aside as {kept}, and written anew from the journals")
+    for journal in LOCAL_DATABASE.parent.glob(f"*/*{SUFFIX}"):
+        forget_receipt(journal)
+
+
 def sent_run_id(journal: Path) -> str | None:
     """Return the id that the tracker gave to the journal's run; None where it has not yet."""
     receipt = Receipt.read(journal)
@@ -134,11 +146,25 @@ class Sender:
         """
         with self._locked():
             try:
-                self._send_or_begin_anew()
+                try:
+                    self._send_or_begin_anew()
+                except Exception as error:
+                    if not self._is_database_replaced(error):
+                        raise
+                    self._send_or_begin_anew()
             except Exception as error:
                 self._keep_trouble(error)
                 raise
         return self._receipt.run_id
+
+    def _is_database_replaced(self, error: Exception) -> bool:
+        """Set the study's own database aside where it is damaged; return True if all is to be sent to a new one."""
+        if not is_own(self._uri) or not tells_of_damage(error):
+            return False
+        replace_damaged_database(self._say)
+        self._receipt = Receipt(self._noted_uri)
+        self._client = None
+        return True
 
     def _send_or_begin_anew(self) -> None:
         try:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from resomap.core.logging import lose_words_on_full_disk
 from resomap.tracking.journal import Journal, events_from
 from resomap.tracking.refusals import TrackerRefusal
 from resomap.tracking.sender import URI_VARIABLE, Busy, Sender, error_text, is_sent
@@ -98,6 +99,7 @@ def main() -> int:
     parser.add_argument("--find-competing-run", action="store_true", help="give way to the same cell elsewhere")
     given = parser.parse_args()
     os.nice(NICENESS)
+    lose_words_on_full_disk()  # the output is the cell's log
     sender = Sender(given.journal, os.environ[URI_VARIABLE], given.experiment)
     is_all_sent = SenderProcess(
         sender, given.journal, given.parent, given.heartbeat_seconds, given.find_competing_run

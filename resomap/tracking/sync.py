@@ -17,10 +17,11 @@ from resomap.cells.marker import Marker
 from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
 from resomap.cells.tags import completion
 from resomap.tracking.journal import SUFFIX, Journal, beside
+from resomap.tracking.local_store import is_own
 from resomap.tracking.lost_runs import forget_lost_runs
 from resomap.tracking.refusals import TrackerRefusal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unreachable
-from resomap.tracking.sender import Busy, Receipt, Sender, error_text, is_sent, renew_receipt
+from resomap.tracking.sender import Busy, Receipt, Sender, error_text, is_sent, renew_receipt, replace_damaged_database
 
 RESULTS = Path("results")
 LOG = STATE_DIRECTORY / "sync.log"
@@ -40,6 +41,8 @@ def send_all(study: Study, results: Path = RESULTS) -> int:
     uri = tracking_uri(study.config.tracking)
     os.environ.update(credentials(study.config.tracking))
     remove_leftovers(*{journal.parent for journal in results.glob(f"*/*{SUFFIX}")})
+    if is_own(uri):
+        replace_damaged_database(print)
     doubt = forget_lost_runs(study.config.tracking, results)
     waiting = unsent(uri, results)
     if not waiting:

@@ -1,6 +1,6 @@
 """Request for one attempt at one cell, and the note that is left where it fails."""
 
-import errno
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.progress import Failure, failure_path, progress_path
 from resomap.cells.study import Study
 from resomap.config import Training
-from resomap.core.errors import PermanentFailure, ResomapError, RunsElsewhere
+from resomap.core.errors import PermanentFailure, ResomapError, RunsElsewhere, refusal
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
 
@@ -72,15 +72,16 @@ def record_failure(request: Request, error: BaseException, log: Path) -> Failure
         at=time.time(),
         exit_code=error.exit_code if isinstance(error, ResomapError) else 1,
     )
-    failure.write(request.failure_path)
-    request.progress_path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        request.progress_path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a full disk: the failure is told, though not kept
+        failure.write(request.failure_path)
     return failure
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, ResomapError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        place = error.filename or Path().absolute()
-        return f"the disk of {place} is full; make room, and the same command goes on from the last checkpoint"
+    if isinstance(error, OSError) and (sentence := refusal(error)) is not None:
+        return sentence
     return f"{type(error).__name__}: {error}"

@@ -18,6 +18,8 @@ from benchmarks.kills.operations import Kill, Kind, draw, listed
 from benchmarks.kills.snapshot import differences, snapshot
 from resomap.bench.test_images import prepare_study
 from resomap.core.files import write_json
+from resomap.tracking.local_database import connect_local
+from resomap.tracking.rest import LOCAL_DATABASE
 
 HOOK, ROOT = Path(__file__).with_name("hook"), Path(__file__).parents[2]
 MODEL, RESOLUTIONS, IMAGES = "test_resnet", [32, 40], 60
@@ -85,7 +87,7 @@ class Campaign:
 
     def kill(self, index: int, kill: Kill) -> Outcome:
         """Kill a step at an operation, call it once more, compare; a folder that differs is kept."""
-        step, place = kill.kind.step, self._folder / f"killed-{os.getpid()}"
+        step, place = kill.kind.step, self._folder / f"killed-{self._seed}"
         shutil.rmtree(place, ignore_errors=True)
         _copy(self._folder / _before(step), place)
         code = _call(STEPS[step], place, kill.asked())
@@ -107,6 +109,8 @@ class Campaign:
         shutil.rmtree(self._folder, ignore_errors=True)
         draw_images(self._folder / "images", IMAGES, RESOLUTIONS[0])
         prepare_study(self._folder / "prepared", _configuration(self._folder / "images"))
+        with contextlib.chdir(self._folder / "prepared"):
+            connect_local(f"sqlite:///{LOCAL_DATABASE.absolute()}")  # which takes longer than all else of a training
         for step in STEPS:
             _copy(self._folder / _before(step), self._folder / step)
             _require(_finish(step, self._folder / step) == 0, f"`resomap {step}` does not work")

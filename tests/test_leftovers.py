@@ -1,19 +1,24 @@
 """What killed processes leave behind: temporary files go with the next run of their step, those of the living stay."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import environment_with
+from conftest import done_marker, environment_with
 
-from resomap.cells.leftovers import FOREIGN_SECONDS, remove_leftovers
+from resomap.cells import archive
+from resomap.cells.archive import TRAINING_FILES
+from resomap.cells.cell import Cell
+from resomap.cells.leftovers import FOREIGN_SECONDS, remove_cell_leftovers, remove_leftovers
 from resomap.compute.checkpoint import load_sealed, save_sealed
 from resomap.core import temporary
-from resomap.core.files import write_text
+from resomap.core.files import write_json, write_text
 
 KILLED_BETWEEN_RENAMES = """
 import os, signal, sys
@@ -98,3 +103,66 @@ def test_files_are_written_under_such_names(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "text")
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~previous
     assert names(tmp_path) == {"a"}
+
+
+def in_cell(cell: Cell, fingerprint: str) -> None:
+    """A finished training's files, as far as the archive looks at them."""
+    for name in TRAINING_FILES:
+        write_text(cell.checkpoints / name, f"{name} of {fingerprint}")
+    write_json(cell.checkpoints / "cell.json", {"fingerprint": fingerprint, "uid": f"uid of {fingerprint}"})
+    done_marker(cell, fingerprint).write(cell.checkpoints / "done.json")
+    done_marker(cell, fingerprint).write(cell.marker)
+    write_text(cell.history, f"history of {fingerprint}")
+
+
+def killed_at(number: int, act: Callable[[], object]) -> bool:
+    """Do it in a child that is killed at its `number`-th rename; False where it has fewer."""
+    if (pid := os.fork()) == 0:
+        replace, count = os.replace, 0
+
+        def killing(source: Path, target: Path) -> None:
+            nonlocal count
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(source, target)
+
+        os.replace = killing
+        act()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def tree(directory: Path) -> dict[str, str]:
+    return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_kill_while_files_are_set_aside_or_taken_back_is_made_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_back: bool
+) -> None:
+    """Settings change from a to b, or back from b to a: killed at any rename, the next call ends as one without."""
+    cell = Cell("vgg11", 320, 0, "vgg")
+
+    def change() -> None:
+        remove_cell_leftovers(cell)
+        wanted = "a" if is_back else "b"
+        if not archive.recover_marker(cell, wanted):
+            archive.activate(cell, {"fingerprint": wanted, "uid": f"uid of {wanted}", "cell": cell.name})
+
+    ends, number, is_hit = [], 0, True
+    while is_hit:
+        place = tmp_path / str(number)
+        place.mkdir()
+        monkeypatch.chdir(place)
+        in_cell(cell, "a")
+        if is_back:
+            archive.activate(cell, {"fingerprint": "b", "uid": "uid of b", "cell": cell.name})
+            for name in TRAINING_FILES[1:]:
+                (cell.checkpoints / name).unlink(missing_ok=True)
+        is_hit = number == 0 or killed_at(number, change)
+        change()
+        ends.append(tree(place))
+        number += 1
+    assert number > 5
+    assert [end for end in ends if end != ends[0]] == []

@@ -41,9 +41,14 @@ def held_fingerprint(cell: Cell) -> str | None:
     It is `unknown` where files lie there without a readable cell.json.
     """
     identity = read_json(identity_path(cell))
-    if isinstance(identity, dict) and isinstance(identity.get("fingerprint"), str):
-        return identity["fingerprint"]
+    if isinstance(identity, dict) and all(isinstance(identity.get(name), str) for name in ("fingerprint", "uid")):
+        return str(identity["fingerprint"])
     return UNKNOWN if any((cell.checkpoints / name).exists() for name in TRAINING_FILES) else None
+
+
+def held_uid(cell: Cell) -> str:
+    """Return the uid of the training in the cell's directory, which `activate` has made one's own."""
+    return str(read_json(identity_path(cell))["uid"])
 
 
 def activate(cell: Cell, identity: dict[str, Any]) -> list[str]:
@@ -72,9 +77,10 @@ def set_aside_checkpoints(cell: Cell, name: str) -> Path:
 
     Under a fingerprint as the name they are found again when the settings return.
     """
-    target = _unused_path(cell.checkpoints / SET_ASIDE / name)
     # cell.json last: until it has moved, the directory still says whose files these are.
-    _move([cell.checkpoints / file for file in reversed(TRAINING_FILES)], target)
+    files = [cell.checkpoints / file for file in reversed(TRAINING_FILES)]
+    target = _free_path(cell.checkpoints / SET_ASIDE / name, files)
+    _move(files, target)
     return target
 
 
@@ -83,8 +89,8 @@ def set_aside_results(cell: Cell, name: str, with_logs: bool = False) -> tuple[P
 
     Log, journal, its receipt and the progress file stay, unless `with_logs` is true.
     """
-    target = _unused_path(cell.marker.parent / SET_ASIDE / name)
     files = [path for path in files_beside_marker(cell) if with_logs or _extension(cell, path) not in CELL_FILES]
+    target = _free_path(cell.marker.parent / SET_ASIDE / name, files)
     _move(files, target)
     return target, len(files)
 
@@ -157,7 +163,9 @@ def _restore(cell: Cell, fingerprint: str, content_digest: str | None) -> bool:
     restored = False
     for archived in checkpoint_directories(cell, fingerprint, content_digest)[1:]:
         is_wanted = archived.is_dir() and not differ(_content_of(archived), content_digest)
-        if is_wanted and held_fingerprint(cell) is None:
+        # Its cell.json moves first: where that alone is here, a kill cut the move short.
+        is_begun = held_fingerprint(cell) == fingerprint and not (archived / "cell.json").exists()
+        if is_wanted and (is_begun or held_fingerprint(cell) is None):
             _move([archived / file for file in TRAINING_FILES], cell.checkpoints)
             shutil.rmtree(archived, ignore_errors=True)
             restored = True
@@ -177,9 +185,13 @@ def _extension(cell: Cell, path: Path) -> str:
     return path.name.removeprefix(f"{cell.marker.stem}.")
 
 
-def _unused_path(target: Path) -> Path:
-    """Return the path itself, or one beside it where it exists already."""
-    return target.with_name(f"{target.name}-{time.time_ns()}") if target.exists() else target
+def _free_path(target: Path, files: Iterable[Path]) -> Path:
+    """Return the path of a directory that has none of the files' names yet: the given one, or one beside it.
+
+    The given one too where a kill cut the move short: what is left joins what had moved.
+    """
+    is_taken = any(path.exists() and (target / path.name).exists() for path in files)
+    return target.with_name(f"{target.name}-{time.time_ns()}") if is_taken else target
 
 
 def _move(files: Iterable[Path], target: Path) -> None:

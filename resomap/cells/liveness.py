@@ -15,6 +15,7 @@ from typing import Any
 
 from resomap.cells.study import STATE_DIRECTORY
 from resomap.core.files import read_json, write_json
+from resomap.core.json_object import known_values
 from resomap.core.text import duration
 
 DIRECTORY = STATE_DIRECTORY / "heartbeats"
@@ -73,8 +74,8 @@ def _recorded() -> dict[str, _Sighting]:
         content = read_json(_path())
     found = {}
     for name, entry in content.items() if isinstance(content, dict) else ():
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            found[name] = _Sighting(float(entry["heartbeat"]), float(entry["at"]), str(entry["boot"]))
+        if (known := known_values(_Sighting, entry)) is not None:
+            found[name] = _Sighting(**known)
     return found
 
 

@@ -22,6 +22,8 @@ from resomap.cells.cell import Cell
 from resomap.cells.liveness import age_words, is_fresh
 from resomap.cells.study import STATE_DIRECTORY
 from resomap.core.errors import Interrupted, ResomapError
+from resomap.core.files import read_json
+from resomap.core.json_object import known_values
 
 HEARTBEAT_SECONDS = 15.0
 # Longer than a heartbeat takes to show on a network file system with attribute caching (60 s by default on NFS).
@@ -40,11 +42,10 @@ class Holder:
     @classmethod
     def read(cls, path: Path) -> "Holder | None":
         """Return the holder that a lock file names, or None."""
-        try:
-            note = json.loads(path.read_text())
-            return cls(str(note["host"]), int(note["pid"]), float(note["heartbeat"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        known = None
+        with contextlib.suppress(OSError):
+            known = known_values(cls, read_json(path))
+        return None if known is None else cls(**known)
 
     @property
     def is_alive_elsewhere(self) -> bool:

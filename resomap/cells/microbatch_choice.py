@@ -15,6 +15,7 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
 
 SCHEMA = 1
+MAX_BATCH = 2**31  # images: a larger number is damage
 DIRECTORY = Path("results", "microbatch")
 
 
@@ -65,7 +66,10 @@ def read(study: Study, model: str) -> int | None:
     content = read_json(path_of(model))
     if not isinstance(content, dict) or content.get("settings") != settings(study, model):
         return None
-    return int(content["microbatch"]) if content["largest"] >= cells_of(study, model)[0].resolution else None
+    found, largest = content.get("microbatch"), content.get("largest")
+    if type(found) is not int or type(largest) is not int or not 1 <= found <= MAX_BATCH:
+        return None
+    return found if largest >= cells_of(study, model)[0].resolution else None
 
 
 def require(study: Study, cell: Cell) -> int | None:

@@ -75,8 +75,11 @@ class Study:
         stored = read_json(path)
         if stored is None:
             raise ResomapError(f"no study is written at {path}; run snakemake (or `snakemake -n`) here first")
-        data = Description(**{**stored["data"], "classes": tuple(stored["data"].get("classes", ()))})
-        return cls(parse_config(stored["config"]), data, stored["families"], present(stored["command"]))
+        try:
+            data = Description(**{**stored["data"], "classes": tuple(stored["data"].get("classes", ()))})
+            return cls(parse_config(stored["config"]), data, dict(stored["families"]), present(stored["command"]))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ResomapError(f"{path} is damaged; run snakemake (or `snakemake -n`) here, which writes it") from None
 
     def save(self, path: Path) -> None:
         """Write the study for the jobs, and as the current one of this directory, which `resomap status` reads."""

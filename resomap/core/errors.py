@@ -42,7 +42,10 @@ class RunsElsewhere(ResomapError):
 
 
 def refusal(error: OSError) -> str | None:
-    """Return the sentence for a place that may not be written or has no room; None for other errors of the system."""
+    """Return the sentence for a place that may not be written, has no room, or is a folder in place of a file.
+
+    None for other errors of the system.
+    """
     place = Path(error.filename) if isinstance(error.filename, str) else Path()
     if is_temporary(place.name):  # of a file that was to be written atomically
         place = place.parent
@@ -51,6 +54,11 @@ def refusal(error: OSError) -> str | None:
             f"{place.absolute()} cannot be used ({os.strerror(error.errno)}), and this command writes there; get leave "
             "to write, or copy the study to a place of your own (`resomap status` and `resomap predict` only read)"
         )
+    if error.errno in (errno.EISDIR, errno.ENOTDIR):
+        names = [name for name in (error.filename2, error.filename) if isinstance(name, str)]
+        place = Path(names[0]) if names else place
+        what = "is a folder, where a file of the study belongs" if place.is_dir() else "stands where a folder belongs"
+        return f"{place.absolute()} {what}; move it away, and call the same command again"
     if error.errno in NO_ROOM:
         why = "is full" if error.errno == errno.ENOSPC else "takes no more of yours (your quota is used up)"
         return f"the disk of {place.absolute()} {why}; make room, and the same command goes on from what is there"

@@ -1,10 +1,12 @@
 """Atomic files: JSON, CSV and text written so that a reader sees the old content or the new one, never a half."""
 
 import csv
+import errno
 import io
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -68,11 +70,34 @@ def strict_json(value: Any, indent: int | None = 2) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None where there is none or it is not JSON (a torn disk, another tool)."""
+    """Return the content of a JSON file, or None where there is none or it is not JSON (a torn disk, another tool).
+
+    So it is too where a folder, a pipe or a device has its name, of NaN, and of numbers or brackets without end.
+    """
     try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+        return json.loads(regular_bytes(path), parse_constant=_refuse_constant)
+    except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError, RecursionError):
         return None
+
+
+class NotRegular(OSError):
+    """Error of a path that is a folder, a pipe or a device, where a file should be."""
+
+
+def regular_bytes(path: Path) -> bytes:
+    """Return the content of a regular file. Raises OSError, NotRegular for what is none: it never waits for a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotRegular(errno.EINVAL, "it is no regular file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _finite(value: Any) -> Any:

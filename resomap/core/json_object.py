@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 NONE: frozenset[str] = frozenset()
+_NUMBERS = (int, float)
+_MAX = 2**63 - 1
 _APART = {"apart": True}  # metadata of a field that is no key of the object
 
 
@@ -46,8 +48,9 @@ def known_values(of: type, content: Any) -> dict[str, Any] | None:
     """Return values for the fields of the dataclass `of` that a decoded JSON object has; further keys are left out.
 
     None where it is no object, lacks a field without a default, or holds a value of another type. Types are exact:
-    `true` is no number, though Python takes it for one; a whole number will do for a float. A `default_factory` is no
-    default here: what it makes is of the reader, such as the time or the host.
+    `true` is no number, though Python takes it for one; a whole number will do for a float. Numbers beyond 64 bits are
+    no count of anything, and nothing can be computed with them. A `default_factory` is no default here: what it makes
+    is of the reader, such as the time or the host.
     """
     if not isinstance(content, dict):
         return None
@@ -58,7 +61,8 @@ def known_values(of: type, content: Any) -> dict[str, Any] | None:
                 return None
             continue
         value = content[name]
-        if type(value) not in kinds:
+        kind = type(value)
+        if kind not in kinds or (kind in _NUMBERS and not -_MAX <= value <= _MAX):
             return None
         if value is not None:
             if parts is not None and not parts.issuperset(

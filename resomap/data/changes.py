@@ -61,7 +61,7 @@ def prepared_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str
     try:
         with (directory / MANIFEST).open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     found = dict(re.findall(rb'^ {2}"(identity|content_digest)": "([0-9a-f]+)"', head, re.MULTILINE))
     digest = found.get(b"content_digest")
@@ -79,7 +79,7 @@ def checked_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str 
         with (directory / FILE).open() as stream:
             head = json.loads(stream.readline())
         return str(head["content_digest"]) if head["identity"] == data_identity else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -94,7 +94,7 @@ def follow_source(source: str, directory: Path = DATA_DIRECTORY) -> None:
             status = path.stat()
             write_json(path, {**content, "source": source})
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return
 
 
@@ -153,7 +153,7 @@ class CheckedFiles:
                 return []
             parts = map(json.loads, lines)
             return [FileRecord(name, tuple(stamp) if stamp else None, digest) for name, stamp, digest in parts]
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return []
 
     def _of_earlier_version(self) -> list[FileRecord]:

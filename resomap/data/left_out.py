@@ -33,7 +33,8 @@ def problems_found(directory: Path = DATA_DIRECTORY) -> str:
     """Return the problems that the last check of the images found, `2 zero bytes, 1 unreadable`; empty for none."""
     content: Any = read_json(directory / CHECK)
     problems = content.get("problems") if isinstance(content, dict) else None
-    return by_kind(Counter(str(problem.get("kind")) for problem in problems)) if isinstance(problems, list) else ""
+    kinds = [str(one.get("kind")) for one in problems if isinstance(one, dict)] if isinstance(problems, list) else []
+    return by_kind(Counter(kinds))
 
 
 def by_kind(counts: Mapping[str, int]) -> str:

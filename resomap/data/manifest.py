@@ -11,6 +11,7 @@ from typing import Any
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.core.json_object import known_values
 from resomap.data.changes import MANIFEST as FILE
 from resomap.data.changes import FileRecord, write_records
 from resomap.data.check import counts, short_sides, stop_on_problems, straddling_sentence, write_report
@@ -70,13 +71,20 @@ class Manifest:
         try:
             if values.pop("schema") != SCHEMA:
                 raise ValueError
-            entries = [Entry(**entry) for entry in values.pop("entries")]
+            entries = [_entry(content, len(values["classes"])) for content in values.pop("entries")]
             return cls(**values, entries=entries)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ResomapError(
                 f"{directory / FILE} is missing or damaged; remove it and run the same snakemake command "
                 "again, which checks the images anew"
             ) from None
+
+
+def _entry(content: Any, classes: int) -> Entry:
+    known = known_values(Entry, content)
+    if known is None or not 0 <= known["label"] < classes:
+        raise ValueError
+    return Entry(**known)
 
 
 def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:

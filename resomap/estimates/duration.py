@@ -89,7 +89,7 @@ class Durations:
         for model, resolution in sorted(grid):
             content = read_json(Path(COSTS, self._kind, model, f"{resolution}.json"))
             rate = content.get("throughput_images_per_second_median") if isinstance(content, dict) else None
-            if rate:
+            if isinstance(rate, int | float) and 0 < rate < math.inf:
                 found[model, resolution] = 1 / rate
         self._learn(found)
         return {pair: seconds / self._theoretical(pair) for pair, seconds in found.items()}

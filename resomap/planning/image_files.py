@@ -46,7 +46,7 @@ def is_scaled_by_each_image() -> bool:
 def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:
     """Return an array that is missing or whose size is not that of store.json; None where all fit or none is stored."""
     content = read_json(place / "store.json")
-    if not isinstance(content, dict) or not content.get("is_stored", True):
+    if not isinstance(content, dict) or content.get("is_stored", True) is False:
         return None
     for split in splits:
         path = place / f"{split}.npy"

@@ -13,6 +13,7 @@ from resomap.cells.marker import Marker
 from resomap.cells.progress import Failure, Progress, failure_path, is_alive, progress_path
 from resomap.config.judging import FurtherMetric
 from resomap.core.files import read_json
+from resomap.core.json_object import JsonObject
 from resomap.core.text import duration
 from resomap.tracking.elsewhere import Elsewhere, note_path
 
@@ -128,12 +129,21 @@ def _take_from_map(statuses: Iterable[CellStatus], metric: str) -> None:
     if not done or metric not in get_args(FurtherMetric):
         return
     content = read_json(MAP)
-    trainings = content.get("trainings", []) if isinstance(content, dict) and content.get("metric") == metric else []
-    by_uid = {one["uid"]: one["metrics"] for one in trainings}
+    trainings = content.get("trainings") if isinstance(content, dict) and content.get("metric") == metric else []
+    known = [found for one in (trainings if isinstance(trainings, list) else []) if (found := _InMap.parse(one))]
+    by_uid = {one.uid: one.metrics for one in known}
     for status in done:
         marker = Marker.read(status.cell.marker)
         metrics = by_uid.get(marker.uid, {}) if marker else {}
         status.value, status.test = metrics.get(f"val/{metric}"), metrics.get(f"test/{metric}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InMap(JsonObject):
+    """What is read of a training in results/summary.json."""
+
+    uid: str
+    metrics: Mapping[str, float | None]
 
 
 def _why_waiting(cell: Cell, fingerprint: str, marker: Marker | None, progress: Progress | None) -> str:

@@ -17,6 +17,7 @@ from resomap.cells.marker import Marker
 from resomap.cells.tags import Tag, equals, heartbeat_of, host_of
 from resomap.config.schema import Tracking
 from resomap.core.files import read_json, write_json
+from resomap.core.json_object import known_values
 from resomap.tracking.directory_id import directory_id
 from resomap.tracking.journal import beside
 from resomap.tracking.run_search import run_tags, search_runs
@@ -54,13 +55,8 @@ class Elsewhere:
     @classmethod
     def read(cls, path: Path) -> "Elsewhere | None":
         """Return the run noted in a file, or None where there is none or the file is damaged."""
-        content = read_json(path)
-        try:
-            marker = Marker.parse(content["marker"])
-            fingerprint, run_id, host = (str(content[name]) for name in ("fingerprint", "run_id", "host"))
-            return cls(fingerprint, run_id, host, float(content["heartbeat"]), float(content["seen_at"]), marker)
-        except (KeyError, TypeError, ValueError):
-            return None
+        known = known_values(cls, read_json(path))
+        return None if known is None else cls(**known)
 
 
 def note_path(cell: Cell) -> Path:

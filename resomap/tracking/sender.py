@@ -16,6 +16,7 @@ from resomap.cells.study import STATE_DIRECTORY
 from resomap.cells.tags import Tag
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.core.json_object import known_values
 from resomap.tracking import artifacts
 from resomap.tracking.client import (
     competing_run,
@@ -63,20 +64,18 @@ class Receipt:
 
     @classmethod
     def read(cls, journal: Path) -> "Receipt | None":
-        """Return the receipt of a journal, or None where it has none or the file is damaged."""
-        content = read_json(receipt_path(journal))
-        try:
-            known = {name: content[name] for name in ("offset", "run_id", "uid")}
-            words = {name: content.get(name) for name in ("trouble", "files_kept_here")}
-            return cls(
-                noted_uri(str(content["uri"])),
-                **known,
-                is_open=bool(content.get("is_open")),
-                is_lasting=bool(content.get("is_lasting")),
-                **words,
-            )
-        except (AttributeError, KeyError, TypeError):
+        """Return the receipt of a journal, or None where it has none, or a damaged one, or that of a longer journal."""
+        known = known_values(cls, read_json(receipt_path(journal)))
+        if known is None or not 0 <= known.get("offset", 0) <= _size(journal):
             return None
+        return cls(**{**known, "uri": noted_uri(known["uri"])})
+
+
+def _size(journal: Path) -> int:
+    try:
+        return journal.stat().st_size
+    except OSError:
+        return 0
 
 
 def receipt_path(journal: Path) -> Path:

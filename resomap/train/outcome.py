@@ -14,7 +14,7 @@ from resomap.compute.inference import Predictor, evaluation_batch, predict, requ
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation
 from resomap.compute.temperature import decide
-from resomap.core.files import read_json, write_csv
+from resomap.core.files import write_csv
 from resomap.data.store import Store
 from resomap.models.build import builder_options
 from resomap.models.operations import count_operations, parameter_count
@@ -55,7 +55,7 @@ def write_weights(
         "channels_last": recipe.channels_last,
         "epoch": epoch,
         "fingerprint": request.fingerprint,
-        "uid": _uid(cell),
+        "uid": archive.held_uid(cell),
     }
     compress = request.study.config.checkpoints.compress
     checkpoint.save_sealed(cell.checkpoints / name, content, compress=compress)
@@ -78,7 +78,7 @@ def evaluate_best(
         require_finite(found, f"{split} images with the weights of the best epoch")
         metrics |= {f"{split}/{name}": value for name, value in measure(found, images.labels).items()}
         splits[split] = SplitPredictions(images.names, images.labels, found, store.blocks(split))
-    predictions = Predictions(request.fingerprint, _uid(request.cell), store.classes, splits)
+    predictions = Predictions(request.fingerprint, archive.held_uid(request.cell), store.classes, splits)
     predictions.save(evaluation_record.predictions_path(request.cell))
     decide(predictions).write(request.cell.checkpoints / "best.pt")
     return metrics
@@ -129,8 +129,3 @@ def finished_marker(
         environment=fixed["environment"],
         attempt=request.attempt,
     )
-
-
-def _uid(cell: Cell) -> str:
-    """Identity of the training that holds the cell's checkpoint directory; it claims that before anything else."""
-    return str(read_json(archive.identity_path(cell))["uid"])

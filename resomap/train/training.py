@@ -22,7 +22,6 @@ from resomap.compute.normalisation import Normalisation
 from resomap.config.judging import FurtherMetric
 from resomap.config.positive import ONE_VS_REST, positive_index
 from resomap.core.errors import RunsElsewhere
-from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
 from resomap.models.build import BuiltModel, build_model
@@ -116,7 +115,7 @@ class _Training:
         for note in archive.activate(self._cell, identity):
             self._say(note)
         remove_cell_leftovers(self._cell)
-        return str(read_json(archive.identity_path(self._cell))["uid"])
+        return archive.held_uid(self._cell)
 
     def _is_ours(self, content: Mapping[str, Any], uid: str) -> bool:
         of_images = content.get("content_digest")  # which checkpoints of earlier versions do not name

@@ -143,13 +143,19 @@ def findings() -> list[Finding] | None:
     if not isinstance(content, dict):
         return None
     by_kind: dict[str, list[str]] = defaultdict(list)
-    for problem in content.get("problems") or []:
+    for problem in _objects(content.get("problems")):
         by_kind[str(problem.get("kind"))].append(f"{problem.get('name')}: {problem.get('detail')}")
     found = [Finding(kind, len(lines), lines[:LISTED]) for kind, lines in by_kind.items()]
-    for note in content.get("notes") or []:
-        names = [str(one) for one in note.get("names") or []]
+    for note in _objects(content.get("notes")):
+        listed = note.get("names")
+        names = [str(one) for one in listed] if isinstance(listed, list) else []
         found.append(Finding(str(note.get("text")), len(names), names[:LISTED]))
     return found
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list of decoded JSON; none where it is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def duplicates(material: Material) -> list[list[Entry]]:

@@ -166,8 +166,11 @@ def _restore(cell: Cell, fingerprint: str, content_digest: str | None) -> bool:
         # Its cell.json moves first: where that alone is here, a kill cut the move short.
         is_begun = held_fingerprint(cell) == fingerprint and not (archived / "cell.json").exists()
         if is_wanted and (is_begun or held_fingerprint(cell) is None):
-            _move([archived / file for file in TRAINING_FILES], cell.checkpoints)
-            shutil.rmtree(archived, ignore_errors=True)
+            _move(
+                [archived / file for file in TRAINING_FILES if not (cell.checkpoints / file).exists()], cell.checkpoints
+            )
+            if not any((archived / file).exists() for file in TRAINING_FILES):
+                shutil.rmtree(archived, ignore_errors=True)
             restored = True
         results = cell.marker.parent / SET_ASIDE / archived.name
         marker = Marker.read(results / cell.marker.name)

@@ -22,7 +22,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.liveness import age_words, is_fresh
 from resomap.cells.study import STATE_DIRECTORY
 from resomap.core.errors import Interrupted, ResomapError
-from resomap.core.files import read_json
+from resomap.core.files import open_own, read_json
 from resomap.core.json_object import known_values
 
 HEARTBEAT_SECONDS = 15.0
@@ -80,7 +80,7 @@ def cell_lock(
     """
     path = lock_path(cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         waiting = False
         while not _try_lock(descriptor, path):
@@ -117,7 +117,7 @@ def step_lock(step: str, say: Callable[[str], None] = print) -> Iterator[None]:
     """
     path = STATE_DIRECTORY / "locks" / f"{step.replace(' ', '-')}.step"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
+    with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a") as stream:
         if not _takes_flock(stream.fileno()):
             say(f"another process is at the step `{step}`; waiting for it to end")
             fcntl.flock(stream, fcntl.LOCK_EX)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from resomap.core.errors import ResomapError
 from resomap.core.temporary import temporary_beside
 from resomap.core.text import encodable
 
@@ -82,6 +83,27 @@ def read_json(path: Path) -> Any:
 
 class NotRegular(OSError):
     """Error of a path that is a folder, a pipe or a device, where a file should be."""
+
+
+def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Return a descriptor of a lock or log file, which is made where it is missing.
+
+    Raises ResomapError for a link or anything else that is no regular file: in a folder that others may write, it would
+    have us write to a file that they choose.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        is_file = False
+    else:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if not is_file:
+            os.close(descriptor)
+    if not is_file:
+        raise ResomapError(f"{path.absolute()} is a link or no file, and a lock or log belongs there; remove it")
+    return descriptor
 
 
 def regular_bytes(path: Path) -> bytes:

@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from resomap.core.errors import ResomapError
+from resomap.core.files import open_own
+
 
 def send_output_to(log: Path) -> None:
     """Redirect all output of this process and its children to the log file, appended to it.
@@ -19,7 +22,7 @@ def send_output_to(log: Path) -> None:
     disk words are lost, and nothing else.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    descriptor = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(descriptor, 1)
@@ -33,8 +36,8 @@ def lose_words_on_full_disk() -> None:
     sys.stdout, sys.stderr = _lossy(1), _lossy(2)
 
 
-def _lossy(file: int | Path) -> TextIO:
-    raw = _Lossy(file, "wb", closefd=not isinstance(file, int))
+def _lossy(descriptor: int) -> TextIO:
+    raw = _Lossy(descriptor, "wb", closefd=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
 
 
@@ -52,8 +55,8 @@ def copy_output_to(log: Path) -> None:
     """Have what this process prints stand in a log file too. Without a place for it, the terminal has it alone."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        stream = _lossy(log)
-    except OSError:
+        stream = _lossy(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+    except (OSError, ResomapError):
         return
     sys.stdout, sys.stderr = _Copied(sys.stdout, stream), _Copied(sys.stderr, stream)
 

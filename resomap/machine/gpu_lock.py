@@ -5,15 +5,18 @@ The lock files are a user's own, so that runs in several directories share the d
 gave to one job alone is free by definition, and taken at once.
 """
 
+import contextlib
 import fcntl
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from resomap.core.errors import Interrupted
+from resomap.core.errors import Interrupted, ResomapError
+from resomap.core.files import open_own
 from resomap.machine.gpus import Gpu, visible_gpus
 
 POLL_SECONDS = 1.0
@@ -50,12 +53,24 @@ def lock_directory() -> Path:
     return Path(tempfile.gettempdir(), f"resomap-gpus-{os.getuid()}")
 
 
+def _require_own(directory: Path) -> None:
+    """Make the directory. Raises ResomapError where somebody else did: in a shared temporary folder anybody may."""
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise ResomapError(
+            f"{directory}, for this user's locks of GPUs, is a link, another user's, or one that others may write; "
+            "remove it, or set TMPDIR to a folder of your own"
+        )
+
+
 def _take_one(gpus: Iterable[Gpu]) -> Gpu | None:
     directory = lock_directory()
-    directory.mkdir(mode=0o700, exist_ok=True)
+    _require_own(directory)
     for gpu in gpus:
         path = directory / f"{re.sub(r'[^A-Za-z0-9.-]', '_', gpu.identity)}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from resomap.core.files import open_own
 from resomap.tracking.local_database import note_renaming, query, tells_of_damage
 
 COMPANIONS = ("-journal", "-wal", "-shm")
@@ -30,7 +31,7 @@ def set_aside(database: Path) -> Path | None:
     """
     if not database.exists():
         return None
-    with open(database.with_suffix(".lock"), "w") as lock:
+    with os.fdopen(open_own(database.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not database.exists() or not is_damaged(database):
             return None

@@ -34,7 +34,7 @@ class Journal:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         if not is_shared:
             _end_torn_line(path, self._descriptor)
         self._waiting = b""  # lines that a full disk did not take

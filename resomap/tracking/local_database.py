@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resomap.core.files import open_own
 from resomap.core.text import printable
 from resomap.tracking.local_store import is_own, make_portable
 from resomap.tracking.refusals import TrackerRefusal
@@ -46,7 +47,7 @@ def connect_local(uri: str) -> "MlflowClient":
 
     database = database_path(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
-    with open(database.with_suffix(".lock"), "w") as lock:
+    with os.fdopen(open_own(database.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in database.parent.glob(f".{database.name}.*.new*"):
             leftover.unlink()  # of a kill; nobody else writes one, we hold the lock

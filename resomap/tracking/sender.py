@@ -6,6 +6,7 @@ journal at a time; the receipt beside it holds the offset up to which the tracke
 """
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from resomap.cells.study import STATE_DIRECTORY
 from resomap.cells.tags import Tag
 from resomap.core.errors import ResomapError
-from resomap.core.files import read_json, write_json
+from resomap.core.files import open_own, read_json, write_json
 from resomap.core.json_object import known_values
 from resomap.tracking import artifacts
 from resomap.tracking.client import (
@@ -208,7 +209,7 @@ class Sender:
         """Hold the journal's lock: two senders would do no harm to an existing run, but might create one each."""
         path = STATE_DIRECTORY / "locks" / f"{self._journal.parent.name}@{self._journal.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as lock:
+        with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT), "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -16,6 +16,7 @@ from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.marker import Marker
 from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
 from resomap.cells.tags import completion
+from resomap.core.files import open_own
 from resomap.tracking.journal import SUFFIX, Journal, beside
 from resomap.tracking.local_store import is_own
 from resomap.tracking.lost_runs import forget_lost_runs
@@ -55,7 +56,7 @@ def start_background_sync(study: Study, path: Path) -> "subprocess.Popen[bytes]"
     """Start the background sync of this process; it reads the study from `path` and ends once this process has."""
     command = [sys.executable, "-m", "resomap.tracking.sync", "--study", str(path), "--parent", str(os.getpid())]
     STATE_DIRECTORY.mkdir(exist_ok=True)
-    with LOG.open("w") as log:
+    with os.fdopen(open_own(LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as log:
         return subprocess.Popen(
             command,
             env={**os.environ, **credentials(study.config.tracking)},

@@ -239,7 +239,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     }
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00\x81")
-    cases[binary] = "{} is not valid YAML"
+    cases[binary] = "the configuration file {} is not text in UTF-8; save it as such"
     for path, sentence in cases.items():
         with pytest.raises(ResomapError) as error:
             load_config(path)

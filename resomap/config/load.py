@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from resomap.config.documents import read_document, require_bounded
 from resomap.config.messages import section_of, sentence
 from resomap.config.schema import Config, Training
 from resomap.core.errors import ResomapError
@@ -25,7 +25,7 @@ def load_config(*paths: Path) -> Config:
     """
     merged: dict[str, Any] = {}
     for path in paths:
-        merged = merge(merged, _read(path))
+        merged = merge(merged, read_document(path))
     return parse_config(merged)
 
 
@@ -44,6 +44,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
 
     Raises ResomapError naming the first wrong key, what is wrong with it and the nearest valid name.
     """
+    require_bounded(values)
     config = _parse(Config, values, "")
     for target in config.overrides:
         if not OVERRIDE_TARGET.fullmatch(target):
@@ -71,24 +72,6 @@ def training_for(config: Config, target: str) -> Training:
     for name in dict.fromkeys((model, target)):
         values = merge(values, _without_empty_sections(kind, config.overrides.get(name, {})))
     return _parse(kind, values, f"overrides.{target}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ResomapError(f"there is no configuration file {path}") from None
-    except OSError as error:
-        raise ResomapError(f"the configuration file {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ResomapError(f"{path}{line} is not valid YAML; check its indentation and colons") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ResomapError(f"{path} must hold `key: value` lines, and holds a {type(content).__name__}")
-    return content
 
 
 def _parse(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -77,12 +77,12 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(regular_bytes(path), parse_constant=_refuse_constant)
-    except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegular, ValueError, RecursionError):
         return None
 
 
 class NotRegular(OSError):
-    """Error of a path that is a folder, a pipe or a device, where a file should be."""
+    """Error of a path that is a pipe or a device, where a file should be."""
 
 
 def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
@@ -108,14 +108,23 @@ def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
 
 def regular_bytes(path: Path) -> bytes:
     """Return the content of a regular file. Raises OSError, NotRegular for what is none: it never waits for a pipe."""
+    with open_regular(path) as stream:
+        return stream.read()
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading. Raises OSError, NotRegular for a folder, a pipe or a device."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
             raise NotRegular(errno.EINVAL, "it is no regular file", str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read()
-    finally:
+        return io.BufferedReader(io.FileIO(descriptor, "rb"))
+    except BaseException:
         os.close(descriptor)
+        raise
 
 
 def _refuse_constant(name: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
+from resomap.core.files import regular_bytes
 
 ALONE = "--config 'data={ungrouped: alone}'"  # the way out where images are to stand alone
 _NAMED = 3  # names in a sentence
@@ -103,7 +104,7 @@ def _path(data: Data) -> Path:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_bytes(path)
     except OSError as error:
         raise ResomapError(f"the groups file {path} cannot be read: {error.strerror}; mend `data.groups`") from None
 

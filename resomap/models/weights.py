@@ -16,6 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from resomap.core.errors import ResomapError
+from resomap.core.files import open_regular
 from resomap.models.index import ModelEntry
 from resomap.models.weights_digest import unreadable
 
@@ -56,7 +57,7 @@ def read_weights(path: str) -> WeightsFile:
     """
     place = Path(path).expanduser()
     try:
-        with place.open("rb"):
+        with open_regular(place):
             pass
         content = _load_safetensors(place) if place.suffix == ".safetensors" else _load_torch(place)
     except OSError as error:

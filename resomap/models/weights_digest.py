@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from resomap.core.errors import ResomapError
+from resomap.core.files import open_regular
 
 
 def weights_identity(weights: str | None) -> str | None:
@@ -14,7 +15,7 @@ def weights_identity(weights: str | None) -> str | None:
     if weights is None or weights == "default":
         return weights
     try:
-        with Path(weights).expanduser().open("rb") as stream:
+        with open_regular(Path(weights).expanduser()) as stream:
             return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
     except OSError as error:
         raise unreadable(weights, error) from None

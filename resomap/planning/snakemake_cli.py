@@ -12,11 +12,11 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from resomap.core.errors import refusal
+from resomap.core.errors import ResomapError, refusal
 from resomap.machine.cpus import available_cores
 from resomap.planning import argv
 from resomap.planning.full_disk import no_room, say_refusals
@@ -74,6 +74,7 @@ class CommandLine:
         snakefile = _snakefile([str(arguments.snakefile)] if arguments.snakefile else [])
         if snakefile is None or not is_ours(snakefile) or arguments.mode.name != "DEFAULT":
             return
+        _require_documents(arguments.configfile or ())
         if not any(getattr(arguments, name, False) for name in READING):
             _require_writable(Path(arguments.directory or ""))
         arguments.rerun_incomplete = True
@@ -126,6 +127,18 @@ def _read(parser: argparse.ArgumentParser, on_run: Callable[[], None]) -> None:
     sys.argv[1:] = command_line.read(sys.argv[1:], parser)
     if command_line.is_ours:
         on_run()
+
+
+def _require_documents(paths: Iterable[str | Path]) -> None:
+    """Exit with one sentence for a file that is no configuration: Snakemake would read a device to its end."""
+    from resomap.config.documents import read_document
+
+    try:
+        for path in paths:
+            read_document(Path(path))
+    except ResomapError as error:
+        print(f"resomap: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _require_writable(directory: Path) -> None:

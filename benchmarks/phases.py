@@ -21,10 +21,10 @@ TRAINING = "train/training.py"
 LOOP = ("train/loop.py", "run", "run")  # the one of the loop, called by the one of TRAINING
 PHASES = {
     "wait for the next batch": [("train/batches.py", "epoch", "_train_epoch")],
-    "augment and normalise": [("train/loop.py", "_inputs", "_accumulate")],
-    "forward": [("nn/modules/module.py", "_wrapped_call_impl", "_accumulate")],
-    "loss": [("train/objective.py", "__call__", "_accumulate")],
-    "backward": [("torch/_tensor.py", "backward", "_accumulate")],
+    "augment and normalise": [("train/gradients.py", "_inputs", "accumulate")],
+    "forward": [("nn/modules/module.py", "_wrapped_call_impl", "accumulate")],
+    "loss": [("train/objective.py", "__call__", "accumulate")],
+    "backward": [("torch/_tensor.py", "backward", "accumulate")],
     "clip gradients": [("utils/clip_grad.py", "_no_grad_wrapper", "_step")],
     "optimizer": [("amp/grad_scaler.py", "step", "_step"), ("optim/optimizer.py", "zero_grad", "_step")],
     "validation": [("train/loop.py", "_validate", "run")],

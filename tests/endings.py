@@ -24,13 +24,13 @@ class End:
     marker: dict[str, Any]
 
     @classmethod
-    def of(cls, directory: Path) -> "End":
-        marker = read_json(next(directory.glob("results/*/32.done")))
+    def of(cls, directory: Path, resolution: int = RESOLUTION) -> "End":
+        marker = read_json(next(directory.glob(f"results/*/{resolution}.done")))
         return cls(
-            load_sealed(next(directory.glob("checkpoints/*/*/32/final.pt")))["model"],
-            load_sealed(next(directory.glob("checkpoints/*/*/32/best.pt")))["model"],
+            load_sealed(next(directory.glob(f"checkpoints/*/*/{resolution}/final.pt")))["model"],
+            load_sealed(next(directory.glob(f"checkpoints/*/*/{resolution}/best.pt")))["model"],
             marker["metrics"],
-            next(directory.glob("results/*/32.history.csv")).read_bytes(),
+            next(directory.glob(f"results/*/{resolution}.history.csv")).read_bytes(),
             marker,
         )
 
@@ -45,8 +45,8 @@ def assert_same_bits(one: End, other: End) -> None:
     assert one.marker["uid"] != other.marker["uid"]  # two trainings, not one read twice
 
 
-def last(directory: Path) -> Path:
-    return directory / "checkpoints" / "resnet" / MODEL / str(RESOLUTION) / "last.pt"
+def last(directory: Path, resolution: int = RESOLUTION) -> Path:
+    return directory / "checkpoints" / "resnet" / MODEL / str(resolution) / "last.pt"
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

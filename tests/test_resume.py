@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import MODEL, RESOLUTION, command, trainer
 from endings import End, assert_same_bits, last, wait_for
 
@@ -51,6 +52,33 @@ def test_kill_9_at_random_moments(
     assert end.marker["exact"] is True
     assert "going on at epoch" in (directory / "results" / MODEL / f"{RESOLUTION}.log").read_text()
     assert not list(last(directory).parent.glob(".*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resolution", [16, 32])
+def test_kill_9_with_two_threads_and_mixed_precision(
+    resolution: int, study_in: Callable[..., Study], tmp_path: Path
+) -> None:
+    """At 16 px bf16 kernels of oneDNN are wrong on some processors: there each attempt takes float32, and says so."""
+    ends, settings = [], {"resolutions": [resolution], "training": {**TRAINING, "amp": "bf16"}}
+    for name, kills in (("whole", 0), ("killed", 1)):
+        directory = tmp_path / name
+        study_in(directory, checkpoints={"every_minutes": 0 if kills else 5}, **settings)
+        for _ in range(kills):
+            process, started = trainer(f"{MODEL}@{resolution}", directory, "--threads", "2"), time.time()
+            place = last(directory, resolution)
+            wait_for(lambda at=place, since=started: at.exists() and at.stat().st_mtime > since)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert trainer(f"{MODEL}@{resolution}", directory, "--threads", "2").wait(timeout=120) == 0
+        ends.append(End.of(directory, resolution))
+        log = (directory / "results" / MODEL / f"{resolution}.log").read_text()
+        assert ends[-1].marker["precision"] == ("bfloat16" if ends[-1].marker["fallback"] is None else "float32")
+        assert log.count("computed in float32") <= 1
+    assert_same_bits(*ends)
+    assert [end.marker["exact"] for end in ends] == [True, True]
+    assert ends[0].marker["fallback"] == ends[1].marker["fallback"]
+    assert all(torch.isfinite(values).all() for end in ends for values in end.weights.values())
 
 
 @pytest.mark.slow

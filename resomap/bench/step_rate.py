@@ -21,7 +21,7 @@ from resomap.models.build import build_model, logits
 from resomap.train.batches import Batch, TrainingBatches
 from resomap.train.events import NullObserver
 from resomap.train.loop import Loop, TrainingData
-from resomap.train.objective import Objective, make_optimizer
+from resomap.train.objective import Objective, make_optimizer, make_scaler
 from resomap.train.state import RunningSums, TrainingState
 from resomap.train.stopping import BestSoFar
 
@@ -102,7 +102,7 @@ class Steps:
         return TrainingState(
             model=model,
             optimizer=make_optimizer(model, self._recipe),
-            scaler=torch.amp.GradScaler(self._device.torch.type, enabled=self._execution.precision is torch.float16),
+            scaler=make_scaler(self._execution),
             ema=None,
             best=BestSoFar(self._recipe.monitor),
             sums=RunningSums.zero(self._device.torch),

@@ -15,6 +15,7 @@ class Execution:
     device: Device
     precision: torch.dtype | None  # of mixed precision; None: plain float32
     channels_last: bool  # memory layout of weights and images
+    onednn: bool = True  # on a CPU: kernels of oneDNN (once MKL-DNN) and not torch's own, several times slower ones
 
     @classmethod
     def of(cls, device: Device, amp: str, channels_last: bool) -> "Execution":
@@ -25,6 +26,20 @@ class Execution:
         """Move a network to the device and into the memory layout; returns it."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return model.to(self.device.torch, memory_format=layout)  # type: ignore[call-overload]
+
+    def activate(self) -> None:
+        """Choose the kernels of this process's forward and backward passes."""
+        torch.backends.mkldnn.set_flags(_enabled=self.onednn)
+
+    @property
+    def precision_name(self) -> str:
+        """Name of the precision as torch has it: float32, bfloat16 or float16."""
+        return str(self.precision or torch.float32).removeprefix("torch.")
+
+    @property
+    def words(self) -> str:
+        """Precision and kernels for a person: `in bfloat16`."""
+        return f"in {self.precision_name}{'' if self.onednn else ' without oneDNN'}"
 
     def autocast(self) -> torch.autocast:
         """A context of mixed precision for one forward pass; it changes nothing where `precision` is None."""

@@ -14,6 +14,8 @@ resumed training recomputes them.
 - `outcome`: weights, history, predictions and marker of a finished training
 - `state`: all that a training carries from step to step
 - `batches`, `draws`, `augment`: training batches, their random draws, and the changes made with them
+- `gradients`: forward and backward passes of one batch, as the loop and the self-check call them
+- `self_check`: the gradients of one batch, computed twice before the first step
 - `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience
 - `microbatch_search`: how many images a forward pass fit into memory
 - `signals`: signals that stop a training at its next step

@@ -1,7 +1,7 @@
 """Training batches, gathered from the prepared store one step ahead of the device."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -42,8 +42,24 @@ class TrainingBatches:
         """Classes of all training images, int64 [N]."""
         return self._images.labels
 
+    def first(self) -> Batch:
+        """Return the training's first batch; all of its batches have the shapes of this one."""
+        return self._gather(0)(0)
+
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch (counted from 0), without those before `first_step`."""
+        gather = self._gather(epoch)
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            waiting: deque[Future[Batch]] = deque()
+            for step in range(first_step, self.steps):
+                waiting.append(pool.submit(gather, step))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _gather(self, epoch: int) -> Callable[[int], Batch]:
+        """Return what makes the batch of a step of an epoch."""
         count = len(self._images.labels)
         order = draws.order(count, self._seed, epoch)
         table = draws.uniforms(count, augment.COLUMNS, self._seed, epoch).astype(np.float32)
@@ -59,11 +75,4 @@ class TrainingBatches:
                 pixels, labels = pixels.pin_memory(), labels.pin_memory()
             return Batch(pixels, labels, torch.from_numpy(table[rows]), float(shares[step]))
 
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            waiting: deque[Future[Batch]] = deque()
-            for step in range(first_step, self.steps):
-                waiting.append(pool.submit(gather, step))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        return gather

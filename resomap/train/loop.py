@@ -17,16 +17,15 @@ from resomap.compute.further_metrics import further_metric
 from resomap.compute.inference import Inference, Predictor, evaluation_batch, predict, require_finite
 from resomap.compute.memory import memory_of, wanted
 from resomap.compute.metrics import measure
-from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
+from resomap.compute.normalisation import Normalisation
 from resomap.config import Training
 from resomap.config.judging import FurtherMetric
 from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.data.store import Images
-from resomap.models.build import logits
 from resomap.train import draws
-from resomap.train.augment import augment, flip, mix
 from resomap.train.batches import Batch, TrainingBatches
 from resomap.train.events import Observer
+from resomap.train.gradients import GradientPass
 from resomap.train.objective import Objective
 from resomap.train.schedule import learning_rate
 from resomap.train.state import RunningSums, TrainingState
@@ -47,6 +46,16 @@ class TrainingData:
     positive: int | None = None
     at: float = 0.9
 
+    def gradient_pass(self, recipe: Training, objective: Objective, execution: Execution) -> GradientPass:
+        """Return the pass that computes gradients of these images' batches."""
+        return GradientPass(
+            recipe=recipe,
+            classes=self.classes,
+            normalisation=self.normalisation,
+            objective=objective,
+            execution=execution,
+        )
+
 
 class Loop:
     """Training of a state to its end, from wherever it stands."""
@@ -66,8 +75,8 @@ class Loop:
         self._recipe = recipe
         self._seed = seed
         self._data = data
-        self._objective = objective
         self._execution = execution
+        self._pass = data.gradient_pass(recipe, objective, execution)
         self._device = execution.device.torch
         self._observer = observer
         # The loss of the step before, still on its way from the device: looked at one step later, so that the
@@ -80,7 +89,7 @@ class Loop:
         Raises PermanentFailure where the loss stops being finite; whatever the observer raises passes through.
         """
         state = self._state
-        while not self._is_over():
+        while not state.is_over(self._recipe):
             self._train_epoch()
             metrics = self._validate()
             state.epoch, state.step = state.epoch + 1, 0
@@ -90,10 +99,6 @@ class Loop:
                 state.keep_best(metrics)
             self._observer.after_epoch(state)
         self._observer.after_training(state)
-
-    def _is_over(self) -> bool:
-        state, recipe = self._state, self._recipe
-        return state.epoch >= recipe.epochs or state.best.is_exhausted(state.epoch, recipe.early_stopping)
 
     def _train_epoch(self) -> None:
         state = self._state
@@ -151,7 +156,7 @@ class Loop:
         while True:
             try:
                 torch.manual_seed(seed)
-                return self._accumulate(batch)
+                return self._pass.accumulate(self._state.model, self._state.scaler, batch, self._state.microbatch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -178,31 +183,6 @@ class Loop:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._observer.after_deviation(state)
-
-    def _accumulate(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Run a forward and a backward pass for each microbatch; returns the batch's mean loss and its hits."""
-        state = self._state
-        images, targets = self._inputs(batch)
-        size = state.microbatch or len(images)
-        total = torch.zeros((), device=self._device)
-        hits = torch.zeros((), dtype=torch.int64, device=self._device)
-        for part, target in zip(images.split(size), targets.split(size), strict=True):
-            with self._execution.autocast():
-                output = logits(state.model(in_layout(part, self._execution.channels_last)))
-            loss = self._objective(output, target) * (len(part) / len(images))
-            state.scaler.scale(loss).backward()
-            total += loss.detach()
-            hits += (output.detach().argmax(1) == target.argmax(1)).sum()
-        return total, hits
-
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Augmented, normalised images [N, 3, H, W] and target shares [N, classes] on the device."""
-        table = batch.draws.to(self._device, non_blocking=True)
-        labels = batch.labels.to(self._device, non_blocking=True)
-        pixels = flip(on_device(batch.pixels, self._device), table, self._recipe.augment)
-        images = augment(to_unit_range(pixels), table, self._recipe.augment)
-        images, targets = mix(images, labels, self._data.classes, self._recipe.augment.mixup, batch.share)
-        return self._data.normalisation(images), targets
 
     def _check_finite(self) -> None:
         """Raise PermanentFailure where the loss that was not looked at yet is not finite."""

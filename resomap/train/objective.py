@@ -1,4 +1,4 @@
-"""Loss with class weights and label smoothing, and the optimizer, by timm's factory."""
+"""Loss with class weights and label smoothing, its scaler, and the optimizer, by timm's factory."""
 
 import inspect
 from typing import Any
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.optim import create_optimizer_v2, get_optimizer_class
 from torch import Tensor, nn
 
+from resomap.compute.execution import Execution
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 
@@ -61,6 +62,11 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
             f"timm cannot make the optimizer '{recipe.optimizer}' ({error}); "
             "common ones are adamw, sgd, nadamw, lamb, rmsprop"
         ) from None
+
+
+def make_scaler(execution: Execution) -> torch.amp.GradScaler:
+    """Make the scaler of losses, which float16 needs and other precisions do without."""
+    return torch.amp.GradScaler(execution.device.torch.type, enabled=execution.precision is torch.float16)
 
 
 def _fused(name: str) -> dict[str, Any]:

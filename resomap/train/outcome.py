@@ -31,12 +31,13 @@ def write_weights(
     epoch: int,
     store: Store,
     normalisation: Normalisation,
+    amp: str,
 ) -> None:
     """Write best.pt or final.pt: weights and what it takes to use them, in one sealed file.
 
     `options` are the keywords of the library's builder, so that the file can be used without ResoMap.
     """
-    cell, recipe = request.cell, request.recipe
+    cell = request.cell
     entry = request.study.index.entry(cell.model)
     content = {
         "format": checkpoint.FORMAT,
@@ -51,8 +52,8 @@ def write_weights(
         "std": list(normalisation.std),
         "fit": request.study.config.data.fit,
         "white_level": store.white_level,
-        "amp": recipe.amp,
-        "channels_last": recipe.channels_last,
+        "amp": amp,
+        "channels_last": request.recipe.channels_last,
         "epoch": epoch,
         "fingerprint": request.fingerprint,
         "uid": archive.held_uid(cell),
@@ -123,6 +124,8 @@ def finished_marker(
         ),
         weights_in_tracker=request.study.config.tracking.keep_weights,
         microbatch=state.microbatch or request.recipe.batch_size,
+        precision=fixed["precision"] or "float32",
+        fallback=state.fallback,
         exact=not state.deviations,
         exact_reasons=tuple(state.deviations),
         content_digest=store.content_digest,

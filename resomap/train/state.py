@@ -9,6 +9,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from resomap.compute.checkpoint import FORMAT, on_cpu, structure_difference
+from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 from resomap.train.stopping import BestSoFar
 
@@ -48,11 +49,16 @@ class TrainingState:
     best_metrics: dict[str, float | None] = field(default_factory=dict)
     microbatch: int | None = None  # images a forward pass; None: the whole batch
     deviations: list[str] = field(default_factory=list)  # why the end cannot have an undisturbed training's bits
+    fallback: str | None = None  # why it is computed in another way than the configuration says (see self_check.py)
     history: list[dict[str, float | int | None]] = field(default_factory=list)
 
     def evaluated_model(self) -> nn.Module:
         """Network that validation evaluates: the moving average where there is one."""
         return self.ema.module if self.ema is not None else self.model
+
+    def is_over(self, recipe: Training) -> bool:
+        """True if no step is left: by the number of epochs, or by early stopping."""
+        return self.epoch >= recipe.epochs or self.best.is_exhausted(self.epoch, recipe.early_stopping)
 
     def keep_best(self, metrics: Mapping[str, float | None]) -> None:
         """Remember the present weights as the best so far."""
@@ -82,6 +88,7 @@ class TrainingState:
             "best_metrics": dict(self.best_metrics),
             "microbatch": self.microbatch,
             "deviations": list(self.deviations),
+            "fallback": self.fallback,
             "history": [dict(row) for row in self.history],
         }
 
@@ -115,4 +122,5 @@ class TrainingState:
         self.best_weights = on_cpu(content["best_weights"])
         self.best_metrics = content["best_metrics"]
         self.microbatch, self.deviations = content["microbatch"], content["deviations"]
+        self.fallback = content.get("fallback")  # which checkpoints of earlier versions do not have
         self.history = content["history"]

@@ -21,7 +21,7 @@ from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
 from resomap.config.judging import FurtherMetric
 from resomap.config.positive import ONE_VS_REST, positive_index
-from resomap.core.errors import RunsElsewhere
+from resomap.core.errors import Interrupted, RunsElsewhere
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
 from resomap.models.build import BuiltModel, build_model
@@ -30,9 +30,10 @@ from resomap.train.batches import TrainingBatches
 from resomap.train.checkpoint_saver import CheckpointSaver
 from resomap.train.live_progress import LiveProgress
 from resomap.train.loop import Loop, TrainingData
-from resomap.train.objective import Objective, make_optimizer
+from resomap.train.objective import Objective, make_optimizer, make_scaler
 from resomap.train.observer import CellObserver
 from resomap.train.request import Request
+from resomap.train.self_check import SelfCheck
 from resomap.train.signals import SignalWatch
 from resomap.train.state import RunningSums, TrainingState
 from resomap.train.stopping import BestSoFar
@@ -82,10 +83,11 @@ class _Training:
             state.microbatch = microbatch_choice.require(self._request.study, self._cell)
         del saved  # its tensors are views of last.pt
 
-        fixed = self._fixed_content(uid, threads, execution)
         run = TrackedRun(self._request, uid, self._device, self._store.content_digest)
         try:
             data = self._training_data(built)
+            execution = self._checked(state, data, execution)
+            fixed = self._fixed_content(uid, threads, execution)
             saver = CheckpointSaver(self._cell, self._config.checkpoints, fixed, self._say)
             progress = LiveProgress(self._request, state, self._device, data.batches.steps)
             observer = CellObserver(self._request, self._signals, saver, progress, run)
@@ -128,7 +130,8 @@ class _Training:
             return Execution.of(self._device, self._recipe.amp, self._recipe.channels_last)
         name = saved["precision"]
         dtype = getattr(torch, name) if name else None
-        return Execution(device=self._device, precision=dtype, channels_last=self._recipe.channels_last)
+        onednn = saved.get("onednn", True)  # which checkpoints of earlier versions do not have
+        return Execution(device=self._device, precision=dtype, channels_last=self._recipe.channels_last, onednn=onednn)
 
     def _build_model(self) -> BuiltModel:
         torch.manual_seed(self._cell.seed)
@@ -144,15 +147,15 @@ class _Training:
         return built
 
     def _initial_state(self, built: BuiltModel, execution: Execution) -> TrainingState:
-        recipe, device = self._recipe, self._device.torch
+        recipe = self._recipe
         model = execution.place(built.model)
         return TrainingState(
             model=model,
             optimizer=make_optimizer(model, recipe),
-            scaler=torch.amp.GradScaler(device.type, enabled=execution.precision is torch.float16),
+            scaler=make_scaler(execution),
             ema=ModelEmaV3(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None,
             best=BestSoFar(recipe.monitor),
-            sums=RunningSums.zero(device),
+            sums=RunningSums.zero(self._device.torch),
         )
 
     def _restore(self, state: TrainingState, saved: Mapping[str, Any]) -> None:
@@ -165,14 +168,14 @@ class _Training:
 
     def _fixed_content(self, uid: str, threads: int, execution: Execution) -> dict[str, Any]:
         """Part of a checkpoint that does not change while the training goes on."""
-        dtype = execution.precision
         return {
             "fingerprint": self._request.fingerprint,
             "uid": uid,
             "cell": self._cell.name,
             "content_digest": self._store.content_digest,
             "threads": threads,
-            "precision": str(dtype).removeprefix("torch.") if dtype else None,
+            "precision": execution.precision_name if execution.precision else None,
+            "onednn": execution.onednn,
             "environment": environment(self._device),
         }
 
@@ -192,13 +195,45 @@ class _Training:
             at=report.at,
         )
 
+    def _checked(self, state: TrainingState, data: TrainingData, execution: Execution) -> Execution:
+        """Return the way of computing that gives the same bits twice, where steps are left; says what it is."""
+        execution.activate()
+        if state.is_over(self._recipe):
+            return execution
+        check = SelfCheck(
+            state=state,
+            recipe=self._recipe,
+            data=data,
+            objective=self._objective(data),
+            is_deterministic=self._config.deterministic,
+            between=self._stop_before_first_step,
+        )
+        found = check.run(execution)
+        if found.fallback is not None:
+            self._say(found.fallback)
+            state.fallback = found.fallback
+            state.scaler = make_scaler(found.execution)
+            if state.images_seen:
+                state.deviations.append(f"resumed otherwise: {found.fallback}")
+        if found.deviation is not None and found.deviation not in state.deviations:
+            self._say(f"{found.deviation}; the result will be marked as not exact")
+            state.deviations.append(found.deviation)
+        return found.execution
+
+    def _stop_before_first_step(self) -> None:
+        if self._signals.received is not None:
+            raise Interrupted(f"{self._signals.name} before the first step: the same command begins there")
+
+    def _objective(self, data: TrainingData) -> Objective:
+        return Objective(self._recipe, data.batches.labels, data.classes, self._device.torch)
+
     def _loop(self, state: TrainingState, data: TrainingData, execution: Execution, observer: CellObserver) -> Loop:
         return Loop(
             state=state,
             recipe=self._recipe,
             seed=self._cell.seed,
             data=data,
-            objective=Objective(self._recipe, data.batches.labels, data.classes, self._device.torch),
+            objective=self._objective(data),
             execution=execution,
             observer=observer,
         )
@@ -208,9 +243,11 @@ class _Training:
     ) -> outcome.Metrics:
         """Write weights, history and the predictions of the best epoch; returns their metrics by `split/name`."""
         request, store = self._request, self._store
-        model = state.evaluated_model()
-        outcome.write_weights(request, "final.pt", model.state_dict(), state.epoch, store, normalisation)
-        outcome.write_weights(request, "best.pt", state.best_weights, state.best.epoch or 0, store, normalisation)
+        model, best_epoch = state.evaluated_model(), state.best.epoch or 0
+        # Weights that had to be trained in float32 are evaluated in float32 too.
+        amp = self._recipe.amp if state.fallback is None else "off"
+        outcome.write_weights(request, "final.pt", model.state_dict(), state.epoch, store, normalisation, amp)
+        outcome.write_weights(request, "best.pt", state.best_weights, best_epoch, store, normalisation, amp)
         outcome.write_history(self._cell, state.history)
         predictor = Predictor(Inference(model, execution), normalisation)
         return outcome.evaluate_best(request, state, store, predictor, observer.during_evaluation)

@@ -13,6 +13,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
+from resomap.core.sealed_json import break_seal
 
 SCHEMA = 1
 MAX_BATCH = 2**31  # images: a larger number is damage
@@ -64,6 +65,10 @@ def read(study: Study, model: str) -> int | None:
     A larger one counts, so a sub-grid of smaller images keeps the number that the whole grid has.
     """
     content = read_json(path_of(model))
+    try:
+        break_seal(content)
+    except (TypeError, ValueError):  # none, or damaged: it is found anew
+        return None
     if not isinstance(content, dict) or content.get("settings") != settings(study, model):
         return None
     found, largest = content.get("microbatch"), content.get("largest")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from resomap.core.files import read_json, write_json, write_text
+from resomap.core.sealed_json import break_seal, sealed
 from resomap.data import DATA_DIRECTORY
 from resomap.machine.cpus import available_cores
 
@@ -92,7 +93,10 @@ def follow_source(source: str, directory: Path = DATA_DIRECTORY) -> None:
         content = None if is_there else read_json(path)
         if isinstance(content, dict):
             status = path.stat()
-            write_json(path, {**content, "source": source})
+            with suppress(ValueError):  # a damaged one is not made to look whole: who reads it says so
+                is_sealed = break_seal(content)
+                followed = {**content, "source": source}
+                write_json(path, sealed(followed) if is_sealed else followed)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     except (FileNotFoundError, IsADirectoryError):
         return

@@ -12,6 +12,7 @@ from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.core.json_object import known_values
+from resomap.core.sealed_json import break_seal, sealed
 from resomap.data.changes import MANIFEST as FILE
 from resomap.data.changes import FileRecord, write_records
 from resomap.data.check import counts, short_sides, stop_on_problems, straddling_sentence, write_report
@@ -62,13 +63,14 @@ class Manifest:
 
     def save(self, directory: Path) -> None:
         """Write manifest.json atomically."""
-        write_json(directory / FILE, {"schema": SCHEMA, **asdict(self)})
+        write_json(directory / FILE, sealed({"schema": SCHEMA, **asdict(self)}))
 
     @classmethod
     def load(cls, directory: Path) -> "Manifest":
-        """Read manifest.json. Raises ResomapError where there is none, or one that another version of ResoMap wrote."""
+        """Read manifest.json. Raises ResomapError where there is none, a damaged one, or one of another version."""
         values: Any = read_json(directory / FILE)
         try:
+            break_seal(values)
             if values.pop("schema") != SCHEMA:
                 raise ValueError
             entries = [_entry(content, len(values["classes"])) for content in values.pop("entries")]

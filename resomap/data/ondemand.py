@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from resomap.core.errors import PermanentFailure
 from resomap.data.picture import Picture
+from resomap.data.seal import joint_digest, row_digest
 from resomap.machine.cpus import available_cores
 
 
@@ -15,29 +17,42 @@ class OnDemand:
     """The pixels of a split, uint8 [N, size, size, C], indexed like an array by a number, a slice or numbers.
 
     It takes no disk, and time for each access: the files are read, checked against their digests, decoded and scaled by
-    as many threads as this process has cores. Raises PermanentFailure where a file is another than it was.
+    as many threads as this process has cores, and the pixels checked against `digests` (see seal.py; None: not known,
+    as in stores of earlier versions). Raises PermanentFailure where a file, or what is decoded from it, is another.
     """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, pictures: Sequence[Picture], shape: tuple[int, ...]) -> None:
-        self._pictures = pictures
+    def __init__(
+        self, pictures: Sequence[Picture], shape: tuple[int, ...], digests: Sequence[str] | None = None
+    ) -> None:
+        self._pictures, self._digests = pictures, digests
         self.shape = shape
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (picture.pixels() for picture in self._pictures)
+        return map(self._decoded, range(len(self)))
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         chosen = np.arange(len(self))[rows]
         if chosen.ndim == 0:
-            return self._pictures[int(chosen)].pixels()
+            return self._decoded(int(chosen))
         pixels = np.empty((len(chosen), *self.shape[1:]), dtype=self.dtype)
-        decoded = self._pool.map(lambda row: self._pictures[row].pixels(), chosen.tolist())
+        decoded = self._pool.map(self._decoded, chosen.tolist())
         for place, picture in enumerate(decoded):
             pixels[place] = picture
+        return pixels
+
+    def _decoded(self, row: int) -> np.ndarray:
+        pixels = self._pictures[row].pixels()
+        if self._digests is not None and joint_digest([row_digest(pixels)]) != self._digests[row]:
+            raise PermanentFailure(
+                f"{self._pictures[row].file} is decoded to other pixels than when the images were prepared (by other "
+                "versions of Pillow or NumPy?); install those again, or remove the store.json of this resolution and "
+                "run the same snakemake command again, which prepares them anew"
+            )
         return pixels
 
     @cached_property

@@ -4,7 +4,6 @@ Without arrays, where the disk is short or the configuration says so, store.json
 """
 
 import errno
-import hashlib
 import itertools
 import math
 import os
@@ -18,14 +17,15 @@ import numpy as np
 
 from resomap.core.errors import ResomapError
 from resomap.core.files import sync_directory, write_json
+from resomap.core.sealed_json import sealed
 from resomap.core.temporary import temporary_beside
 from resomap.data import SPLITS
 from resomap.data.manifest import Manifest
 from resomap.data.picture import Picture
 from resomap.data.pool import in_order
+from resomap.data.seal import Summary, block_digests, joint_digest, mean_and_std
 from resomap.data.store import FILE, SCHEMA, array_file, pictures_of, store_directory
 
-_SMALLEST_STD = 1 / 255  # images that are all of one colour must not be divided by zero
 ROOM = 1.25  # of the arrays: with `auto` the rest of the disk is for checkpoints
 OnDisk = Literal["auto", "always", "never"]
 
@@ -41,15 +41,6 @@ class _Row:
     picture: Picture
     array: Path | None
     offset: int = 0  # bytes
-
-
-@dataclass(frozen=True)
-class _Written:
-    """Summary of a prepared image: the digest of its bytes; per channel the sums of values and of squares."""
-
-    digest: str
-    sums: tuple[int, ...]
-    squares: tuple[int, ...]
 
 
 def prepare_images(directory: Path, resolution: int, workers: int, on_disk: OnDisk = "always") -> None:
@@ -69,18 +60,20 @@ def prepare_images(directory: Path, resolution: int, workers: int, on_disk: OnDi
     if written is None:
         written = _read_only(place, pictures, workers)
     entries = {split: manifest.of(split) for split in SPLITS}
+    row_bytes = resolution * resolution * manifest.channels if is_stored else 0
     splits = {
         split: {
             "shape": [len(entries[split]), resolution, resolution, manifest.channels],
-            "digest": hashlib.sha256("".join(row.digest for row in written[split]).encode()).hexdigest(),
+            "digest": joint_digest(row.digest for row in written[split]),
+            "blocks": block_digests([row.digest for row in written[split]], row_bytes),
             "labels": [entry.label for entry in entries[split]],
             "names": [entry.name for entry in entries[split]],
         }
         for split in SPLITS
     }
-    statistics = _mean_and_std(written["train"], resolution)
+    statistics = mean_and_std(written["train"], resolution)
     description = _description(manifest, resolution) | {"is_stored": is_stored}
-    write_json(place / FILE, description | statistics | {"splits": splits})
+    write_json(place / FILE, sealed(description | statistics | {"splits": splits}))
 
 
 def _description(manifest: Manifest, resolution: int) -> dict[str, Any]:
@@ -98,7 +91,7 @@ def _description(manifest: Manifest, resolution: int) -> dict[str, Any]:
 
 def _try_to_write(
     place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int, on_disk: OnDisk
-) -> dict[str, list[_Written]] | None:
+) -> dict[str, list[Summary]] | None:
     """Write the arrays; return None where there is no room for them, and there need not be."""
     everything = [picture for split in pictures.values() for picture in split]
     total = sum(picture.size**2 * picture.channels for picture in everything)
@@ -119,7 +112,7 @@ def _try_to_write(
         return None
 
 
-def _read_only(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[_Written]]:
+def _read_only(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[Summary]]:
     """Prepare the images for their digests and statistics without storing them; delete arrays of before."""
     for split in pictures:
         array_file(place, split).unlink(missing_ok=True)
@@ -127,7 +120,7 @@ def _read_only(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: 
     return _by_split(in_order(_write_row, rows, workers, "read"), pictures)
 
 
-def _write_arrays(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[_Written]]:
+def _write_arrays(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[Summary]]:
     temporary = {split: temporary_beside(array_file(place, split)) for split in pictures}
     rows = []
     try:
@@ -152,7 +145,7 @@ def _write_arrays(place: Path, pictures: Mapping[str, Sequence[Picture]], worker
             path.unlink(missing_ok=True)
 
 
-def _by_split(written: Iterable[_Written], pictures: Mapping[str, Sequence[Picture]]) -> dict[str, list[_Written]]:
+def _by_split(written: Iterable[Summary], pictures: Mapping[str, Sequence[Picture]]) -> dict[str, list[Summary]]:
     results = iter(list(written))
     return {split: list(itertools.islice(results, len(inside))) for split, inside in pictures.items()}
 
@@ -170,7 +163,7 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> int:
         return offset
 
 
-def _write_row(row: _Row) -> _Written:
+def _write_row(row: _Row) -> Summary:
     """Prepare one image in a worker process, and write its row of the array.
 
     By pwrite, not through a memory map: there a full disk kills the process.
@@ -179,12 +172,7 @@ def _write_row(row: _Row) -> _Written:
     content = pixels.tobytes()
     if row.array is not None:
         _write_at(row.array, row.offset, content)
-    flat = pixels.reshape(-1, row.picture.channels).astype(np.int64)
-    return _Written(
-        hashlib.sha256(content).hexdigest(),
-        tuple(int(value) for value in flat.sum(axis=0)),
-        tuple(int(value) for value in (flat * flat).sum(axis=0)),
-    )
+    return Summary.of(pixels)
 
 
 def _write_at(array: Path, offset: int, content: bytes) -> None:
@@ -195,21 +183,6 @@ def _write_at(array: Path, offset: int, content: bytes) -> None:
             done += os.pwrite(descriptor, content[done:], offset + done)
     finally:
         os.close(descriptor)
-
-
-def _mean_and_std(rows: list[_Written], size: int) -> dict[str, list[float]]:
-    """Return mean and standard deviation per channel, of values scaled to 0..1.
-
-    They are summed as whole numbers, so that no order changes a digit.
-    """
-    number = len(rows) * size * size
-    mean, std = [], []
-    for channel in range(len(rows[0].sums)):
-        total = sum(row.sums[channel] for row in rows)
-        squares = sum(row.squares[channel] for row in rows)
-        mean.append(total / number / 255)
-        std.append(max(_SMALLEST_STD, math.sqrt(number * squares - total * total) / number / 255))
-    return {"mean": mean, "std": std}
 
 
 def _no_space(place: Path, what: str) -> _NoSpace:

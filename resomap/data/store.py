@@ -3,7 +3,6 @@
 Where store.json says that nothing is stored, the same pixels come from the image files at each access.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,15 @@ import numpy as np
 
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
+from resomap.core.sealed_json import break_seal
 from resomap.data import SPLITS
+from resomap.data.changes import MANIFEST
 from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
 from resomap.data.pixels import WhiteLevel
+from resomap.data.seal import Summary, VerifiedPixels, joint_digest, mean_and_std, row_digest, verified
 from resomap.data.source import root_of
 
 FILE = "store.json"
@@ -39,7 +41,7 @@ def array_file(place: Path, split: str) -> Path:
 class Images:
     """One split. Image i has pixels[i], labels[i] and names[i]."""
 
-    pixels: np.ndarray | OnDemand  # memory-mapped and read-only, or decoded at each access; uint8 [N, H, W, C]
+    pixels: np.ndarray | VerifiedPixels | OnDemand  # uint8 [N, H, W, C], read-only; OnDemand: decoded at each access
     labels: np.ndarray  # int64 [N]
     names: list[str]
 
@@ -67,7 +69,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS) -> "Store":
-        """Open a store; check headers and sizes, not each byte (`verify` does).
+        """Open a store; verify its seal, and each byte of the arrays (of large ones at first read: see seal.py).
 
         `splits` are those that must be there. Raises ResomapError: not prepared, half written, damaged.
         """
@@ -77,12 +79,15 @@ class Store:
             unfinished = any(array_file(place, split).exists() for split in SPLITS)
             raise _unusable(place, "is unfinished" if unfinished else "holds no prepared images")
         try:
+            is_sealed = break_seal(values)
             if values.pop("schema") != SCHEMA or values["resolution"] != resolution:
                 raise ValueError
             values = {"is_stored": True, "white_level": "each"} | values  # written before there was a choice
             store = cls(place=place, _splits=values.pop("splits"), **values)
             for split in splits:
                 store._map(split)
+            if not is_sealed:
+                store._require_as_made(splits)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise _unusable(place, f"has a damaged {FILE}") from None
         return store
@@ -93,31 +98,60 @@ class Store:
         return Images(self._map(name), np.array(listed["labels"], dtype=np.int64), list(listed["names"]))
 
     def verify(self, splits: tuple[str, ...] = SPLITS) -> None:
-        """Read every byte and compare digests. Raises ResomapError where one differs."""
+        """Read every byte that was not read yet and compare digests. Raises ResomapError where one differs."""
         for split in splits:
-            rows = (hashlib.sha256(row.tobytes()).hexdigest() for row in self._map(split))
-            if hashlib.sha256("".join(rows).encode()).hexdigest() != self._splits[split]["digest"]:
-                raise _unusable(self.place, f"has a damaged {split}.npy (its content is not what was written)")
+            pixels = self._map(split)
+            if isinstance(pixels, VerifiedPixels):
+                pixels.verify()
+            elif not self.is_stored and joint_digest(map(row_digest, pixels)) != self._splits[split]["digest"]:
+                raise self._damaged(split)
+
+    def _require_as_made(self, splits: tuple[str, ...]) -> None:
+        """Compare a store.json of an earlier version, which has no seal, with what it was made of.
+
+        Raises ValueError where they differ. Mean and deviation are of train, and only a training uses them.
+        """
+        manifest = self._manifest
+        if (self.classes, self.channels, self.content_digest) != (
+            manifest.classes,
+            manifest.channels,
+            manifest.content_digest,
+        ):
+            raise ValueError
+        for split in splits:
+            listed, entries = self._splits[split], manifest.of(split)
+            if (listed["names"], listed["labels"]) != ([one.name for one in entries], [one.label for one in entries]):
+                raise ValueError
+        if "train" in splits:
+            made = mean_and_std([Summary.of(pixels) for pixels in self._map("train")], self.resolution)
+            if made != {"mean": self.mean, "std": self.std}:
+                raise ValueError
+
+    def _damaged(self, split: str) -> ResomapError:
+        return _unusable(self.place, f"has a damaged {split}.npy (its content is not what was written)")
 
     def blocks(self, split: str) -> np.ndarray | None:
         """Return the block int64 [N] of each image of a split; None where each is a block of its own, or none is known.
 
-        Statistics count images of one block (a patient's, copies of one picture) as belonging together.
+        Statistics count images of one block (a patient's, copies of one picture) as belonging together. Raises
+        ResomapError where the list of images is damaged.
         """
-        try:
-            entries = self._manifest.of(split)
-        except ResomapError:
+        if not (self.place.parent / MANIFEST).exists():
             return None
+        entries = self._manifest.of(split)
         if [entry.name for entry in entries] != self._splits[split]["names"]:
             return None
         found = block_indices(entries)
         return found if len(np.unique(found)) < len(found) else None
 
-    def _map(self, split: str) -> np.ndarray | OnDemand:
-        path = array_file(self.place, split)
-        shape = tuple(self._splits[split]["shape"])
+    def _map(self, split: str) -> np.ndarray | VerifiedPixels | OnDemand:
+        path, listed = array_file(self.place, split), self._splits[split]
+        shape = tuple(listed["shape"])
         if not self.is_stored:
-            return OnDemand(pictures_of(self._manifest, split, self.resolution), shape)
+            if [entry.name for entry in self._manifest.of(split)] != listed["names"]:
+                raise _unusable(self.place, "was prepared from another list of images")
+            digests = listed["blocks"]["digests"] if "blocks" in listed else None
+            return OnDemand(pictures_of(self._manifest, split, self.resolution), shape, digests)
         try:
             pixels = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
@@ -126,7 +160,7 @@ class Store:
             raise _unusable(self.place, f"has a damaged {path.name}") from None
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise _unusable(self.place, f"has a {path.name} of another shape than its {FILE} says")
-        return pixels
+        return verified(path, pixels, listed, lambda: self._damaged(split))
 
 
 def pictures_of(manifest: Manifest, split: str, resolution: int) -> list[Picture]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resomap.cells.study import Study
 from resomap.core.files import read_json
+from resomap.core.sealed_json import break_seal
 from resomap.data import DATA_DIRECTORY
 from resomap.data.changes import CheckedFiles, follow_source, named
 from resomap.data.source import root_of
@@ -44,9 +45,18 @@ def is_scaled_by_each_image() -> bool:
 
 
 def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:
-    """Return an array that is missing or whose size is not that of store.json; None where all fit or none is stored."""
-    content = read_json(place / "store.json")
-    if not isinstance(content, dict) or content.get("is_stored", True) is False:
+    """Return store.json where it is damaged, else an array that is missing or of another size; None where all fit.
+
+    What is in the arrays is verified by who reads them.
+    """
+    description = place / "store.json"
+    content = read_json(description)
+    try:
+        break_seal(content)
+        is_stored = content.get("is_stored", True)
+    except (AttributeError, TypeError, ValueError):
+        return description if description.exists() else None
+    if is_stored is False:
         return None
     for split in splits:
         path = place / f"{split}.npy"

@@ -1,6 +1,7 @@
 """Evidence of the map, from the files of the steps before: trainings, predictions, evaluations, costs, images.
 
-Whatever is not there is listed in `missing`; nothing here raises for an incomplete grid.
+Whatever is not there is listed in `missing`; nothing here raises for an incomplete grid, only for a damaged list of
+images, without which intervals would silently count other groups.
 """
 
 from collections import Counter
@@ -19,6 +20,7 @@ from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
+from resomap.data.changes import MANIFEST
 from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.statistics import Position, Sample
@@ -247,8 +249,8 @@ def _measured(study: Study, kind: str, classes: int) -> dict[Position, Mapping[s
 
 
 def _manifest(study: Study) -> Manifest | None:
-    try:
-        manifest = Manifest.load(DATA_DIRECTORY)
-    except ResomapError:
+    """Return the list of the images; None where it is not here. Raises ResomapError where it is damaged."""
+    if not (DATA_DIRECTORY / MANIFEST).exists():
         return None
+    manifest = Manifest.load(DATA_DIRECTORY)
     return manifest if manifest.identity == study.data_identity else None

@@ -23,6 +23,7 @@ from resomap.compute.execution import Execution
 from resomap.compute.memory import Memory, resident_bytes, wanted
 from resomap.compute.normalisation import in_layout
 from resomap.core.files import write_json
+from resomap.core.sealed_json import sealed
 from resomap.models.build import build_model, logits
 from resomap.train.objective import make_optimizer
 
@@ -54,7 +55,7 @@ def find_microbatch(
         "found_at": time.time(),
         "settings": microbatch_choice.settings(study, model),
     }
-    write_json(microbatch_choice.path_of(model), content)
+    write_json(microbatch_choice.path_of(model), sealed(content))
     say(f"{model}: {content['microbatch']} of {study.recipe(cells[0]).batch_size} images a forward pass")
 
 

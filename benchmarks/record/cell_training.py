@@ -38,7 +38,7 @@ class ScaledImages:
 
 @dataclass(frozen=True, kw_only=True)
 class CellRecord:
-    """What is kept of one training. Epochs count from 1; E of them, V validation and P pool images, C classes."""
+    """Record of one training. Epochs count from 1; E of them, V validation and P pool images, C classes."""
 
     predicted: np.ndarray  # uint8 [E, V]
     best_epoch: int

@@ -33,7 +33,7 @@ class GridDefinition:
 
     @property
     def about(self) -> str:
-        """What the images are, in a sentence."""
+        """Sentence that says what the images are."""
         return (self.draw.__doc__ or "").strip()
 
     @property

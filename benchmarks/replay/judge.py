@@ -13,7 +13,7 @@ from resomap.statistics import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a rule's answers on the maps of one grid were worth. Probabilities are None where the rule states none."""
+    """Worth of a rule's answers on the maps of one grid. Probabilities are None where the rule states none."""
 
     maps: int
     decided: int

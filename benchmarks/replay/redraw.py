@@ -23,7 +23,7 @@ DEVICE = "recorded"
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnMap:
-    """What a rule sees of a replay, and what it does not: the true value (a share) of each cell."""
+    """Map of a replay: all that a rule sees and, hidden from it, the true value (a share) of each cell."""
 
     trainings: dict[Position, Trainings]
     costs: dict[Position, CellCost]

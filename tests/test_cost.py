@@ -34,7 +34,7 @@ from resomap.cost import peak_memory
 from resomap.cost.best_batch import find_best_batch
 from resomap.cost.cost_table import COLUMNS, write_table
 from resomap.cost.forward_pass import Workload, ready_network
-from resomap.cost.measure import measure
+from resomap.cost.session import measure
 from resomap.cost.timing import Quartiles, time_runs
 from resomap.models.build import construct
 from resomap.models.operations import Operations, count_operations, parameter_count, weights_bytes
@@ -227,7 +227,7 @@ def measured(study: Study, model: str, resolution: int, memory_bytes: int = 10**
 def test_a_measurement_has_every_figure(quick_study: Callable[..., Study]) -> None:
     study = quick_study()
     found = measured(study, MODEL, 32)
-    assert set(found) == {*COLUMNS, "schema", "settings", "environment"}
+    assert set(found) == {*COLUMNS, "schema", "settings", "environment", "load_average", "reference"}
     assert found["reasons"] == {}
     assert [name for name in COLUMNS if found[name] is None] == []
     assert found["latency_ms_q1"] <= found["latency_ms_median"] <= found["latency_ms_q3"]
@@ -324,7 +324,7 @@ def test_a_network_that_does_not_run_is_an_entry_with_a_reason(quick_study: Call
 SHORT_OF_MEMORY = """
 import resource, sys
 from resomap.cli import main
-import resomap.cost.measure
+import resomap.cost.session
 size = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + 100 * 2**20,) * 2)
 sys.exit(main(sys.argv[1:]))

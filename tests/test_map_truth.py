@@ -10,7 +10,7 @@ from PIL import Image
 
 from resomap.cells.measurement import measurements
 from resomap.cells.study import Study
-from resomap.cost.measure import measure
+from resomap.cost.session import measure
 from resomap.evaluation.evaluation_writer import evaluate_cell
 from resomap.summary.document import Map
 from resomap.summary.summary_writer import make_map

@@ -55,6 +55,7 @@ class Rules:
                 API.accept(Path("out/a.tmp"))
         triggers = sorted(trigger.name for trigger in workflow.dag_settings.rerun_triggers)
         seen = {"is_planning": API.is_planning, "dry": API.is_dry_run, "forced": API.is_forced, "triggers": triggers}
+        seen |= {"only_out": API.asks_for_nothing_but("out/"), "only_b": API.asks_for_nothing_but("out/b")}
         seen |= {"memory": API.memory_mb, "flagged": API.may_be_flagged()}
         if API.is_main_process:
             Path("seen.json").write_text(json.dumps({**PARSED, **seen}))
@@ -139,6 +140,17 @@ def test_a_local_run_as_the_adapter_sees_it(probe: Path) -> None:
     assert (seen["cores"], seen["gpus"], seen["memory"], seen["forced"], seen["flagged"]) == (2, 1, 500, False, False)
     # The temporary output is gone once nobody needs it.
     assert sorted(path.name for path in (probe / "out").iterdir()) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "only_out", "only_b"),
+    [((), False, False), (("out/b.txt",), True, True), (("out/a.txt", "out/b.txt"), True, False)],
+)
+def test_targets_are_known_while_the_jobs_are_planned(
+    probe: Path, targets: tuple[str, ...], only_out: bool, only_b: bool
+) -> None:
+    seen = run(probe, "-n", *targets)
+    assert (seen["only_out"], seen["only_b"]) == (only_out, only_b)
 
 
 def test_gpus_of_the_command_line_win(probe: Path) -> None:

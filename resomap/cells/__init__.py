@@ -9,6 +9,8 @@
 - `progress`, `step_failure`: progress of a running training, failure of one that ended, and of any other step
 - `archive`: checkpoints and results of other settings, set aside under their fingerprint
 - `predictions`, `evaluation_record`, `fetch_record`: the predictions of a cell, the records of evaluation and fetch
+- `evaluation_part`, `measurement_part`: evaluations and costs that wait for their rule
+- `wanted`: what a plan wants, so that one process serves several jobs
 - `decision`: how the answers of a cell's best weights are read
 - `measurement`, `microbatch_choice`: a cost measurement, and the microbatch found for a model
 - `margin`: the cells within the margin of the best

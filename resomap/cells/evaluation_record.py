@@ -28,6 +28,7 @@ from typing import Any
 from resomap.cells import archive
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
+from resomap.cells.study import Study
 from resomap.core.files import read_json
 from resomap.core.text import is_whole_number
 
@@ -42,6 +43,14 @@ def record_path(cell: Cell) -> Path:
 def predictions_path(cell: Cell, resolution: int | None = None) -> Path:
     """Return the path of the best weights' predictions at a test resolution: the cell's own (None), or another one."""
     return cell.beside_marker(f"at{resolution}.npz" if resolution not in (None, cell.resolution) else "predictions.npz")
+
+
+def resolutions(study: Study, cell: Cell) -> list[int]:
+    """Return the test resolutions that a record must have: the configuration's, the cell's own, those kept before.
+
+    What a sub-grid does not name stays in the record: the next whole grid need not ask for it again.
+    """
+    return sorted({cell.resolution, *study.config.resolutions, *other_test_resolutions(cell)})
 
 
 def other_test_resolutions(cell: Cell) -> list[int]:

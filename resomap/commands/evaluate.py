@@ -4,6 +4,7 @@ import argparse
 import os
 
 from resomap.cells.study import Study
+from resomap.cells.wanted import wanted
 from resomap.commands import Commands
 from resomap.core.gc_control import paused_collection
 
@@ -17,10 +18,20 @@ def add(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
+    from resomap.cells import evaluation_part, evaluation_record
+    from resomap.cells.lock import cell_lock
+    from resomap.cells.marker import require_done
     from resomap.core.logging import say
 
-    with paused_collection():
-        from resomap.evaluation.evaluation_writer import evaluate_cell
-
     study = Study.load(given.study)
-    evaluate_cell(study, study.find(given.cell), given.threads, say)
+    cell = study.find(given.cell)
+    with cell_lock(cell, say):
+        if evaluation_part.take_over(cell, require_done(study, cell), evaluation_record.resolutions(study, cell)):
+            return
+    # Only now: libraries that take seconds to import.
+    with paused_collection():
+        from resomap.evaluation.evaluation_writer import evaluate_cell, leave_other_parts
+
+    evaluate_cell(study, cell, given.threads, say)
+    others = (study.find(name) for name in wanted(given.study, "evaluate") if name != cell.name)
+    leave_other_parts(study, others, given.threads, say)

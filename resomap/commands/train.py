@@ -3,10 +3,13 @@
 import argparse
 import os
 import traceback
+from collections.abc import Callable
 
 from resomap.cells.study import Study
+from resomap.cells.wanted import wanted
 from resomap.commands import Commands
 from resomap.core.errors import Interrupted, ResomapError, RunsElsewhere
+from resomap.core.gc_control import paused_collection
 from resomap.machine.slurm import in_words, requeue_at_time_limit
 
 
@@ -38,8 +41,17 @@ def run(given: argparse.Namespace) -> int:
     from resomap.train.request import Request, record_failure
 
     request = Request(study, cell, given.threads, given.attempt, say)
+
+    def leave_evaluation(between: Callable[[], None]) -> None:
+        """Evaluate the trained cell while torch is loaded, for the rule `evaluate` to take over."""
+        if cell.name in wanted(given.study, "evaluate"):
+            with paused_collection():
+                from resomap.evaluation.evaluation_writer import leave_trained_part
+
+            leave_trained_part(study, cell, given.threads, say, between)
+
     try:
-        train_cell(request)
+        train_cell(request, leave_evaluation)
     except Interrupted as error:
         say(f"interrupted: {error}")
         requeue_at_time_limit(study.config.checkpoints.grace_seconds, say)

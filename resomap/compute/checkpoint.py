@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from resomap.core.files import replace_atomically
+from resomap.core.seal import SEAL, SEAL_LENGTH
 from resomap.core.temporary import temporary_beside
 
-SEAL = b"resomap-sha256:"
-SEAL_LENGTH = len(SEAL) + 64 + 1
 FORMAT = 1
 
 

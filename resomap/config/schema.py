@@ -126,8 +126,8 @@ class Cost(Section):
 
     seconds: float = key(
         3.0,
-        "time in which latency, and throughput at the best batch, are measured; each batch tried on the way to the "
-        "best one takes a quarter of it",
+        "longest time in which latency, and throughput at the best batch, are measured: what is steady takes a third; "
+        "each batch tried on the way to the best one takes at most a quarter",
         "seconds",
         gt=0,
     )

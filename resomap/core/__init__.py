@@ -7,5 +7,6 @@
 - `json_object`: dataclasses kept as JSON objects, with types checked
 - `log_probabilities`: log-probabilities of a classifier, and the margins of its classes
 - `logging`: the per-cell log file
+- `seal`: the checksum at the end of a checkpoint file
 - `text`: the nearest valid name for a mistyped one, and text from outside as one printable line or as valid UTF-8
 """

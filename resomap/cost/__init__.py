@@ -3,7 +3,8 @@
 `resomap.cells.measurement` names a measurement and what it depends on, and is light. docs/cost.md says how each figure
 comes about.
 
-- `measure`: makes one measurement and writes it
+- `session`: measures several networks in one process, in turns
+- `measure`: the measurement of one network
 - `forward_pass`: the workload that is timed, of an untrained network on noise
 - `timing`: latency and throughput, as medians with quartiles
 - `best_batch`: the search for the batch size of the highest throughput

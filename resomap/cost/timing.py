@@ -10,6 +10,8 @@ import torch
 Run = Callable[[], object]
 
 WARM_UP_SHARE = 0.25  # of the time that is measured
+LOOK_SHARE = 0.1  # of that time, between two looks at whether the runs are steady
+STEADY = 0.1  # highest spread of steady runs, as in torch.utils.benchmark's adaptive_autorange
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class Quartiles:
         q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, q1, q3, len(values))
 
+    @property
+    def spread(self) -> float:
+        """Distance of the quartiles in units of the median."""
+        return (self.q3 - self.q1) / self.median if self.median else 0.0
+
+    @property
+    def is_steady(self) -> bool:
+        """True if more runs would hardly change the median."""
+        return self.spread <= STEADY
+
     def rate(self, amount: float) -> "Quartiles":
         """Return amounts a second from times in seconds, each run handling `amount`. A long run is a low rate."""
         return Quartiles(amount / self.median, amount / self.q3, amount / self.q1, self.runs)
@@ -39,11 +51,18 @@ class Quartiles:
 
 
 def time_runs(run: Run, device: torch.device, seconds: float, least_runs: int) -> Quartiles:
-    """Return the seconds of a run, repeated until `seconds` have passed, but at least `least_runs` times.
+    """Return the quartiles of the seconds of a run, as `timed_runs` times it. Raises what `run` raises."""
+    return Quartiles.of(timed_runs(run, device, seconds, least_runs))
+
+
+def timed_runs(
+    run: Run, device: torch.device, seconds: float, least_runs: int, until_steady: bool = False
+) -> list[float]:
+    """Return the seconds of each run, repeated until `seconds` have passed, but at least `least_runs` times.
 
     It is warmed up first, for a quarter of that time and at least once: the first runs choose algorithms, compile
-    kernels and raise clock rates. Times come from CUDA events on a GPU, from the monotonic clock on a CPU. Raises
-    what `run` raises.
+    kernels and raise clock rates. With `until_steady` it ends sooner where the runs are steady. Times come from CUDA
+    events on a GPU, from the monotonic clock on a CPU. Raises what `run` raises.
     """
     once = _by_events if device.type == "cuda" else _by_clock
     started = time.monotonic()
@@ -52,9 +71,15 @@ def time_runs(run: Run, device: torch.device, seconds: float, least_runs: int) -
         once(run)
     times: list[float] = []
     started = time.monotonic()
+    looks = 0
     while len(times) < least_runs or time.monotonic() - started < seconds:
         times.append(once(run))
-    return Quartiles.of(times)
+        looked = int((time.monotonic() - started) / (seconds * LOOK_SHARE))
+        if until_steady and looked > looks and len(times) >= least_runs:
+            looks = looked
+            if Quartiles.of(times).is_steady:
+                break
+    return times
 
 
 def _by_clock(run: Run) -> float:

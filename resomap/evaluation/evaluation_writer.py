@@ -3,24 +3,31 @@
 One job per cell and not per pair: a process takes seconds to start, and a grid has hundreds of pairs. A pair is kept
 as soon as it is computed, so that a kill costs the pair under way and another resolution in the configuration costs
 one pair per cell (Touvron et al. 2019, FixRes, on why the test resolution is varied at all).
+
+Most cells are evaluated in the process that trained them (`leave_trained_part`), the others together in the first
+job that has to compute (`leave_other_parts`); their jobs take that over (`resomap.cells.evaluation_part`).
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from resomap.cells import evaluation_record
+from resomap.cells import evaluation_part, evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.decision import Decision
 from resomap.cells.leftovers import remove_cell_leftovers
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
-from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.compute.metrics import confusion, measure, per_class
 from resomap.compute.temperature import decide
+from resomap.core.errors import Interrupted, ResomapError
 from resomap.core.files import write_json
 from resomap.core.gc_control import paused_collection
 from resomap.data import DATA_DIRECTORY
+from resomap.data.store import Store
 from resomap.evaluation.calibration_figures import calibration_figures
 from resomap.evaluation.uncertainty import image_intervals
 from resomap.machine.gpu_lock import bind_gpu
@@ -37,22 +44,90 @@ def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], N
     """
     with cell_lock(cell, say):
         remove_cell_leftovers(cell)
-        _Evaluation(study, cell, require_done(study, cell), threads, say).run()
+        evaluation = _Evaluation(study, cell, require_done(study, cell), threads, say)
+        write_json(evaluation_record.record_path(cell), evaluation.record(evaluation.resolutions()))
+        evaluation_part.part_path(cell).unlink(missing_ok=True)
+
+
+def leave_trained_part(
+    study: Study, cell: Cell, threads: int, say: Callable[[str], None], between: Callable[[], None]
+) -> None:
+    """Evaluate the cell that this process has just trained where its images are prepared, and leave that as a part.
+
+    It pays no import and no start. Another resolution's images may still be missing: the rule computes the rest. The
+    caller holds the cell's lock. `between` runs after each batch and may end the evaluation by raising Interrupted. A
+    failure is said and raises nothing: the training is done, and the rule will meet the same.
+    """
+    gc.collect()  # the training's tensors, before the network is built once more
+    with _what_fails_is_said(cell, say):
+        _leave_part(study, cell, threads, say, between, must_be_whole=False)
+
+
+def leave_other_parts(study: Study, cells: Iterable[Cell], threads: int, say: Callable[[str], None]) -> None:
+    """Evaluate other cells that are ready, and leave a part of each for its own job.
+
+    Ready is a done cell whose weights and images are here and at which no other process works. A failure is said, and
+    met again by the cell's own job.
+    """
+    for cell in cells:
+        with _what_fails_is_said(cell, say), cell_lock(cell, say, wait=False):
+            _leave_part(study, cell, threads, say, lambda: None, must_be_whole=True)
+
+
+@contextmanager
+def _what_fails_is_said(cell: Cell, say: Callable[[str], None]) -> Iterator[None]:
+    """Say why a part is not left: nothing depends on it, and the cell's own job computes the same."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        say(f"{cell.name} is not evaluated yet: {str(error) or type(error).__name__}")
+
+
+def _leave_part(
+    study: Study,
+    cell: Cell,
+    threads: int,
+    say: Callable[[str], None],
+    between: Callable[[], None],
+    must_be_whole: bool,
+) -> None:
+    marker = Marker.of_done(cell, study.fingerprint(cell), study.content_digest)
+    if marker is None:
+        return
+    evaluation = _Evaluation(study, cell, marker, threads, say, between)
+    wanted = evaluation.resolutions()
+    # Weights of a training that only the tracker knows may be on their way.
+    has_what_it_gets = not marker.is_from_tracker
+    ready = [resolution for resolution in wanted if evaluation.is_ready(resolution, has_what_it_gets)]
+    if not ready or (must_be_whole and (ready != wanted or not evaluation.is_missing(wanted))):
+        return
+    evaluation_part.write_part(cell, marker, evaluation.record(ready))
 
 
 class _Evaluation:
     """Evaluation of one cell. The network is built when the first missing predictions are computed, if at all."""
 
-    def __init__(self, study: Study, cell: Cell, marker: Marker, threads: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        cell: Cell,
+        marker: Marker,
+        threads: int,
+        say: Callable[[str], None],
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self._study, self._cell, self._marker, self._threads, self._say = study, cell, marker, threads, say
+        self._between = between
         self._evaluator: Evaluator | None = None
 
-    def run(self) -> None:
-        """Collect kept predictions, compute missing ones, write the record."""
+    def record(self, resolutions: Iterable[int]) -> dict[str, Any]:
+        """Collect kept predictions, compute and keep missing ones; return the content of the record."""
         entries: dict[str, Any] = {}
         unavailable: dict[str, str] = {}
         classes: list[str] | None = None
-        for resolution in self._resolutions():
+        for resolution in resolutions:
             found = self._kept(resolution) or self._computed(resolution)
             if isinstance(found, str):
                 entries[str(resolution)], unavailable[str(resolution)] = None, found
@@ -65,7 +140,7 @@ class _Evaluation:
             }
             if resolution == self._cell.resolution:
                 self._keep_decision(found)
-        content = {
+        return {
             "schema": evaluation_record.SCHEMA,
             "model": self._cell.model,
             "resolution": self._cell.resolution,
@@ -78,7 +153,24 @@ class _Evaluation:
             "test_resolutions": entries,
             "unavailable": unavailable,
         }
-        write_json(evaluation_record.record_path(self._cell), content)
+
+    def is_missing(self, resolutions: Iterable[int]) -> bool:
+        """Return True if neither the record nor a part has all of these resolutions."""
+        if not evaluation_record.missing(self._cell, self._marker, resolutions):
+            return False
+        return evaluation_part.fitting_record(self._cell, self._marker, resolutions) is None
+
+    def is_ready(self, resolution: int, has_what_it_gets: bool) -> bool:
+        """Return True if predictions at a resolution are kept, or can be computed now, or never can."""
+        if self._kept(resolution):
+            return True
+        weights = evaluation_record.weights_paths(self._cell, self._marker.fingerprint)
+        if not any(path.exists() for path in weights):
+            return has_what_it_gets
+        try:
+            return not self._marker.is_of_other_images(Store.open(DATA_DIRECTORY, resolution, EVALUATED).content_digest)
+        except ResomapError:
+            return False
 
     def _keep_decision(self, own: Predictions) -> None:
         """Write how answers are read beside weights that came without: from a tracker, or of an earlier version."""
@@ -86,7 +178,8 @@ class _Evaluation:
             if weights.exists() and Decision.beside(weights, own.fingerprint, own.uid) is None:
                 decide(own).write(weights)
 
-    def _resolutions(self) -> list[int]:
+    def resolutions(self) -> list[int]:
+        """Return the resolutions of the configuration, the cell's own, and others that were computed before."""
         wanted = {self._cell.resolution, *self._study.config.resolutions}
         # What a sub-grid does not name stays in the record: the next whole grid need not ask for it again.
         others = evaluation_record.other_test_resolutions(self._cell)
@@ -107,7 +200,7 @@ class _Evaluation:
         if reason is not None:
             return reason
         self._say(f"{self._cell.name}: evaluating at {resolution} px")
-        found = self._evaluator.predictions(resolution)
+        found = self._evaluator.predictions(resolution, self._between)
         found.save(evaluation_record.predictions_path(self._cell, resolution))
         return found
 

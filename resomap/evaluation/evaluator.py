@@ -1,5 +1,6 @@
 """Predictions of a done cell's best weights at any resolution whose images are prepared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +56,8 @@ class Evaluator:
         """Reason why the network cannot take images of this many pixels; None where it can."""
         return self.classifier.why_not(resolution)
 
-    def predictions(self, resolution: int) -> Predictions:
-        """Predict each validation and test image with the best weights.
+    def predictions(self, resolution: int, between: Callable[[], None] = lambda: None) -> Predictions:
+        """Predict each validation and test image with the best weights; `between` runs after each batch.
 
         Raises ResomapError where the images are not prepared at this resolution, or are others than the training's.
         """
@@ -65,7 +66,7 @@ class Evaluator:
         splits = {}
         for split in EVALUATED:
             images = store.split(split)
-            log_probabilities = self._log_probabilities(images, self.batch_at(resolution))
+            log_probabilities = self._log_probabilities(images, self.batch_at(resolution), between)
             splits[split] = SplitPredictions(images.names, images.labels, log_probabilities, store.blocks(split))
         return Predictions(self.marker.fingerprint, self.marker.uid, store.classes, splits)
 
@@ -82,10 +83,10 @@ class Evaluator:
         trained = self.classifier.weights.resolution
         return max(1, min(self.batch, self.batch * trained**2 // resolution**2))
 
-    def _log_probabilities(self, images: Images, batch: int) -> np.ndarray:
+    def _log_probabilities(self, images: Images, batch: int, between: Callable[[], None]) -> np.ndarray:
         while True:
             try:
-                return predict(self.classifier.predictor, images, batch)
+                return predict(self.classifier.predictor, images, batch, between)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise

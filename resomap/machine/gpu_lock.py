@@ -23,14 +23,18 @@ POLL_SECONDS = 1.0
 
 # Held until this process ends. Not inherited: a child that outlives its training keeps no device from others.
 _held: list[int] = []
+_bound: list[Gpu] = []  # the one of this process
 
 
 def bind_gpu(say: Callable[[str], None] = print, stop_waiting: Callable[[], bool] = lambda: False) -> Gpu | None:
     """Lock a free one of the visible GPUs for the rest of this process, and hide the others from CUDA.
 
-    To be called before CUDA is initialised, best before torch is imported. Where all are taken, say so and wait.
-    Returns None, and changes nothing, where no GPU is visible. Raises Interrupted where `stop_waiting` comes true.
+    To be called before CUDA is initialised, best before torch is imported. Where all are taken, say so and wait. A
+    process that has one keeps it. Returns None, and changes nothing, where no GPU is visible. Raises Interrupted where
+    `stop_waiting` comes true.
     """
+    if _bound:
+        return _bound[0]
     gpus = visible_gpus()
     if not gpus:
         return None
@@ -43,6 +47,7 @@ def bind_gpu(say: Callable[[str], None] = print, stop_waiting: Callable[[], bool
             is_waiting = True
         time.sleep(POLL_SECONDS)
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu.handle
+    _bound.append(gpu)
     if len(gpus) > 1:
         say(f"on GPU {gpu.handle}, one of {len(gpus)}")
     return gpu

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from resomap.cells.cell import Cell
 from resomap.cells.study import Study
+from resomap.cells.wanted import Kind
 from resomap.core.errors import ResomapError, refusal
 from resomap.core.gc_control import spare_collector
 from resomap.data import DATA_DIRECTORY
@@ -72,6 +73,10 @@ class Grid:
         """Have a file made again that is there and does not count, whatever times and metadata say."""
         if self.api.is_planning:
             self.api.make_again(path)
+
+    def want(self, kind: Kind, name: str) -> None:
+        """Note work of a kind that this call plans, so that the first job which computes serves the others."""
+        self._start.wanted.note(kind, name)
 
     @cached_property
     def durations(self) -> Durations:

@@ -10,6 +10,7 @@ from typing import IO
 
 from resomap.cells.leftovers import STATE_DIRECTORIES, remove_leftovers
 from resomap.cells.study import Study
+from resomap.cells.wanted import WantedList
 from resomap.machine.gpus import visible_gpus
 from resomap.planning import snakemake_locks
 from resomap.planning.snakemake_api import SnakemakeApi
@@ -24,6 +25,7 @@ class RunStart:
 
     def __init__(self, study: Study, api: SnakemakeApi, tracker: TrackerLookup, path: Path) -> None:
         self._study, self._api, self._tracker, self._path = study, api, tracker, path
+        self.wanted = WantedList(path)
         self._presence: IO[str] | None = None  # open while this process lives
         self._sync: subprocess.Popen[bytes] | None = None
 
@@ -42,6 +44,7 @@ class RunStart:
             self._warn_of_gpu_count()
         remove_leftovers(*STATE_DIRECTORIES, RESULTS)
         self._study.save(self._path)
+        self.wanted.begin()
         atexit.register(_print_troubles, tracking_uri(self._study.config.tracking), time.time(), Path.cwd())
         # What earlier runs left unsent, and on a cluster what nodes without a network write.
         if not self._api.is_local or unsent(tracking_uri(self._study.config.tracking)):

@@ -81,6 +81,11 @@ class SnakemakeApi:
         settings = self._workflow.dag_settings
         return bool(settings.forceall or settings.forcetargets or settings.forcerun)
 
+    def asks_for_nothing_but(self, start: str) -> bool:
+        """Return True if targets are named, and each begins with this."""
+        targets = self._workflow.dag_settings.targets
+        return bool(targets) and all(str(target).startswith(start) for target in targets)
+
     @property
     def cores(self) -> int:
         """CPU cores that a local run has; DEFAULT_CORES where their number is not set (`snakemake --report`)."""

@@ -3,6 +3,10 @@
 Light, so that an attempt with nothing to do ends at once, and so that the GPU is chosen before torch is imported.
 """
 
+import contextlib
+from collections.abc import Callable
+from typing import TypeAlias
+
 from resomap.cells import archive
 from resomap.cells.leftovers import tidy_finished
 from resomap.cells.lock import cell_lock
@@ -13,9 +17,15 @@ from resomap.machine.gpu_lock import bind_gpu
 from resomap.train.request import Request, refuse_hopeless_retry
 from resomap.train.signals import SignalWatch
 
+BehindMarker: TypeAlias = Callable[[Callable[[], None]], None]
 
-def train_cell(request: Request) -> None:
+
+def train_cell(request: Request, behind_marker: BehindMarker = lambda _between: None) -> None:
     """Train a cell, or go on with it, until its done marker is written.
+
+    `behind_marker` runs once this process has written the marker, with the cell's lock held. It is given a function to
+    call now and then, which raises Interrupted after a signal: that ends it, and the attempt has succeeded all the
+    same.
 
     Raises Interrupted after a signal, RunsElsewhere where another place trains it, PermanentFailure where trying
     again is pointless, ResomapError for a mistake in settings or environment.
@@ -42,3 +52,11 @@ def train_cell(request: Request) -> None:
         if signals.received is not None:
             raise Interrupted(f"{signals.name} before the first step: nothing was begun")
         run_training(request, signals)
+
+        def between() -> None:
+            if signals.received is not None:
+                raise Interrupted(f"{signals.name} came after the training")
+
+        with contextlib.suppress(Interrupted):
+            between()
+            behind_marker(between)

@@ -6,6 +6,7 @@ from typing import Any
 
 from resomap.cells.measurement import Measurement, class_count, measurements
 from resomap.planning.grid import Grid, one_sentence
+from resomap.planning.image_files import MANIFEST
 
 
 class CostRule:
@@ -16,14 +17,19 @@ class CostRule:
         self._classes: int | None = None
 
     def check(self, wildcards: Any) -> list[str]:
-        """Return the input of a measurement: none. Figures of other settings are measured anew, whatever their time.
+        """Return the input of a measurement: the list of images, so that minutes of measuring do not come before a
+        sentence about the data; none where it stands, or where costs alone are asked for, which need no images.
 
-        Exits with one sentence where the target names no model, or one that does not take the resolution.
+        Figures of other settings are measured anew, whatever their time. Exits with one sentence where the target
+        names no model, or one that does not take the resolution.
         """
         measurement = self._measurement(wildcards)
-        if measurement.path.exists() and measurement.read(self._settings(measurement)) is None:
+        if measurement.read(self._settings(measurement)) is not None and not self._grid.api.is_forced:
+            return []
+        if measurement.path.exists():
             self._grid.make_again(measurement.path)
-        return []
+        self._grid.want("cost", measurement.name)
+        return [] if self._grid.api.asks_for_nothing_but("results/cost") else [str(MANIFEST)]
 
     def settings(self, wildcards: Any) -> str:
         """Return the param of a measurement: the settings that its figures depend on, as JSON."""

@@ -45,6 +45,8 @@ class EvaluateRule:
                 self._grid.make_again(evaluation_record.record_path(cell))
             has_weights = any(path.exists() for path in evaluation_record.weights_paths(cell, marker.fingerprint))
             has_weights |= marker.is_from_tracker and marker.weights_in_tracker
+        if wanted:
+            self._grid.want("evaluate", cell.name)
         if not has_weights:
             return []  # nothing can be computed, and the record says so: that takes no images
         return self._images.ready(wanted)

@@ -1,0 +1,82 @@
+"""Cost measurements of several networks in one process, which take turns: what disturbs the machine meets them all.
+
+Measured one behind the other, minutes apart, networks of one cost look unlike as soon as something else starts. A
+session that is not of the whole grid has a network beside it that was measured before, and says what that one takes
+now.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from resomap.cells.measurement import Measurement
+from resomap.cells.study import Study
+from resomap.core.files import write_json
+from resomap.cost.measure import ROUNDS, Subject
+
+# Of the memory that the process may take, for the weights of networks that wait for their turn.
+WAITING_SHARE = 0.25
+
+
+def measure(measurement: Measurement, study: Study, classes: int, threads: int, memory_bytes: int) -> list[str]:
+    """Measure one network and write its file; return the reasons for missing figures, one sentence each."""
+    content = measure_together([measurement], study, classes, threads, memory_bytes)[measurement]
+    write_json(measurement.path, content)
+    return reasons_of(measurement, content)
+
+
+def reasons_of(measurement: Measurement, content: dict[str, Any]) -> list[str]:
+    """Return why figures are missing, one sentence each."""
+    return [f"{measurement.name}: no {what}: {why}" for what, why in content["reasons"].items()]
+
+
+def measure_together(
+    measurements: Sequence[Measurement],
+    study: Study,
+    classes: int,
+    threads: int,
+    memory_bytes: int,
+    reference: Measurement | None = None,
+) -> dict[Measurement, dict[str, Any]]:
+    """Measure networks in turns; return the content of each one's file.
+
+    `memory_bytes`: what this process may take on a CPU. `reference` names a network that was measured before.
+    Raises ResomapError where the machine is at fault: no GPU, or one that fails.
+    """
+    load = os.getloadavg()[0]  # before this process adds its own
+    known = _latency(reference.read(reference.settings(study, classes))) if reference else None
+    beside = [reference] if reference and known else []
+    found: dict[Measurement, dict[str, Any]] = {}
+    subjects = (Subject(one, study, classes, threads, memory_bytes) for one in (*beside, *measurements))
+    for group in _groups(subjects, int(memory_bytes * WAITING_SHARE)):
+        for number in range(ROUNDS):
+            for subject in group:
+                subject.time_round(number)
+        found |= {subject.measurement: subject.content() for subject in group}
+    drift: dict[str, Any] | None = None
+    if reference and beside:
+        now = _latency(found.pop(reference, None))
+        drift = {
+            "model": reference.model,
+            "resolution": reference.resolution,
+            "latency_ms_before": known,
+            "latency_ms_now": now,
+        }
+    return {one: {**content, "load_average": load, "reference": drift} for one, content in found.items()}
+
+
+def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Subject]]:
+    """Yield the subjects, prepared, in groups whose weights may wait in main memory together."""
+    group: list[Subject] = []
+    for subject in subjects:
+        subject.prepare()
+        group.append(subject)
+        if sum(one.weights_bytes for one in group) > waiting_bytes:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _latency(content: dict[str, Any] | None) -> float | None:
+    return content.get("latency_ms_median") if content else None

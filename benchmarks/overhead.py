@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--before", metavar="REVISION", help="run this revision too, before this version")
     parser.add_argument("--grids", nargs="+", choices=("quick", "photos"), default=["quick", "photos"])
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--photos", type=int, nargs=3, default=[3, 3, 2], metavar=("MODELS", "RESOLUTIONS", "SEEDS"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -70,7 +71,7 @@ def main() -> None:
         if given.before:
             versions = {"before": checkout(given.before, place / "before"), **versions}
         for grid in given.grids:
-            config = make_config(grid, place)
+            config = make_config(grid, place, *given.photos)
             runs = {}
             for version, root in versions.items():
                 runs[version] = measure(root, place / f"{grid}-{version}", config, given.cores)
@@ -86,16 +87,16 @@ def checkout(revision: str, place: Path) -> Path:
     return place
 
 
-def make_config(grid: str, place: Path) -> dict[str, Any]:
+def make_config(grid: str, place: Path, models: int, resolutions: int, seeds: int) -> dict[str, Any]:
     """Return the configuration of a grid; draws its photos where it has some."""
     if grid == "quick":
         return {**yaml.safe_load(QUICK.read_text()), "models": MODELS[:2]}
     photos = place / "photos"
     draw_photos(photos)
     return {
-        "models": MODELS,
-        "resolutions": [32, 48, 64],
-        "seeds": [0, 1],
+        "models": MODELS[:models],
+        "resolutions": [32, 48, 64][:resolutions],
+        "seeds": list(range(seeds)),
         "data": {"source": str(photos)},
         "training": {"epochs": 3, "early_stopping": {"enabled": False}},
     }

@@ -227,7 +227,7 @@ def test_starts_of_torch_in_a_grid_with_a_kill_behind_a_marker(images: Path, tmp
     (tmp_path / "sitecustomize.py").write_text(SITE)
     config = small_config(images, resolutions=[32, 48], training={"epochs": 1}, cost={"seconds": 0.1})
     places = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}", "NOTES": str(tmp_path)}
-    behind = f"results/{MODEL}/48.at32.npz"
+    behind = f"results/{MODEL}/48.done"
     killed = snakemake(directory=tmp_path, config=config, SIGNAL_BEHIND=behind, SIGNAL_NUMBER="9", **places)
     assert (tmp_path / "signalled").exists()
     assert killed.returncode == 0, killed.stderr  # the job is tried again, and the marker comes back from its copy

@@ -22,6 +22,8 @@ from resomap.compute.metrics import measure
 from resomap.core.files import read_json, write_json
 from resomap.evaluation.evaluation_writer import evaluate_cell
 from resomap.evaluation.uncertainty import image_intervals
+from resomap.report.chapters import tables
+from resomap.report.material import Material
 from resomap.statistics import Sample
 from resomap.statistics.simulation import World
 from resomap.summary.basis import SUMMARY, is_current
@@ -272,6 +274,29 @@ def test_an_empty_grid_is_a_map_without_recommendation(images: Path, tmp_path: P
     typed = command("resomap", "map", cwd=tmp_path)
     assert (typed.returncode, typed.stderr) == (0, "")
     assert "No recommendation yet" in typed.stdout
+
+
+def test_unsteady_latencies_order_nothing_and_the_answer_says_so(grid: Grid) -> None:
+    """The largest seems the fastest, by a figure that something else on the machine has made."""
+    study = grid()
+    path = Measurement(MODEL, 64, "cpu").path
+    steady = {**read_json(path), "latency_ms_median": 0.5, "latency_ms_q1": 0.49, "latency_ms_q3": 0.52}
+    write_json(path, steady)
+    found = make_map(study)
+    assert found.recommendation is not None
+    assert found.recommendation.chosen is not None
+    assert (found.recommendation.cost, found.recommendation.chosen.resolution) == ("latency_ms", 64)
+    assert "unsteady" not in summary_text(found)
+    write_json(path, {**steady, "latency_ms_q1": 0.3, "latency_ms_q3": 0.9})
+    found = make_map(study)
+    assert found.recommendation is not None
+    assert found.recommendation.chosen is not None
+    assert (found.recommendation.cost, found.recommendation.chosen.resolution) == ("flops", 48)
+    assert f"that of {MODEL}@64 is unsteady (half of its runs took 0.3 to 0.9 ms)" in summary_text(found)
+    assert "latency_ms" not in [front.cost for front in found.fronts]
+    table = tables.costs(Material(found, gather(study)))
+    assert table is not None
+    assert [row[3].endswith("unsteady") for row in table.rows] == [False, False, True]
 
 
 def test_costs_of_another_device_decide_nothing(grid: Grid) -> None:

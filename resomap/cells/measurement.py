@@ -1,5 +1,6 @@
 """Cost measurements: a model at a resolution on a kind of device, with settings and file of each. Light: no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from resomap.data.identity import classes_of
 SCHEMA = 1
 KINDS = ("cpu", "cuda")
 DIRECTORY = Path("results", "cost")
+# Latencies are no order of costs where half of the runs lie further apart than this share of their median, or where
+# the network that ran beside them takes as much more or less than it did.
+UNSTEADY = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,23 @@ class Measurement:
         """Return the figures; None where they are missing, damaged or measured under other settings."""
         content = read_json(self.path)
         return content if isinstance(content, dict) and content.get("settings") == settings else None
+
+
+def why_unsteady(content: Mapping[str, Any]) -> str | None:
+    """Return why a measured latency is not to be ranked by, for people; None where it may be.
+
+    Of figures of earlier versions, which name no reference, the quartiles tell.
+    """
+    median, q1, q3 = (content.get(f"latency_ms_{name}") for name in ("median", "q1", "q3"))
+    if median and q1 is not None and q3 is not None and (q3 - q1) / median > UNSTEADY:
+        return f"half of its runs took {q1:.3g} to {q3:.3g} ms"
+    reference = content.get("reference")
+    if not reference:
+        return None
+    before, now = (reference.get(f"latency_ms_{when}") for when in ("before", "now"))
+    if before and now and max(before, now) / min(before, now) > 1 + UNSTEADY:
+        return f"{reference['model']}@{reference['resolution']} beside it took {now:.3g} ms, and {before:.3g} before"
+    return None
 
 
 def measurements(study: Study, kind: str) -> list[Measurement]:

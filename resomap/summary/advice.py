@@ -1,6 +1,7 @@
 """Recommendation as a part of the document, and the notes that its reader needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -84,11 +85,17 @@ def _fields(choice: Choice) -> dict[str, Any]:
     }
 
 
-def notes(evidence: Evidence, advice: document.Advice | None, answer: document.Answer | None) -> list[str]:
+def notes(
+    evidence: Evidence,
+    advice: document.Advice | None,
+    answer: document.Answer | None,
+    unsteady: Mapping[Position, str] = MappingProxyType({}),
+) -> list[str]:
     """Return the notes that a reader of the answer needs, one sentence each.
 
     They name missing trainings, a margin that nothing can be proven within, a model that breaks the pattern,
-    resolutions that enlarge the images, and trainings that are not exactly repeatable.
+    resolutions that enlarge the images, trainings that are not exactly repeatable, and latencies that are `unsteady`,
+    with the reason.
     """
     found = []
     margin = evidence.study.config.report.margin
@@ -118,6 +125,13 @@ def notes(evidence: Evidence, advice: document.Advice | None, answer: document.A
     inexact = sum(not one.marker.exact for one in evidence.trained)
     if inexact:
         found.append(f"{inexact} of {len(evidence.trained)} trainings are not repeatable to the bit; each says why.")
+    if unsteady:
+        (model, resolution), why = next(iter(unsteady.items()))
+        more = f", and {len(unsteady) - 1} more like it" if len(unsteady) > 1 else ""
+        found.append(
+            f"Latencies order nothing here, FLOPs do: that of {model}@{resolution} is unsteady ({why}{more}). Measure "
+            "them on a machine that does nothing else: `snakemake results/costs.csv -R cost`."
+        )
     return found
 
 

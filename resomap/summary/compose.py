@@ -54,7 +54,7 @@ def compose(evidence: Evidence) -> document.Map:
         answer=told,
         ladder=[as_choice(one) for one in answer.ladder] if answer else [],
         recommendation=advice,
-        notes=[*notes(evidence, advice, told), *operating_notes(evidence)],
+        notes=[*notes(evidence, advice, told, judgement.unsteady), *operating_notes(evidence)],
         squares=_squares(evidence, judgement, recommendation),
         trainings=_trainings(evidence, further),
         model_resolutions=[_model_resolutions(one) for one in judgement.resolutions.values()],

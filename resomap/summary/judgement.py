@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
+from resomap.cells.measurement import why_unsteady
 from resomap.cells.predictions import EVALUATED
 from resomap.core.errors import ResomapError
 from resomap.statistics import (
@@ -133,6 +134,12 @@ class Judgement:
         return next((str(self.evidence.costs[position]["device"]) for position in self.comparable), "")
 
     @cached_property
+    def unsteady(self) -> dict[Position, str]:
+        """Why the latency of a square is not to be ranked by, of those for which it is not."""
+        found = {position: why_unsteady(self.evidence.costs[position]) for position in sorted(self.comparable)}
+        return {position: why for position, why in found.items() if why}
+
+    @cached_property
     def costs(self) -> dict[Position, CellCost]:
         """Cost of each square in the units of the statistics: ms, MB, 10⁹ operations, 10⁶ parameters.
 
@@ -142,11 +149,12 @@ class Judgement:
 
     @cached_property
     def recommendation(self) -> Recommendation | None:
-        """The recommendation; None without any predictions."""
+        """The recommendation; None without any predictions. Unsteady latencies order nothing: FLOPs do."""
         if self.judged is None:
             return None
         config = self.evidence.study.config
-        return recommend(self.judged, self.costs, config.report.margin, _limits(config.budget.given()))
+        cost: CostName | None = "flops" if self.unsteady else None
+        return recommend(self.judged, self.costs, config.report.margin, _limits(config.budget.given()), cost)
 
     @cached_property
     def posterior(self) -> Posterior | None:
@@ -215,7 +223,8 @@ class Judgement:
         values: dict[Position, float | None] = {
             cell: float(self.judged.values[self.judged.index(cell)]) for cell in self.judged.cells
         }
-        return {name: front for name in get_args(CostName) if (front := pareto_front(values, self.costs, name))}
+        named = [name for name in get_args(CostName) if name != "latency_ms" or not self.unsteady]
+        return {name: front for name in named if (front := pareto_front(values, self.costs, name))}
 
     def _cost(self, position: Position, content: Mapping[str, object]) -> CellCost:
         def scaled(name: str, unit: float) -> float | None:

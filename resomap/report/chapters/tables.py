@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from resomap.cells.measurement import why_unsteady
 from resomap.report.blocks import Align, Table
 from resomap.report.material import Material, name, quality
 from resomap.summary.document import Training
@@ -48,7 +49,8 @@ def costs(material: Material) -> Table | None:
                 f"{position[0]} @ {position[1]} px",
                 _scaled(cost.get("params"), 1e6),
                 _scaled(cost.get("flops"), 1e9),
-                _with_quartiles(cost.get("latency_ms_median"), cost.get("latency_ms_q1"), cost.get("latency_ms_q3")),
+                _with_quartiles(cost.get("latency_ms_median"), cost.get("latency_ms_q1"), cost.get("latency_ms_q3"))
+                + (" unsteady" if why_unsteady(cost) else ""),
                 _at(cost.get("throughput_images_per_second_median"), cost.get("best_batch")),
                 _scaled(cost.get("peak_memory_bytes_batch_1"), 1e6),
                 _scaled(cost.get("weights_bytes"), 1e6),

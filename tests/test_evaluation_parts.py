@@ -231,7 +231,7 @@ def test_starts_of_torch_in_a_grid_with_a_kill_behind_a_marker(images: Path, tmp
     killed = snakemake(directory=tmp_path, config=config, SIGNAL_BEHIND=behind, SIGNAL_NUMBER="9", **places)
     assert (tmp_path / "signalled").exists()
     assert killed.returncode == 0, killed.stderr  # the job is tried again, and the marker comes back from its copy
-    assert (tmp_path / "results" / MODEL / "48.log").read_text().count(" done after ") == 1
+    assert (tmp_path / "results" / MODEL / "48.log").read_text().count(" epoch 1/1: ") == 1
     starts = Counter((tmp_path / "starts").read_text().splitlines())
     # The killed trainer wrote no note. One evaluation was lost with it, the other came with its training.
     assert starts["train torch"] == 1

@@ -17,6 +17,7 @@ import pytest
 from conftest import done_marker
 
 from resomap.cells.cell import Cell
+from resomap.cells.presence import RUNNING, is_snakemake_running
 from resomap.cells.progress import Failure, Progress, is_alive
 from resomap.core.text import duration
 from resomap.status import Watch, collect, counts, save_svg, seconds_to_go, show, summary_line
@@ -316,6 +317,24 @@ def test_watching_ends_when_nothing_runs() -> None:
     show(grid(of), watch=Watch(seconds=0.2, refresh=refresh), stream=stream, **OPTIONS)
     assert states[-1] == "done"
     assert "0.750*" in stream.getvalue()
+
+
+def test_watching_goes_on_behind_the_last_training_while_snakemake_runs() -> None:
+    """Evaluations and the map come then."""
+    of = cell("a", 64)
+    mark_done(of, 0.75)
+    RUNNING.mkdir(parents=True)
+    child = subprocess.Popen(["sleep", "0.5"])
+    (RUNNING / str(child.pid)).touch()
+    watch = Watch(seconds=0.1, refresh=lambda: grid(of), runs_on=is_snakemake_running)
+    show(grid(of), watch=watch, stream=io.StringIO(), **OPTIONS)
+    assert child.poll() == 0  # and not before
+    assert not is_snakemake_running()  # what a killed one has left
+    elsewhere = subprocess.Popen(["sleep", "5"], cwd="/")
+    (RUNNING / str(elsewhere.pid)).touch()
+    assert not is_snakemake_running()  # of a study that this one is a copy of
+    elsewhere.kill()
+    elsewhere.wait()
 
 
 def test_the_picture_is_an_svg(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 - `cell`, `study`: one model at a resolution with a seed, and the grid of them with its configuration
 - `marker`, `tags`: the done marker, and the tags of a run in the tracker with the marker as one of them
+- `presence`: whether Snakemake runs here
 - `lock`: the locks of cells and of steps
 - `resume_command`: the commands that resume, in files of a study that may be moved
 - `liveness`: heartbeats of processes on other machines

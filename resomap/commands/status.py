@@ -18,6 +18,7 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     from resomap import status
+    from resomap.cells.presence import is_snakemake_running
     from resomap.data.changes import checked_digest
     from resomap.status.forecast import predictions
 
@@ -31,6 +32,7 @@ def run(given: argparse.Namespace) -> None:
     def forecast(statuses: list[status.CellStatus]) -> float | None:
         return status.seconds_to_go(statuses, predictions(study).seconds)
 
+    watch = status.Watch(seconds=given.watch or 0.0, refresh=collect, runs_on=is_snakemake_running)
     statuses = collect()
     if given.svg:
         title = f"resomap status: {study.config.experiment}"
@@ -41,6 +43,6 @@ def run(given: argparse.Namespace) -> None:
             metric=report.metric,
             margin=report.margin,
             as_json=given.json,
-            watch=status.Watch(seconds=given.watch, refresh=collect) if given.watch else None,
+            watch=watch if given.watch else None,
             forecast=forecast,
         )

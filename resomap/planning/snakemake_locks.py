@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from resomap.cells.presence import RUNNING
 from resomap.cells.study import STATE_DIRECTORY
 
-RUNNING = STATE_DIRECTORY / "running"
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 
 

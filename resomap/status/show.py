@@ -25,6 +25,7 @@ class Watch:
 
     seconds: float  # between two looks
     refresh: Callable[[], list[CellStatus]]  # collects the grid anew
+    runs_on: Callable[[], bool] = lambda: False  # whether Snakemake runs here, which evaluates behind the last training
 
 
 def show(
@@ -39,8 +40,9 @@ def show(
 ) -> None:
     """Write the grid to `stream` (stdout): a table of models and resolutions, or JSON.
 
-    With `watch` it is drawn anew until every cell is done or failed, until nothing has run for a
-    minute (between two cells nothing runs for a moment), or until Ctrl-C. `forecast` gives the seconds to go.
+    With `watch` it is drawn anew as long as Snakemake runs here. Where it does not (on a cluster's other machines,
+    perhaps), until every cell is done or failed, or nothing has run for a minute (between two cells nothing runs for a
+    moment). Ctrl-C ends it too. `forecast` gives the seconds to go.
     """
     from rich.console import Console
     from rich.live import Live
@@ -61,8 +63,8 @@ def show(
     try:
         with Live(drawn(), console=console, auto_refresh=False) as live:
             ran_at = time.monotonic()
-            while any(status.state in ("running", "waiting") for status in statuses):
-                if any(status.state == "running" for status in statuses):
+            while (runs_on := watch.runs_on()) or any(status.state in ("running", "waiting") for status in statuses):
+                if runs_on or any(status.state == "running" for status in statuses):
                     ran_at = time.monotonic()
                 if time.monotonic() - ran_at > IDLE_SECONDS:
                     break

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from resomap.statistics import Position
-from resomap.summary.document import Estimate, Map, Place, Square
+from resomap.summary.document import Estimate, Map, Square
 from resomap.summary.evidence import Evidence
+from resomap.summary.parts import Place
 
 METRICS = {
     "accuracy": "accuracy",

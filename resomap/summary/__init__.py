@@ -8,7 +8,7 @@
 - `judgement`: the statistics of the evidence: intervals, comparisons, fronts, recommendation
 - `operating`: the operating points of the trainings, and their thresholds
 - `compose`, `advice`: the document from both; its recommendation and notes
-- `document`: the schema of results/summary.json
+- `parts`, `answer_parts`, `document`: the schema of results/summary.json
 - `csv_tables`: the same figures as rows of CSV files
 - `summary_writer`: the step that writes the map, and its text for the terminal
 """

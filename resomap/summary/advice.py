@@ -8,7 +8,7 @@ import numpy as np
 
 from resomap.statistics import Answer, Choice, Deficit, Position, Prospect, Recommendation, sentences
 from resomap.statistics.wording import points
-from resomap.summary import document
+from resomap.summary import answer_parts, parts
 from resomap.summary.evidence import Evidence
 
 FEW_GROUPS = 10  # of a class; with fewer the variance between groups is hardly known
@@ -20,14 +20,14 @@ def advise(
     ahead: Sequence[Prospect],
     corrected: Mapping[Position, float],
     seconds_per_seed: float | None,
-) -> document.Advice:
+) -> answer_parts.Advice:
     """Return what the answer rests on, as the document has it.
 
     `ahead` is what would make an undecided map decide; `corrected` are the cells' values without the luck of being
     chosen; `seconds_per_seed` is the time of training each cell once more.
     """
     choices = {one.cell: one for one in answer.choices} if answer else {}
-    return document.Advice(
+    return answer_parts.Advice(
         text=sentences(found, answer, ahead, seconds_per_seed),
         chosen=as_place(found.chosen) if found.chosen else None,
         best=as_place(found.best) if found.best else None,
@@ -36,7 +36,7 @@ def advise(
         cost=found.cost,
         device=found.device or None,
         candidates=[
-            document.Candidate(
+            answer_parts.Candidate(
                 model=cell[0],
                 resolution=cell[1],
                 value=found.values[cell],
@@ -49,14 +49,14 @@ def advise(
         ],
         open=_places(found.open),
         excluded=[
-            document.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
+            answer_parts.Excluded(model=cell[0], resolution=cell[1], reason=why) for cell, why in found.excluded.items()
         ],
         images=found.images,
         groups=found.groups,
         includes_training_noise=found.includes_training_noise,
         least_provable=found.least_provable,
         surer=[
-            document.Surer(
+            answer_parts.Surer(
                 kind=one.kind,
                 count=one.count,
                 low=one.low,
@@ -68,14 +68,16 @@ def advise(
     )
 
 
-def as_answer(answer: Answer, breaking: str | None) -> document.Answer:
+def as_answer(answer: Answer, breaking: str | None) -> answer_parts.Answer:
     """Return the answer as the document has it."""
-    return document.Answer(**_fields(answer.choice), decided=answer.decided, rule=answer.rule, breaking_model=breaking)
+    return answer_parts.Answer(
+        **_fields(answer.choice), decided=answer.decided, rule=answer.rule, breaking_model=breaking
+    )
 
 
-def as_choice(choice: Choice) -> document.Choice:
+def as_choice(choice: Choice) -> answer_parts.Choice:
     """Return a cell and what it may lose as the document has it."""
-    return document.Choice(**_fields(choice))
+    return answer_parts.Choice(**_fields(choice))
 
 
 def _fields(choice: Choice) -> dict[str, Any]:
@@ -87,8 +89,8 @@ def _fields(choice: Choice) -> dict[str, Any]:
 
 def notes(
     evidence: Evidence,
-    advice: document.Advice | None,
-    answer: document.Answer | None,
+    advice: answer_parts.Advice | None,
+    answer: answer_parts.Answer | None,
     unsteady: Mapping[Position, str] = MappingProxyType({}),
 ) -> list[str]:
     """Return the notes that a reader of the answer needs, one sentence each.
@@ -153,15 +155,15 @@ def _few_groups(evidence: Evidence) -> list[str]:
     ]
 
 
-def as_bound(deficit: Deficit) -> document.Bound:
+def as_bound(deficit: Deficit) -> parts.Bound:
     """Return a deficit as the document has it."""
-    return document.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
+    return parts.Bound(estimate=deficit.estimate, upper=deficit.upper, may_be_best=deficit.may_be_best)
 
 
-def as_place(position: Position) -> document.Place:
+def as_place(position: Position) -> parts.Place:
     """Return a square of the map as the document names it."""
-    return document.Place(model=position[0], resolution=position[1])
+    return parts.Place(model=position[0], resolution=position[1])
 
 
-def _places(positions: Iterable[Position]) -> list[document.Place]:
+def _places(positions: Iterable[Position]) -> list[parts.Place]:
     return [as_place(position) for position in positions]

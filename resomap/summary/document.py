@@ -6,20 +6,10 @@ bytes unless a name says MB (10⁶ bytes). What is undefined or not known is nul
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Part(BaseModel):
-    """Base class of all parts of the document: no further keys, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Place(Part):
-    """A square of the map: a model at a resolution, all seeds together."""
-
-    model: str
-    resolution: int = Field(description="pixels, images are square")
+from resomap.summary.answer_parts import Advice, Answer, Choice
+from resomap.summary.parts import Bound, Part, Place
 
 
 class Estimate(Part):
@@ -63,14 +53,6 @@ class Measured(Part):
         description="false: device, threads or precision are not those of most cells, so latency and memory of this "
         "one stand in no front and decide nothing"
     )
-
-
-class Bound(Part):
-    """Deficit of a cell: by how much it is worse than the best of the candidates, on validation."""
-
-    estimate: float
-    upper: float = Field(description="95 % upper bound, all bounds of the map together")
-    may_be_best: bool
 
 
 class Square(Place):
@@ -181,72 +163,6 @@ class Tested(Part):
     seeds: int
     validation: float | None
     test: float | None
-
-
-class Candidate(Place):
-    """A cell within the budget."""
-
-    value: float = Field(description="validation quality")
-    cost: float | None = Field(description="in the recommendation's cost and unit")
-    deficit: Bound
-    expected_deficit: float = Field(description="to the best of the candidates, posterior mean")
-    probability_within_margin: float
-
-
-class Excluded(Place):
-    """A cell that is no candidate, with the reason."""
-
-    reason: str
-
-
-class Choice(Place):
-    """A cell, and what it may lose against the best cell within the budget, as shares."""
-
-    cost: float | None = Field(description="in the recommendation's cost and unit")
-    expected_deficit: float = Field(description="posterior mean")
-    probable_deficit: float = Field(description="at most this with a probability of report.confidence")
-    probability_within_margin: float = Field(description="of report.margin")
-    proven_deficit: float = Field(description="at most this with 95 % confidence, all cells together; knows no prior")
-
-
-class Answer(Choice):
-    """The cell to use. There is one wherever a cell is trained."""
-
-    decided: bool = Field(description="probable enough, or proven, to be within the margin; not by one seed")
-    rule: str = Field(description="only cell | probable | proven | least expected deficit")
-    breaking_model: str | None = Field(description="model that breaks the pattern: no cell borrows strength")
-
-
-class Surer(Part):
-    """So many more seeds of each cell, or validation images, would decide with a chance of 80 %."""
-
-    kind: str = Field(description="seeds | images")
-    count: int
-    low: int = Field(description="so many with a chance of 50 %")
-    high: int | None = Field(description="so many with a chance of 95 %; null: more than was looked at")
-    hours: float | None = Field(description="of training, by the trainings so far; null for images")
-
-
-class Advice(Part):
-    """What the answer rests on; decided on validation."""
-
-    text: str = Field(description="the answer in sentences for a person")
-    chosen: Place | None = Field(description="cheapest cell that is proven to be within the margin; null: none is")
-    best: Place | None = Field(description="highest estimate, which is no proof")
-    best_value: float | None = Field(description="the highest estimate, which is too high: it was chosen for it")
-    best_corrected: float | None = Field(
-        description="the same with its luck taken off: its posterior mean under effects of models and resolutions"
-    )
-    cost: str | None = Field(description="cost that orders the candidates: latency_ms | flops (10⁹) | params (10⁶)")
-    device: str | None
-    candidates: list[Candidate] = Field(description="from cheap to dear")
-    open: list[Place] = Field(description="cells that may be within the margin but are not shown to be")
-    excluded: list[Excluded]
-    images: int = Field(description="validation images")
-    groups: int | None = Field(description="groups that these are of; null: each image stands for itself")
-    includes_training_noise: bool
-    least_provable: float = Field(description="the least deficit that these images could prove, of cells all alike")
-    surer: list[Surer] = Field(description="what would decide; empty where that is done, or where nothing would")
 
 
 class ValidationGap(Part):

@@ -188,7 +188,7 @@ def test_a_model_that_goes_its_own_way_is_named_and_nothing_is_borrowed() -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["rising", "heavy tails", "grouped images"])
 def test_decisions_are_right_more_often_than_they_promise(family: str) -> None:
-    """Of 40 maps 95 % decisions may err in two; six would come in less than one case of a thousand."""
+    """Decisions at 95 % may err in two of 40 maps; six would come in less than one case of a thousand."""
     wrong = decisions = 0
     for draw in range(40):
         random = np.random.default_rng([11, draw])

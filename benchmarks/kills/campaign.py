@@ -39,7 +39,7 @@ LOST = ["an end within the time"]  # in place of differences
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one kill. `is_hit` is false where the process ended before it came to the operation."""
+    """Outcome of one kill. `is_hit` is false where the process ended before it came to the operation."""
 
     index: int
     step: str

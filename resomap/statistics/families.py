@@ -43,7 +43,7 @@ def _peaked(random: np.random.Generator) -> np.ndarray:
 
 
 def _one_breaks(random: np.random.Generator) -> np.ndarray:
-    """As rising, but one model falls by 5 to 15 points over the range, to one side or the other."""
+    """Rising, but one model falls by 5 to 15 points over the range, to one side or the other."""
     values = _rising(random)
     slope = random.uniform(0.05, 0.15) * np.linspace(0, 1, len(RESOLUTIONS))
     values[random.integers(MODELS)] -= slope if random.random() < 0.5 else slope[::-1]
@@ -51,7 +51,7 @@ def _one_breaks(random: np.random.Generator) -> np.ndarray:
 
 
 def _heavy_tails(random: np.random.Generator) -> np.ndarray:
-    """As rising, and each cell is off by a draw of Student's t with three degrees of freedom."""
+    """Rising, and each cell is off by a draw of Student's t with three degrees of freedom."""
     values = _rising(random)
     return values + random.uniform(0.001, 0.005) * random.standard_t(3, values.shape)
 

@@ -20,7 +20,7 @@ PREFERRED: tuple[CostName, ...] = ("latency_ms", "flops", "params")
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """What is proven of the cells, and what it rests on. Qualities are shares (0..1) on the validation split.
+    """Proof of which cells are within the margin, and its basis. Qualities are shares (0..1) on the validation split.
 
     chosen: None where no cell is proven to be within the margin. best: the highest estimate among `candidates` (its
     lead is no proof). candidates: all cells within the budget, from cheap to dear. excluded: the others, and why.

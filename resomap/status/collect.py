@@ -140,7 +140,7 @@ def _take_from_map(statuses: Iterable[CellStatus], metric: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _InMap(JsonObject):
-    """What is read of a training in results/summary.json."""
+    """Part of a training in results/summary.json that the status reads."""
 
     uid: str
     metrics: Mapping[str, float | None]

@@ -50,7 +50,7 @@ class Surer(Part):
 
 
 class Advice(Part):
-    """What the answer rests on; decided on validation."""
+    """Basis of the answer; decided on validation."""
 
     text: str = Field(description="the answer in sentences for a person")
     chosen: Place | None = Field(description="cheapest cell that is proven to be within the margin; null: none is")

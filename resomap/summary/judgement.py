@@ -135,7 +135,7 @@ class Judgement:
 
     @cached_property
     def unsteady(self) -> dict[Position, str]:
-        """Why the latency of a square is not to be ranked by, of those for which it is not."""
+        """Reasons of the squares whose latency is not to be ranked by."""
         found = {position: why_unsteady(self.evidence.costs[position]) for position in sorted(self.comparable)}
         return {position: why for position, why in found.items() if why}
 
@@ -170,7 +170,7 @@ class Judgement:
 
     @cached_property
     def prospects(self) -> tuple[Prospect, ...]:
-        """What would make an undecided map decide; nothing where it does."""
+        """Further seeds or images that would make an undecided map decide; nothing where it does."""
         if self.answer is None or self.answer.rule != "least expected deficit":
             return ()
         assert self.posterior is not None

@@ -93,7 +93,7 @@ def test_rules_are_replayed_on_what_was_recorded(undisturbed: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| tiny | 2 |")]
-    assert [(row[2], row[3]) for row in rows[:3]] == [("proven", "6"), ("highest estimate", "6"), ("hierarchy", "6")]
+    assert [(row[2], row[3]) for row in rows[:3]] == [("proven", "6"), ("highest estimate", "6"), ("posterior", "6")]
     assert rows[1][4] == "6"  # whoever takes the highest estimate has always decided
     none = subprocess.run(
         [sys.executable, "-m", "benchmarks.replay", *words, "--without", "textures"],

@@ -6,10 +6,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from resomap.statistics import CellCost, Metric, Position, Trainings, estimate, hierarchy, recommend
+from resomap.statistics import CellCost, Metric, Position, Trainings, decide, estimate, posterior, recommend
 
-DRAWS = 2000  # of the critical values, and of posteriors
-CONFIDENCE = 0.95
+DRAWS = 2000  # of the critical values
 
 
 @dataclass(frozen=True)
@@ -43,19 +42,16 @@ def highest(
     return Verdict(estimates.cells[int(np.argmax(estimates.values))], decided=True)
 
 
-def borrowed(
+def answered(
     trainings: Mapping[Position, Trainings], costs: Mapping[Position, CellCost], margin: float, metric: Metric
 ) -> Verdict:
-    """Take the cheapest cell within the margin with 95 % probability by `statistics.hierarchy`, else the least
-    expected deficit, undecided."""
-    found = hierarchy(estimate(trainings, metric))
-    worlds = np.random.default_rng(0).multivariate_normal(found.means, found.covariance, DRAWS, method="eigh")
-    deficits = worlds.max(axis=1, keepdims=True) - worlds
-    probability = (deficits <= margin).mean(axis=0)
-    by_cost = sorted(range(len(found.cells)), key=lambda index: costs[found.cells[index]].get("flops") or np.inf)
-    sure = [index for index in by_cost if probability[index] >= CONFIDENCE]
-    index = sure[0] if sure else int(np.argmin(deficits.mean(axis=0)))
-    return Verdict(found.cells[index], bool(sure), float(probability[index]))
+    """Take the map's own answer: the cheapest cell that is within the margin with 95 % by the posterior, else the one
+    with the least expected deficit, undecided."""
+    estimates = estimate(trainings, metric)
+    found = recommend(estimates, costs, margin, cost="flops", draws=DRAWS)
+    answer = decide(posterior(estimates), found)
+    assert answer is not None
+    return Verdict(answer.choice.cell, answer.decided, answer.choice.probability_within_margin)
 
 
-RULES: dict[str, Rule] = {"proven": proven, "highest estimate": highest, "hierarchy": borrowed}
+RULES: dict[str, Rule] = {"proven": proven, "highest estimate": highest, "posterior": answered}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from resomap.cells.study import Study
 from resomap.cells.wanted import wanted
 from resomap.commands import Commands
-from resomap.core.errors import Interrupted, ResomapError, RunsElsewhere
+from resomap.core.errors import Interrupted, ResomapError, RunsElsewhere, refusal
 from resomap.core.gc_control import paused_collection
 from resomap.machine.slurm import in_words, requeue_at_time_limit
 
@@ -65,7 +65,7 @@ def run(given: argparse.Namespace) -> int:
         request.progress_path.unlink(missing_ok=True)
         return error.exit_code
     except Exception as error:
-        if not isinstance(error, ResomapError):
+        if not isinstance(error, ResomapError) and not (isinstance(error, OSError) and refusal(error)):
             traceback.print_exc()
         failure = record_failure(request, error, log)
         say(f"failed: {failure.reason}")

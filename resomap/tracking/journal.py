@@ -18,6 +18,15 @@ from resomap.core.files import strict_json
 from resomap.core.text import all_encodable
 
 SUFFIX = ".journal.jsonl"
+# Keys that an event must have, by its kind; all have `time` too.
+SHAPES: dict[str, dict[str, type]] = {
+    "start": {"uid": str, "name": str, "params": dict, "tags": dict},
+    "metrics": {"step": int, "values": dict},
+    "beat": {"step": int, "values": dict},
+    "artifact": {"name": str, "path": str},
+    "figures": {"history": dict, "predictions": dict},
+    "end": {"status": str, "tags": dict},
+}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, for now
 
 
@@ -119,6 +128,17 @@ def beside(journal: Path, extension: str) -> Path:
     return journal.with_name(f"{journal.name.removesuffix(SUFFIX)}.{extension}")
 
 
+def is_event(content: Any) -> bool:
+    """Return True for decoded JSON with all that an event of its kind must have; one of an unknown kind is let pass."""
+    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+        return False
+    shape = SHAPES.get(content["kind"], {})
+    if type(content.get("time")) is not int or not all(type(content.get(name)) is kind for name, kind in shape.items()):
+        return False
+    values = content.get("values", {})
+    return not isinstance(values, dict) or {type(value) for value in values.values()} <= {int, float, type(None)}
+
+
 def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield each complete event from a byte offset on, with the offset behind it; an incomplete last line is left."""
     with path.open("rb") as stream:
@@ -131,9 +151,9 @@ def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], i
                 event = json.loads(line)
                 # A byte of a file name that is no UTF-8: no tracker takes it, and the journal would wait for ever.
                 event = all_encodable(event) if b"\\ud" in line else event
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # a line torn by a kill; the attempt that followed wrote on below it
-            if isinstance(event, dict) and "kind" in event:
+            if is_event(event):
                 yield event, offset
 
 

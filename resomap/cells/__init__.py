@@ -6,8 +6,8 @@
 - `lock`: the locks of cells and of steps
 - `resume_command`: the commands that resume, in files of a study that may be moved
 - `liveness`: heartbeats of processes on other machines
-- `progress`: progress of a running training, failure of one that ended
 - `progress`, `step_failure`: progress of a running training, failure of one that ended, and of any other step
+- `leftovers`: what killed processes left, and files that a finished cell no longer needs
 - `archive`: checkpoints and results of other settings, set aside under their fingerprint
 - `predictions`, `evaluation_record`, `fetch_record`: the predictions of a cell, the records of evaluation and fetch
 - `evaluation_part`, `measurement_part`: evaluations and costs that wait for their rule

@@ -6,6 +6,7 @@
 - `images`: its section of the images
 - `values`: the types of the values, and what `--config` gives as text
 - `tracker_uri`: which addresses of trackers are accepted
+- `documents`: configuration files as text from outside, bounded
 - `load`: merging files and command line, and the validation
 - `messages`: the sentence for a wrong value or key
 - `hashed`: what of it enters fingerprints, so that a new key makes nothing stale

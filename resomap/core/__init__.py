@@ -8,5 +8,6 @@
 - `log_probabilities`: log-probabilities of a classifier, and the margins of its classes
 - `logging`: the per-cell log file
 - `seal`: the checksum at the end of a checkpoint file
+- `temporary`: names of temporary files, which tell their writer
 - `text`: the nearest valid name for a mistyped one, and text from outside as one printable line or as valid UTF-8
 """

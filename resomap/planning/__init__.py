@@ -8,6 +8,7 @@
 - `cluster`: resources that jobs ask of Slurm
 - `training_rule`: name of the rule that trains, also in a workflow that uses this one as a module
 - `disk`: the disk space that the grid needs
+- `full_disk`: a disk without room, before a run and in it
 - `image_files`: paths of the prepared images, and a check of their sizes
 - `snakemake_api`: adapter to Snakemake's workflow object
 - `snakemake_cli`, `argv`: Snakemake's command line as it was typed and as Snakemake read it, and its words

@@ -14,6 +14,7 @@ Sending a run:
 - `client`: an MLflow client with short time-outs, and runs that are found or created
 - `mlflow_variables`: the environment variables of MLflow that hold in every process
 - `local_database`: the local database: made, upgraded, refused
+- `damaged_database`: the study's own database set aside where it is damaged
 - `local_store`: the study's own database, which moves with the study
 - `artifacts`, `run_figures`: files and data set of a run, and the figures drawn of it
 - `run_params`, `provenance`, `system_metrics`: settings as params, configuration and environment, load of the machine

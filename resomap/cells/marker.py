@@ -56,13 +56,13 @@ class Marker(JsonObject):
     cost: TrainingCost
     weights_in_tracker: bool = False  # best.pt is an artifact of the run
     microbatch: int | None = None  # images a forward pass
-    precision: str | None = None  # float32, or of mixed precision: bfloat16, float16
-    fallback: str | None = None  # why it was computed in another way than the settings say
     exact: bool  # to the bit what an uninterrupted training would be
     exact_reasons: tuple[str, ...] = ()  # why not
     content_digest: str | None = None  # of the images that it saw
     environment: Mapping[str, Any] | None = None  # versions and device
     attempt: int | None = None  # counted from 1
+    precision: str | None = None  # float32, or of mixed precision: bfloat16, float16
+    fallback: str | None = None  # why it was computed in another way than the settings say
 
     @classmethod
     def read(cls, path: Path) -> "Marker | None":

@@ -15,7 +15,8 @@ from resomap.cells.study import Study
 from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.core.sealed_json import break_seal, sealed
-from resomap.data import DATA_DIRECTORY, SPLITS, seal
+from resomap.data import DATA_DIRECTORY, SPLITS
+from resomap.data import verified_pixels as seal
 from resomap.data.manifest import Manifest
 from resomap.data.prepare import prepare_images
 from resomap.data.store import Store

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from resomap.compute.device import Device
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation
-from resomap.compute.self_check import compute_twice
+from resomap.compute.same_bits import compute_twice
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 from resomap.data.store import Images

@@ -13,8 +13,8 @@ from resomap.compute.normalisation import Normalisation, in_layout, on_device, t
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 from resomap.data.ondemand import OnDemand
-from resomap.data.seal import VerifiedPixels
 from resomap.data.store import Images
+from resomap.data.verified_pixels import VerifiedPixels
 from resomap.models.build import logits
 
 

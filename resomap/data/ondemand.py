@@ -9,7 +9,7 @@ import numpy as np
 
 from resomap.core.errors import PermanentFailure
 from resomap.data.picture import Picture
-from resomap.data.seal import joint_digest, row_digest
+from resomap.data.verified_pixels import joint_digest, row_digest
 from resomap.machine.cpus import available_cores
 
 
@@ -17,7 +17,7 @@ class OnDemand:
     """The pixels of a split, uint8 [N, size, size, C], indexed like an array by a number, a slice or numbers.
 
     It takes no disk, and time for each access: the files are read, checked against their digests, decoded and scaled by
-    as many threads as this process has cores, and the pixels checked against `digests` (see seal.py; None: not known,
+    as many threads as this process has cores, and the pixels against `digests` (see verified_pixels.py; None: unknown,
     as in stores of earlier versions). Raises PermanentFailure where a file, or what is decoded from it, is another.
     """
 

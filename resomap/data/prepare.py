@@ -23,8 +23,8 @@ from resomap.data import SPLITS
 from resomap.data.manifest import Manifest
 from resomap.data.picture import Picture
 from resomap.data.pool import in_order
-from resomap.data.seal import Summary, block_digests, joint_digest, mean_and_std
 from resomap.data.store import FILE, SCHEMA, array_file, pictures_of, store_directory
+from resomap.data.verified_pixels import Summary, block_digests, joint_digest, mean_and_std
 
 ROOM = 1.25  # of the arrays: with `auto` the rest of the disk is for checkpoints
 OnDisk = Literal["auto", "always", "never"]

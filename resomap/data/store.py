@@ -20,8 +20,8 @@ from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
 from resomap.data.pixels import WhiteLevel
-from resomap.data.seal import Summary, VerifiedPixels, joint_digest, mean_and_std, row_digest, verified
 from resomap.data.source import root_of
+from resomap.data.verified_pixels import Summary, VerifiedPixels, joint_digest, mean_and_std, row_digest, verified
 
 FILE = "store.json"
 SCHEMA = 1
@@ -69,7 +69,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS) -> "Store":
-        """Open a store; verify its seal, and each byte of the arrays (of large ones at first read: see seal.py).
+        """Open a store; verify its seal and each byte of the arrays (large ones when first read: see verified_pixels.py).
 
         `splits` are those that must be there. Raises ResomapError: not prepared, half written, damaged.
         """

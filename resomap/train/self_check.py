@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resomap.compute.device import is_out_of_memory, memory_left
 from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor, evaluation_batch
-from resomap.compute.self_check import Comparison, compute_twice
+from resomap.compute.same_bits import Comparison, compute_twice
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 from resomap.train.loop import TrainingData

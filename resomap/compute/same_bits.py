@@ -1,4 +1,4 @@
-"""Self-check of a computation: made twice, with other bytes in memory that nobody wrote, it must give the same bits.
+"""Agreement of two computations: with other bytes in memory that nobody wrote, they must give the same bits.
 
 Some kernels read memory that nobody wrote. oneDNN's gradients of bf16 convolutions on feature maps of a pixel or two do
 (CPUs with AVX-512 bf16, torch 2.14): from one batch they give other weights each time, now and then NaN. What such

@@ -69,7 +69,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS) -> "Store":
-        """Open a store; verify its seal and each byte of the arrays (large ones when first read: see verified_pixels.py).
+        """Open a store; verify its seal and each byte of its arrays (large ones when read: see verified_pixels.py).
 
         `splits` are those that must be there. Raises ResomapError: not prepared, half written, damaged.
         """

@@ -1,4 +1,4 @@
-"""What decides the bits of a training is verified before it is used: arrays, labels, means, and the list of images."""
+"""Verification of what decides the bits of a training: arrays, labels, means, and the list of images."""
 
 import json
 import os

@@ -5,6 +5,7 @@
 - `files`: atomic writing of JSON, CSV and text
 - `gc_control`: garbage collection disabled during heavy imports
 - `json_object`: dataclasses kept as JSON objects, with types checked
+- `sealed_json`: JSON objects with a digest of their own content
 - `log_probabilities`: log-probabilities of a classifier, and the margins of its classes
 - `logging`: the per-cell log file
 - `seal`: the checksum at the end of a checkpoint file

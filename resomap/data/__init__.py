@@ -13,6 +13,7 @@
 - `manifest`, `image_blocks`: the list of the images, and which of them belong together
 - `check`, `left_out`: the report on the images, and what it left out
 - `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
+- `verified_pixels`: digests of arrays, verified before they are read
 - `store`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
 - `identity`, `changes`: stand beside them and tell, without reading an image, whether this is still the same data
 """

@@ -167,7 +167,7 @@ def test_large_arrays_are_verified_block_by_block_at_first_read(
 
 
 def test_images_decoded_on_demand_to_other_pixels_are_refused(study_in: Callable[..., Study]) -> None:
-    """As another version of the decoder would: the file is the same, its pixels are not."""
+    """Another version of the decoder would do this: the file is the same, its pixels are not."""
     study_in(data={"on_disk": "never"})
 
     def other_pixels(content: dict[str, Any]) -> None:

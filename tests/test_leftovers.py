@@ -1,4 +1,4 @@
-"""What killed processes leave behind: temporary files go with the next run of their step, those of the living stay."""
+"""Leftovers of killed processes: temporary files go with the next run of their step, those of the living stay."""
 
 import os
 import signal

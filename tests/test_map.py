@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,13 @@ def test_document_and_tables_say_what_is_known_of_the_grid(grid: Grid) -> None:
             # Freed of its bias, the calibration error of every other calibrated model is nil.
             assert low <= value < high if metric == "calibration_error" else low < value < high
     text = summary_text(found)
-    assert text.startswith("Use test_resnet at 48 px (latency 1.5 ms on toaster): with 95 % confidence")
-    assert "training noise included" in text
+    assert text.startswith("Use test_resnet at 48 px (latency 1.5 ms on toaster): with a probability of ")
+    assert "and 3 seeds a cell." in text
+    assert found.answer is not None
+    assert (found.answer.resolution, found.answer.rule, found.answer.decided) == (48, "probable", True)
+    rungs = re.findall(r"^  test_resnet@(\d+) +([\d.]+) ms", text, re.MULTILINE)
+    assert rungs == [(str(one.resolution), f"{one.cost:.3g}") for one in found.ladder]
+    assert [one.resolution for one in found.ladder][:2] == [32, 48]
 
 
 def test_choices_are_made_on_validation_and_the_test_split_only_reports(grid: Grid) -> None:
@@ -231,7 +237,9 @@ def test_one_seed_makes_no_claim_about_training_again(grid: Grid) -> None:
     found = make_map(grid(seeds=1))
     assert found.model_resolutions[0].claims == []
     assert not found.model_resolutions[0].includes_training_noise
-    assert "training noise is not in it" in summary_text(found)
+    assert found.answer is not None
+    assert not found.answer.decided
+    assert "so nothing is decided" in summary_text(found)
 
 
 def test_what_is_missing_is_named_and_the_rest_is_there(grid: Grid) -> None:

@@ -117,7 +117,8 @@ def test_another_positive_class_and_another_share_change_the_map(grid: Grid) -> 
     unnamed = make_map(grid({**AT, "positive": None}))
     assert unnamed.operating_points == down.operating_points
     assert "down is taken for the positive class, the second of two; `report.positive` names another." in unnamed.notes
-    assert down.notes == across.notes, "nothing is to be said of a class that was named"
+    of_classes = [[one for one in found.notes if "can prove" not in one] for found in (down, across)]
+    assert of_classes[0] == of_classes[1], "nothing is to be said of a class that was named"
     few = make_map(grid({**AT, "at": 0.995}, seeds=1)).notes
     assert any("140 validation images cannot hold a specificity of 0.995 on others: it takes 199" in one for one in few)
 

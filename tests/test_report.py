@@ -20,6 +20,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.predictions import EVALUATED
 from resomap.cells.study import CURRENT, Study
 from resomap.core.files import read_json, write_json
+from resomap.core.sealed_json import sealed
 from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import Manifest, make_manifest
 from resomap.report.figure import Figure, Panel, rows
@@ -249,7 +250,7 @@ def test_a_figure_that_fails_costs_itself_alone(
     study = written()
     manifest = read_json(DATA_DIRECTORY / "manifest.json")
     del manifest["counts"]["train"]["down"]
-    write_json(DATA_DIRECTORY / "manifest.json", manifest)
+    write_json(DATA_DIRECTORY / "manifest.json", sealed(manifest))
     make_report(study)
     assert "This figure cannot be drawn: KeyError" in chapter("data")
     assert "figure class-distribution: This figure cannot be drawn" in capfd.readouterr().err
@@ -315,15 +316,20 @@ def test_the_first_figures_are_of_validation_with_test_beside_them(written: Call
     study = written(seeds=[0, 1], report={"metric": "accuracy", "margin": 0.9})
     make_report(study)
     found = Map.model_validate(read_json(SUMMARY))
-    assert found.recommendation
-    assert found.recommendation.chosen
-    square = found.square(found.recommendation.chosen)
+    assert found.answer
+    square = found.square(found.answer)
     shown = re.findall(r"<dd>(.*?)</dd><dt>(.*?)</dt>", page())
+    assert shown[0] == ("over 99 %", "likely within 90 points of the best")
+    assert [label for _, label in shown[1:3]] == [
+        "below the best are to be expected",
+        "below the best at most is proven (95 %)",
+    ]
+    shown = shown[3:]
     for (value, label), estimate in zip(shown, (square.validation["accuracy"], square.test["accuracy"]), strict=False):
         assert estimate
         assert value.startswith(f"{estimate.value:.3f} ["), label
     assert [label for _, label in shown[:2]] == [
-        "validation accuracy of the recommended cell",
+        "validation accuracy of this cell",
         "the same on test images, which chose nothing",
     ]
 

@@ -20,7 +20,7 @@ from resomap.tracking.sender import Receipt, is_sent, receipt_path
 
 pytestmark = pytest.mark.xdist_group("moved")  # the study is trained once
 JOURNAL = Path("results", MODEL, "32.journal.jsonl")
-RECEIPT = {"uri": "sqlite:///results/mlflow.db", "offset": 7, "run_id": "r", "uid": "u"}
+RECEIPT = {"uri": "sqlite:///results/mlflow.db", "offset": 0, "run_id": "r", "uid": "u"}
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -120,7 +120,7 @@ class TestReceipt:
         monkeypatch.chdir(tmp_path)
         write_json(receipt_path(JOURNAL), RECEIPT)
         JOURNAL.write_text("")
-        assert Receipt.read(JOURNAL) == Receipt(RECEIPT["uri"], 7, "r", "u")
+        assert Receipt.read(JOURNAL) == Receipt(RECEIPT["uri"], 0, "r", "u")
         assert is_sent(JOURNAL, f"sqlite:///{tmp_path}/results/mlflow.db")
         assert is_sent(JOURNAL, "sqlite:///results/mlflow.db")
         assert not is_sent(JOURNAL, "http://host:5000")

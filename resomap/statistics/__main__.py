@@ -57,6 +57,7 @@ PARTS: dict[str, Callable[[int], Iterable[Claim]]] = {
     "frames": choice_promises.frames_off_the_diagonal,
     "winner": choice_promises.value_of_the_winner,
     "answers": answer_promises.answers,
+    "surer": answer_promises.surer,
     "calibration": calibration,
     "operating": operating,
 }

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from resomap.statistics.answer import Answer, decide
+from resomap.statistics.answer import CONFIDENCE, Answer, decide
 from resomap.statistics.claims import Claim, mean_of, share_of
 from resomap.statistics.families import FAMILIES, draw_world
 from resomap.statistics.interval_estimates import estimate
 from resomap.statistics.pareto import CellCost
-from resomap.statistics.posterior import posterior
+from resomap.statistics.posterior import Posterior, posterior
 from resomap.statistics.promises import DRAWS
+from resomap.statistics.prospects import prospects
 from resomap.statistics.recommendation import recommend
 from resomap.statistics.samples import Position
 
@@ -23,6 +24,7 @@ MARGINS = (0.01, 0.02)
 SEEDS = (1, 3, 5)
 BINS = (0.0, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.01)
 WRONG = "at most 0.05"
+MOST_SEEDS = 13  # that are drawn to see whether more decide
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,31 @@ def answers(draws: int) -> Iterator[Claim]:
             wanted = "at least 0.5" if "breaks" in family else "at most 0.1"
             fired = [one.is_broken for one in found if one.family == family]
             yield share_of("the check of the pattern fires", f"{family}, seeds {seeds}", wanted, fired)
+
+
+def surer(draws: int) -> Iterator[Claim]:
+    """Yield how often as many more seeds as are named do decide, of maps with three that do not."""
+    for family in ("rising", "peaked", "heavy tails", "grouped images"):
+        decided = []
+        for draw in range(draws):
+            random = np.random.default_rng([list(FAMILIES).index(family), 77, draw])
+            world = draw_world(family, MOST_SEEDS, random)
+            samples = world.draw(random)[0]
+            few = estimate({cell: one[:3] for cell, one in samples.items()}, "balanced_accuracy")
+            known = posterior(few)
+            if _passes(known):
+                continue
+            more = next((one for one in prospects(known, known.cells, MARGINS[0]) if one.kind == "seeds"), None)
+            if more is not None and more.count <= MOST_SEEDS - 3:
+                many = {cell: one[: 3 + more.count] for cell, one in samples.items()}
+                decided.append(_passes(posterior(estimate(many, "balanced_accuracy"))))
+        if decided:
+            condition = f"{family}, 3 seeds and as many more, margin {MARGINS[0]:g} ({len(decided)} maps)"
+            yield share_of("the seeds that are named decide", condition, "0.75 to 0.9", decided)
+
+
+def _passes(known: Posterior) -> bool:
+    return bool(((known.deficits() <= MARGINS[0]).mean(axis=0) >= CONFIDENCE).any())
 
 
 def _of_family(condition: str, found: list[Judged]) -> Iterator[Claim]:

@@ -144,7 +144,8 @@ def test_the_local_database_gives_the_marker_at_once(study_in: Callable[..., Stu
     marker = Marker.of_done(cell, study.fingerprint(cell))
     assert marker is not None
     assert (marker.origin, marker.run_id) == ("tracker", run)
-    assert list(read_json(cell.marker)) == [key for key in KEYS if key not in ("weights_in_tracker", "microbatch")]
+    known = [key for key in KEYS if key not in ("weights_in_tracker", "microbatch")]
+    assert list(read_json(cell.marker)) == [*known, "precision", "fallback"]
 
 
 def test_no_experiment_and_no_server_are_one_sentence(

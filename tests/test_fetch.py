@@ -76,7 +76,7 @@ def test_after_a_kill_in_the_fetch_the_plain_command_goes_on(
 ) -> None:
     _, config = trained
     output = f"results/{MODEL}/32.fetched.json"
-    killed_behind(output, tmp_path, config, output)
+    killed_behind([output], tmp_path, config, output)
     finished = snakemake(output, directory=tmp_path, config=config)
     assert finished.returncode == 0, finished.stderr
     assert record(tmp_path)["is_final"] is True

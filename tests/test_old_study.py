@@ -70,7 +70,11 @@ def test_the_map_has_the_values_of_then(study: Path) -> None:
     (study / "results" / "summary.json").unlink()
     done = snakemake(study, "--cores", "1")
     assert "[1/" not in done.stderr, "no cell is trained"
-    assert differences(old, read_json(study / "results" / "summary.json")) == []
+    new = read_json(study / "results" / "summary.json")
+    # Its latencies were measured on a busy machine: their quartiles lie far apart, so that they order nothing now.
+    assert any("Latencies order nothing here" in note for note in new["notes"])
+    old["fronts"] = [front for front in old["fronts"] if front["cost"] != "latency_ms"]
+    assert differences(old, new) == []
 
 
 # What later versions say otherwise, of the same trainings: intervals and what follows from them; and new keys.

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import linalg, special, stats
 
 from resomap.statistics.interval_estimates import Estimates
-from resomap.statistics.linearised import CELL, MEAN, Linearised
+from resomap.statistics.linearised import CELL, LEAST, MEAN, Linearised
 from resomap.statistics.samples import Position
 
 DRAWS = 4000
@@ -63,7 +63,8 @@ class Posterior:
     def future(self, more: int, times: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return mean [K] and covariance [K, K] of the log odds now, and the covariance with more data (about).
 
-        more: further seeds of each cell; times: the images, over those at hand.
+        more: further seeds of each cell; times: the images, over those at hand. Now is as the draws are; what more data
+        take away is that of the likeliest standard deviations, in proportion.
         """
         estimates, mode = self.model.estimates, self.model.mode
         images, noise = np.exp(2 * mode[CELL + 1 :])[:, None, None] * self.model.parts[CELL + 1 :]
@@ -71,8 +72,11 @@ class Posterior:
             of_training = min(1.0, estimates.scatter.training / float(estimates.scatter.variance.mean()))
             noise = noise * (of_training + (1 - of_training) / times)
             noise = noise * (estimates.seeds / (estimates.seeds + more))[:, None]
-        mean, now = self.model.given(mode)
-        return mean, now, self.model.with_errors(mode, images / times + noise)[1]
+        drawn = special.logit(np.clip((self.qualities - estimates.lowest) / self.model.reach, LEAST, 1 - LEAST))
+        now = np.atleast_2d(np.cov(drawn, rowvar=False))
+        then = self.model.with_errors(mode, images / times + noise)[1]
+        wider = np.sqrt(np.diagonal(now) / np.diagonal(self.model.given(mode)[1]))
+        return drawn.mean(axis=0), now, then * np.outer(wider, wider)
 
 
 def posterior(estimates: Estimates, draws: int = DRAWS) -> Posterior:

@@ -5,7 +5,9 @@ its mean is a draw: from the present mean, with the variance that the new data w
 Raiffa & Schlaifer 1961). The chance to decide is the share of such futures in which a cell passes.
 """
 
-from collections.abc import Sequence
+import bisect
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,7 +22,9 @@ LIKELY = 0.8  # chance to decide that a figure is given for
 RANGE = (0.5, 0.95)
 SEEDS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32)
 TIMES = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0)
-FUTURES, DRAWS = 200, 400
+# Of each future so many draws: with few, a cell of many would pass by the luck of its draws.
+FUTURES, DRAWS = 100, 2000
+NEGLIGIBLE = 0.002  # probability to be within the margin, below which a cell neither passes nor keeps others from it
 Kind: TypeAlias = Literal["seeds", "images"]
 
 
@@ -44,20 +48,26 @@ def prospects(
 
     Nothing is said of seeds where no cell was trained twice: how much they would tell is not known.
     """
-    keep = [posterior.cells.index(cell) for cell in candidates]
+    within = (posterior.deficits(list(candidates)) <= margin).mean(axis=0)
+    likely = [cell for cell, share in zip(candidates, within, strict=True) if share > NEGLIGIBLE]
+    keep = [posterior.cells.index(cell) for cell in likely]
     found = []
     if posterior.noise_is_known:
-        chances = [_chance(posterior, keep, margin, confidence, more, 1.0) for more in SEEDS]
+        chances = [lambda more=more: _chance(posterior, keep, margin, confidence, more, 1.0) for more in SEEDS]
         found.append(_prospect("seeds", SEEDS, chances))
-    chances = [_chance(posterior, keep, margin, confidence, 0, times) for times in TIMES]
+    chances = [lambda times=times: _chance(posterior, keep, margin, confidence, 0, times) for times in TIMES]
     counts = [_two_digits((times - 1) * posterior.images) for times in TIMES]
     found.append(_prospect("images", counts, chances))
     return tuple(one for one in found if one is not None)
 
 
-def _prospect(kind: Kind, counts: Sequence[int], chances: Sequence[float]) -> Prospect | None:
+def _prospect(kind: Kind, counts: Sequence[int], chances: Sequence[Callable[[], float]]) -> Prospect | None:
+    """Return the counts at which the chances, which rise, come to what is asked for; None where they never do."""
+    known = functools.cache(lambda index: chances[index]())
+
     def first(wanted: float) -> int | None:
-        return next((count for count, chance in zip(counts, chances, strict=True) if chance >= wanted), None)
+        index = bisect.bisect_left(range(len(counts)), wanted, key=known)
+        return counts[index] if index < len(counts) else None
 
     likely, low = first(LIKELY), first(RANGE[0])
     return None if likely is None or low is None else Prospect(kind, likely, low, first(RANGE[1]))

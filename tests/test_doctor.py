@@ -74,8 +74,9 @@ def test_a_local_database_that_is_none(tmp_path: Path, monkeypatch: pytest.Monke
     Path("results").mkdir()
     Path("results", "mlflow.db").write_bytes(b"no database at all" * 100)
     (found,) = look_at_tracker(parse_config({}))
-    assert found.level == "bad"
-    assert "resomap sync" in found.remedy
+    assert found.level == "note"
+    assert "is damaged" in found.words
+    assert "`resomap sync`, sets it aside" in found.remedy
 
 
 def test_a_slurm_that_does_not_answer_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

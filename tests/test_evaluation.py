@@ -24,6 +24,7 @@ from resomap.compute.checkpoint import load_sealed
 from resomap.compute.metrics import calibration_error, confusion, measure, per_class
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.core.sealed_json import sealed
 from resomap.data import DATA_DIRECTORY
 from resomap.data.decode import decode, resize
 from resomap.data.manifest import make_manifest
@@ -260,7 +261,7 @@ def test_damage_and_foreign_images_are_one_sentence(study: Study, cell: Cell) ->
         evaluated(study, cell)
     best.write_bytes(whole)
     store = DATA_DIRECTORY / "48" / "store.json"
-    write_json(store, {**read_json(store), "content_digest": "0" * 64})
+    write_json(store, sealed({**read_json(store), "content_digest": "0" * 64}))
     with pytest.raises(ResomapError, match="not those of the training"):
         evaluated(study, cell)
     with pytest.raises(ResomapError, match=r"is not done.*snakemake"):

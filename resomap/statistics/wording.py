@@ -103,7 +103,7 @@ def _surer(result: Recommendation, answer: Answer, ahead: Sequence[Prospect], se
         return f"A second seed of each cell{price} would tell how much they vary."
     ways = [_way(one, seconds) for one in ahead]
     if ways:
-        text = f"With a chance of 80 % it would be decided by {' or by '.join(ways)}; in brackets for 50 to 95 %."
+        text = f"With a chance of about 80 % it would be decided by {' or by '.join(ways)} [may do to nearly surely]."
     else:
         text = "No reasonable number of seeds or images would decide it."
     if answer.least_margin is None:

@@ -40,12 +40,12 @@ class Answer(Choice):
 
 
 class Surer(Part):
-    """So many more seeds of each cell, or validation images, would decide with a chance of 80 %."""
+    """So many more seeds of each cell, or validation images, would decide with a chance of about 80 %."""
 
     kind: str = Field(description="seeds | images")
     count: int
-    low: int = Field(description="so many with a chance of 50 %")
-    high: int | None = Field(description="so many with a chance of 95 %; null: more than was looked at")
+    low: int = Field(description="so many may do")
+    high: int | None = Field(description="so many will nearly surely; null: more than was looked at")
     hours: float | None = Field(description="of training, by the trainings so far; null for images")
 
 

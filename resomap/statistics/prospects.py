@@ -32,7 +32,7 @@ Kind: TypeAlias = Literal["seeds", "images"]
 
 @dataclass(frozen=True)
 class Prospect:
-    """So many more of a kind decide with a chance of about 80 %; `low` may do, `high` will nearly surely (None: unknown).
+    """So many more of a kind decide with a chance of about 80 %; `low` may do, `high` nearly surely (None: unknown).
 
     seeds are those of each cell; images those of the validation split.
     """

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from resomap.core.files import regular_bytes
+
 Kind = Literal["evaluate", "cost"]
 
 
@@ -50,7 +52,7 @@ def plan_id(study_file: Path) -> str | None:
 
 def _entries(study_file: Path) -> list[tuple[str, str]]:
     try:
-        lines = _file(study_file).read_text().splitlines()
+        lines = regular_bytes(_file(study_file)).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     return [(kind, name) for kind, _, name in (line.partition(" ") for line in lines) if name]

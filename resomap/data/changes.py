@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resomap.core.files import read_json, write_json, write_text
+from resomap.core.files import NotRegular, open_regular, read_json, regular_bytes, write_json, write_text
 from resomap.core.sealed_json import break_seal, sealed
 from resomap.data import DATA_DIRECTORY
 from resomap.machine.cpus import available_cores
@@ -60,9 +60,9 @@ def prepared_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str
     Reads the head of manifest.json only: its list of images can be a million entries long.
     """
     try:
-        with (directory / MANIFEST).open("rb") as stream:
+        with open_regular(directory / MANIFEST) as stream:
             head = stream.read(_HEAD_BYTES)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegular):
         return None
     found = dict(re.findall(rb'^ {2}"(identity|content_digest)": "([0-9a-f]+)"', head, re.MULTILINE))
     digest = found.get(b"content_digest")
@@ -77,7 +77,7 @@ def checked_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str 
     if known := prepared_digest(data_identity, directory):
         return known
     try:
-        with (directory / FILE).open() as stream:
+        with open_regular(directory / FILE) as stream:
             head = json.loads(stream.readline())
         return str(head["content_digest"]) if head["identity"] == data_identity else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -88,7 +88,7 @@ def follow_source(source: str, directory: Path = DATA_DIRECTORY) -> None:
     """Write into the manifest where the same files lie now. Its time stays: nothing is to be prepared anew for that."""
     path = directory / MANIFEST
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             is_there = b'\n  "source": %s,' % json.dumps(source).encode() in stream.read(_HEAD_BYTES)
         content = None if is_there else read_json(path)
         if isinstance(content, dict):
@@ -98,7 +98,7 @@ def follow_source(source: str, directory: Path = DATA_DIRECTORY) -> None:
                 followed = {**content, "source": source}
                 write_json(path, sealed(followed) if is_sealed else followed)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotRegular):
         return
 
 
@@ -152,7 +152,7 @@ class CheckedFiles:
     def _read(self) -> list[FileRecord]:
         """Return the records that were written with this manifest; none where others, or none, are there."""
         try:
-            head, *lines = (self._directory / FILE).read_text().splitlines()
+            head, *lines = regular_bytes(self._directory / FILE).decode().splitlines()
             if json.loads(head) != _head(self._identity, self._content_digest):
                 return []
             parts = map(json.loads, lines)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from resomap.cells.study import Study
-from resomap.core.files import read_json
+from resomap.core.files import open_regular, read_json
 from resomap.core.sealed_json import break_seal
 from resomap.data import DATA_DIRECTORY
 from resomap.data.changes import CheckedFiles, follow_source, named
@@ -33,7 +33,7 @@ def is_scaled_by_each_image() -> bool:
     Such a list of images is made again, so that all of them have one scale.
     """
     try:
-        with MANIFEST.open("rb") as stream:
+        with open_regular(MANIFEST) as stream:
             head = stream.read(HEAD_BYTES)
     except OSError:
         return False
@@ -62,7 +62,7 @@ def broken_file(place: Path, splits: tuple[str, ...]) -> Path | None:
         path = place / f"{split}.npy"
         try:
             expected = math.prod(content["splits"][split]["shape"])
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 preamble = stream.read(PREAMBLE)
             header = struct.unpack("<8xH", preamble)[0]
             if path.stat().st_size != PREAMBLE + header + expected:

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 from resomap.cells.study import STATE_DIRECTORY
+from resomap.core.files import NotRegular, regular_bytes
 from resomap.core.temporary import temporary_beside
 
 ID_FILE = STATE_DIRECTORY / "place"
@@ -27,10 +28,10 @@ def directory_id() -> str:
 def _read(path: Path) -> str | None:
     """Return the id in a file; None where there is none, or it is a copied one."""
     try:
-        words = path.read_text().split()
+        words = regular_bytes(path).decode().split()
         # Earlier versions wrote the id alone.
         return words[0] if words and words[1:] in ([], [str(path.stat().st_ino)]) else None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotRegular):
         return None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from resomap.core.files import strict_json
+from resomap.core.files import open_regular, strict_json
 from resomap.core.text import all_encodable
 
 SUFFIX = ".journal.jsonl"
@@ -141,7 +141,7 @@ def is_event(content: Any) -> bool:
 
 def events_from(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield each complete event from a byte offset on, with the offset behind it; an incomplete last line is left."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         stream.seek(offset)
         for line in stream:
             if not line.endswith(b"\n"):

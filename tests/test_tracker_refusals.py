@@ -448,5 +448,6 @@ def test_nothing_of_this_machines_disk_is_taken_for_a_runs_file(
 
 def test_a_receipt_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     path = tmp_path / "32.journal.jsonl"
+    path.write_bytes(b"0123456")
     path.with_suffix(".sent.json").write_text(json.dumps({"uri": "u", "offset": 7, "run_id": "r", "uid": "i"}))
     assert Receipt.read(path) == Receipt("u", 7, "r", "i")

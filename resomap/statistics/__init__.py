@@ -17,6 +17,7 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `differences`, `comparisons`, `resolutions`: paired comparisons with simultaneous critical values
 - `best`: multiple comparisons with the best
 - `test_resolution`: the resolution to test each square's weights at
+- `hierarchy`: the winner's value without its luck, by cells that borrow strength from their model and resolution
 - `optimism`: by how much validation values are above those of test images
 - `pareto`, `recommendation`: the Pareto front, and the cell that is proven to do
 - `pattern`, `linearised`, `posterior`: the true qualities, as far as they can be known, with what cells have in common
@@ -33,6 +34,7 @@ from resomap.statistics.answer import Answer, Choice, decide
 from resomap.statistics.best import Deficit, Deficits
 from resomap.statistics.calibration import Calibration, calibration
 from resomap.statistics.comparisons import Comparison, McNemar, compare, mcnemar
+from resomap.statistics.hierarchy import Hierarchy, hierarchy
 from resomap.statistics.interval_estimates import Estimates, Interval, estimate, intervals
 from resomap.statistics.optimism import Gap, validation_gap
 from resomap.statistics.pareto import CellCost, CostName, pareto_front, possible_front
@@ -58,6 +60,7 @@ __all__ = [
     "Deficits",
     "Estimates",
     "Gap",
+    "Hierarchy",
     "Interval",
     "McNemar",
     "Metric",
@@ -77,6 +80,7 @@ __all__ = [
     "compare_resolutions",
     "decide",
     "estimate",
+    "hierarchy",
     "intervals",
     "mcnemar",
     "pareto_front",

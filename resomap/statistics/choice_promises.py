@@ -7,9 +7,9 @@ import numpy as np
 
 from resomap.statistics.best import Deficits
 from resomap.statistics.claims import Claim, mean_of, share_of
+from resomap.statistics.hierarchy import hierarchy
 from resomap.statistics.interval_estimates import Estimates, estimate
 from resomap.statistics.pareto import CellCost, pareto_front, possible_front
-from resomap.statistics.posterior import posterior
 from resomap.statistics.promises import DRAWS, claims_of, decisions
 from resomap.statistics.quality import Metric
 from resomap.statistics.recommendation import recommend
@@ -115,7 +115,7 @@ def value_of_the_winner(draws: int) -> Iterator[Claim]:
                 highest = int(np.argmax(estimates.values))
                 cell = estimates.cells[highest]
                 raw.append(100 * float(estimates.values[highest] - true[cell]))
-                corrected.append(100 * float(posterior(estimates).means[highest] - true[cell]))
+                corrected.append(100 * float(hierarchy(estimates).means[highest] - true[cell]))
             yield mean_of("points by which the highest value is too high", f"{name}, {world}", "shown", raw)
             yield mean_of("the same without its luck", f"{name}, {world}", "-0.3 to 0.3", corrected)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
+import numpy as np
+
 from resomap.cells.measurement import why_unsteady
 from resomap.cells.predictions import EVALUATED
 from resomap.core.errors import ResomapError
@@ -30,6 +32,7 @@ from resomap.statistics import (
     compare_resolutions,
     decide,
     estimate,
+    hierarchy,
     intervals,
     pareto_front,
     possible_front,
@@ -180,10 +183,17 @@ class Judgement:
 
     @cached_property
     def corrected(self) -> dict[Position, float]:
-        """Each square's validation quality without the luck of being chosen: the posterior mean."""
-        if self.posterior is None:
+        """Each square's validation quality without the luck of being chosen: the posterior mean of the hierarchy.
+
+        With one seed it is that of these trained models, of which the posterior behind the answer does not speak.
+        """
+        if self.judged is None:
             return {}
-        return dict(zip(self.posterior.cells, map(float, self.posterior.means), strict=True))
+        found = hierarchy(self.judged)
+        return {
+            cell: float(np.clip(mean, self.judged.lowest, 1))
+            for cell, mean in zip(found.cells, found.means, strict=True)
+        }
 
     @cached_property
     def validation_gap(self) -> Gap | None:

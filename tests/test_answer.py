@@ -188,14 +188,15 @@ def test_a_model_that_goes_its_own_way_is_named_and_nothing_is_borrowed() -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["rising", "heavy tails", "grouped images"])
 def test_decisions_are_right_more_often_than_they_promise(family: str) -> None:
-    """Decisions at 95 % may err in two of 40 maps; six would come in less than one case of a thousand."""
+    """Decisions at 95 % may err in one of 20 maps; five would come in less than three cases of a thousand."""
     wrong = decisions = 0
-    for draw in range(40):
+    for draw in range(20):
         random = np.random.default_rng([11, draw])
         world = draw_world(family, 3, random)
         estimates = estimate(world.draw(random)[0], "balanced_accuracy")
-        answer, _ = answered(estimates, 0.02)
+        answer = decide(posterior(estimates), recommend(estimates, costs(estimates.cells), 0.02, draws=200))
+        assert answer is not None
         decisions += answer.decided
         wrong += answer.decided and max(world.accuracies.values()) - world.accuracies[answer.choice.cell] > 0.02
-    assert decisions >= 12
-    assert wrong <= 5
+    assert decisions >= 6
+    assert wrong <= 4

@@ -118,4 +118,5 @@ def test_where_resolution_has_no_effect_none_is_claimed(tmp_path: Path, monkeypa
     assert resolutions.alike == [24, 32, 48]
     assert found.recommendation is not None
     assert found.recommendation.chosen is not None
-    assert found.recommendation.chosen.resolution == 24  # the cheapest of equals
+    # The cheapest of equals; of networks this small, which that is depends on the machine's other work.
+    assert found.recommendation.chosen.resolution == found.recommendation.candidates[0].resolution

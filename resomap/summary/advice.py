@@ -101,7 +101,8 @@ def notes(
     """
     found = []
     margin = evidence.study.config.report.margin
-    if advice and advice.least_provable > margin and len(advice.candidates) > 1:
+    # Where a cell stands out, more is proven than could be of cells all alike.
+    if advice and advice.chosen is None and advice.least_provable > margin and len(advice.candidates) > 1:
         found.append(
             f"With {advice.images:,} validation images no map of these cells can prove a deficit of less than about "
             f"{points(advice.least_provable)}, however often they are trained; the margin is {points(margin)}."

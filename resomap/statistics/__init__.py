@@ -17,6 +17,7 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `differences`, `comparisons`, `resolutions`: paired comparisons with simultaneous critical values
 - `best`: multiple comparisons with the best
 - `test_resolution`: the resolution to test each square's weights at
+- `alike_pairs`: pairs of cells of one model, of one resolution, or of neither
 - `hierarchy`: the winner's value without its luck, by cells that borrow strength from their model and resolution
 - `optimism`: by how much validation values are above those of test images
 - `pareto`, `recommendation`: the Pareto front, and the cell that is proven to do

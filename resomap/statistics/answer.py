@@ -15,9 +15,9 @@ import numpy as np
 
 from resomap.statistics.posterior import Posterior
 from resomap.statistics.recommendation import Recommendation
+from resomap.statistics.repeated_looks import CONFIDENCE
 from resomap.statistics.samples import Position
 
-CONFIDENCE = 0.95
 Rule: TypeAlias = Literal["only cell", "probable", "proven", "least expected deficit"]
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from resomap.statistics.answer import CONFIDENCE, Answer, decide
+from resomap.statistics.answer import Answer, decide
 from resomap.statistics.claims import Claim, mean_of, share_of
 from resomap.statistics.families import FAMILIES, IMAGES, draw_world
 from resomap.statistics.interval_estimates import Estimates, estimate
@@ -18,6 +18,7 @@ from resomap.statistics.posterior import Posterior, posterior
 from resomap.statistics.promises import DRAWS
 from resomap.statistics.prospects import prospects
 from resomap.statistics.recommendation import recommend
+from resomap.statistics.repeated_looks import CONFIDENCE
 from resomap.statistics.samples import Position, Sample
 
 MARGINS = (0.01, 0.02)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import linalg, optimize
 
+from resomap.statistics.alike_pairs import mean_of_alike, same_model, same_resolution
 from resomap.statistics.interval_estimates import Estimates
 from resomap.statistics.samples import Position
 
@@ -39,10 +40,10 @@ class Hierarchy:
 def hierarchy(estimates: Estimates) -> Hierarchy:
     """Fit the model to the estimates of a map. With one seed a cell training noise counts as the cells' own effect."""
     values = estimates.values
-    kernels = (_same(estimates, 0), _same(estimates, 1), np.eye(len(values)))
+    kernels = (same_model(estimates.cells), same_resolution(estimates.cells), np.eye(len(values)))
     expected = np.full(len(values), values.mean())
     for _ in range(ROUNDS):
-        error = _errors(estimates, kernels, expected)
+        error = _errors(estimates, expected)
         variances = _variances(values, error, kernels) if len(values) > 1 else np.zeros(3)
         means, covariance = _posterior(values, error, _prior(variances, kernels))
         expected = means
@@ -83,7 +84,7 @@ def _posterior(values: np.ndarray, error: np.ndarray, prior: np.ndarray) -> tupl
     return centre + gain @ (values - centre), posterior
 
 
-def _errors(estimates: Estimates, kernels: Kernels, expected: np.ndarray) -> np.ndarray:
+def _errors(estimates: Estimates, expected: np.ndarray) -> np.ndarray:
     """Return the covariance [K, K] of the estimates' errors, smoothed over the grid.
 
     The variance found for a cell falls as its value rises by luck, and differences of cells that share images are known
@@ -96,17 +97,8 @@ def _errors(estimates: Estimates, kernels: Kernels, expected: np.ndarray) -> np.
     variances = share * found.sum() / share.sum()
     spread = np.sqrt(np.diagonal(estimates.image_covariance) + estimates.grain)
     correlation = estimates.image_covariance / np.outer(spread, spread)
-    of_model, of_resolution, same = (kernel > 0 for kernel in kernels)
-    smooth = np.zeros_like(correlation)
-    for alike in (of_model & ~same, of_resolution & ~same, ~of_model & ~of_resolution):
-        if alike.any():
-            smooth[alike] = correlation[alike].mean()
+    smooth = mean_of_alike(correlation, estimates.cells)
     of_images = np.sqrt(variances * (np.diagonal(estimates.image_covariance) + estimates.grain).sum() / found.sum())
     covariance = smooth * np.outer(of_images, of_images) + np.diag(variances)
     least, vectors = linalg.eigh(covariance)
     return np.asarray((vectors * np.maximum(least, estimates.grain)) @ vectors.T)
-
-
-def _same(estimates: Estimates, axis: int) -> np.ndarray:
-    names = np.array([str(cell[axis]) for cell in estimates.cells])
-    return np.asarray((names[:, None] == names[None, :]).astype(float))

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import linalg, optimize, special
 
+from resomap.statistics.alike_pairs import mean_of_alike, same_model
 from resomap.statistics.interval_estimates import Estimates
 from resomap.statistics.pattern import breaking_model
 
@@ -130,12 +131,11 @@ def _certainty(estimates: Estimates) -> list[Prior]:
 
 def _kernels(estimates: Estimates) -> list[np.ndarray]:
     """Return the correlations [K, K] of the effects of models and resolutions, of own curves, and of single cells."""
-    names = np.array([cell[0] for cell in estimates.cells])
     octaves = np.log2(np.array([cell[1] for cell in estimates.cells], dtype=float))
-    same = (names[:, None] == names[None, :]).astype(float)
+    same = same_model(estimates.cells)
     apart = np.sqrt(3) * np.abs(octaves[:, None] - octaves[None, :]) / OCTAVES
     smooth = (1 + apart) * np.exp(-apart)  # Matérn's of order 3/2
-    return [same, smooth, same * smooth, np.eye(len(names))]
+    return [same, smooth, same * smooth, np.eye(len(same))]
 
 
 def _errors(estimates: Estimates, fitted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,13 +158,5 @@ def _errors(estimates: Estimates, fitted: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _smooth(estimates: Estimates, correlation: np.ndarray) -> np.ndarray:
     """Return the correlation [K, K] with the mean of all pairs alike in the place of each, positive definite."""
-    names = np.array([cell[0] for cell in estimates.cells])
-    sizes = np.array([cell[1] for cell in estimates.cells])
-    of_model, of_size = names[:, None] == names[None, :], sizes[:, None] == sizes[None, :]
-    smooth = np.eye(len(names))
-    itself = smooth > 0
-    for alike in (of_model & ~itself, of_size & ~itself, ~of_model & ~of_size):
-        if alike.any():
-            smooth[alike] = correlation[alike].mean()
-    values, vectors = linalg.eigh(smooth)
+    values, vectors = linalg.eigh(mean_of_alike(correlation, estimates.cells) + np.eye(len(correlation)))
     return np.asarray((vectors * np.maximum(values, 1e-6)) @ vectors.T)

@@ -8,7 +8,6 @@ is far better or worse than its row and column say. The same estimates give the 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy import linalg, special, stats
@@ -33,11 +32,6 @@ class Posterior:
     cells: tuple[Position, ...]
     qualities: np.ndarray
     model: Linearised
-
-    @cached_property
-    def means(self) -> np.ndarray:
-        """Expected qualities [K]."""
-        return np.asarray(self.qualities.mean(axis=0))
 
     @property
     def breaking(self) -> str | None:

@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import special
 
-from resomap.statistics.answer import CONFIDENCE
 from resomap.statistics.posterior import Posterior
+from resomap.statistics.repeated_looks import CONFIDENCE
 from resomap.statistics.samples import Position
 
 # Chance to decide that a figure is given for, as computed here. It is computed too high: the standard deviations of the
@@ -55,9 +55,9 @@ def prospects(
     keep = [posterior.cells.index(cell) for cell in likely]
     found = []
     if posterior.noise_is_known:
-        chances = [lambda more=more: _chance(posterior, keep, margin, confidence, more, 1.0) for more in SEEDS]
+        chances = [functools.partial(_chance, posterior, keep, margin, confidence, more, 1.0) for more in SEEDS]
         found.append(_prospect("seeds", SEEDS, chances))
-    chances = [lambda times=times: _chance(posterior, keep, margin, confidence, 0, times) for times in TIMES]
+    chances = [functools.partial(_chance, posterior, keep, margin, confidence, 0, times) for times in TIMES]
     counts = [_two_digits((times - 1) * posterior.images) for times in TIMES]
     found.append(_prospect("images", counts, chances))
     return tuple(one for one in found if one is not None)

@@ -174,10 +174,10 @@ class Judgement:
     @cached_property
     def prospects(self) -> tuple[Prospect, ...]:
         """Further seeds or images that would make an undecided map decide; nothing where it does."""
-        if self.answer is None or self.answer.rule != "least expected deficit":
+        if self.posterior is None or self.recommendation is None or self.answer is None:
             return ()
-        assert self.posterior is not None
-        assert self.recommendation is not None
+        if self.answer.rule != "least expected deficit":
+            return ()
         report = self.evidence.study.config.report
         return prospects(self.posterior, self.recommendation.candidates, report.margin, report.confidence)
 

@@ -10,6 +10,5 @@
 - `thresholds`, `further_metrics`: the threshold of an operating point; metrics that need a class or an order
 - `temperature`: temperature scaling
 - `same_bits`: two computations of the same, compared bit by bit
-- `further_metrics`, `thresholds`: metrics worked out where they are wanted, and thresholds that hold a share
 - `checkpoint`: checkpoint files with checksum, and their background saver
 """

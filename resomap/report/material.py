@@ -96,6 +96,14 @@ def interval(one: Any) -> str:
     return quality(one.value) if one.low is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
+def scaled(value: float | None, unit: float = 1) -> str:
+    """Return a figure in units of `unit` with three digits, whole from a thousand on; a dash where it is unknown."""
+    if value is None:
+        return "–"
+    figure = value / unit
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
+
+
 def padded(values: list[float]) -> tuple[float, float]:
     """Return the limits of an axis of shares around values, with some air."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)

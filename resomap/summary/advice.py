@@ -1,7 +1,6 @@
 """Recommendation as a part of the document, and the notes that its reader needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ def notes(
     evidence: Evidence,
     advice: answer_parts.Advice | None,
     answer: answer_parts.Answer | None,
-    unsteady: Mapping[Position, str] = MappingProxyType({}),
+    unsteady: Mapping[Position, str],
 ) -> list[str]:
     """Return the notes that a reader of the answer needs, one sentence each.
 

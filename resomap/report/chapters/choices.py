@@ -2,7 +2,7 @@
 
 from resomap.report.blocks import Align, Table
 from resomap.report.chapters.pareto import COSTS
-from resomap.report.material import Material, interval, name, quality
+from resomap.report.material import Material, interval, name, quality, scaled
 from resomap.statistics.wording import COST_UNITS, percent, points
 
 _WIDTHS: list[Align] = ["text", "number", "number", "number", "number", "number", "nowrap"]
@@ -21,7 +21,7 @@ def ladder(material: Material) -> Table | None:
         saved = f"{1 - one.cost / dearest:.0%}" if one.cost and dearest and one is not rungs[-1] else "–"
         is_answer = (one.model, one.resolution) == material.chosen
         losses = [_points(value) for value in (one.expected_deficit, one.probable_deficit, one.proven_deficit)]
-        cost = _cost(one.cost)
+        cost = scaled(one.cost)
         rows.append([name(one), cost, saved.replace("%", " %"), *losses, "the answer" if is_answer else ""])
     return Table(
         "The ladder: what a cheaper cell may lose",
@@ -58,7 +58,7 @@ def candidates(material: Material) -> Table | None:
         test = interval(material.judged(square, "test")) if square else "–"
         validation = interval(material.judged(square)) if square else quality(one.value)
         probability = percent(one.probability_within_margin)
-        rows.append([name(one), _cost(one.cost), validation, probability, _points(one.deficit.upper), test, verdict])
+        rows.append([name(one), scaled(one.cost), validation, probability, _points(one.deficit.upper), test, verdict])
     chosen = {index for index, one in enumerate(advice.candidates) if (one.model, one.resolution) == material.chosen}
     return Table(
         "What there was to choose from",
@@ -82,10 +82,6 @@ def candidates(material: Material) -> Table | None:
 
 def _points(share: float) -> str:
     return f"{share * 100:.1f}"
-
-
-def _cost(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
 
 
 def _cost_heading(cost: str | None) -> str:

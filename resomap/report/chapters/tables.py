@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from resomap.cells.measurement import why_unsteady
 from resomap.report.blocks import Align, Table
-from resomap.report.material import Material, name, quality
+from resomap.report.material import Material, name, quality, scaled
 from resomap.summary.document import Training
 
 _RUN_DIGITS = 8
@@ -47,13 +47,13 @@ def costs(material: Material) -> Table | None:
         rows.append(
             [
                 f"{position[0]} @ {position[1]} px",
-                _scaled(cost.get("params"), 1e6),
-                _scaled(cost.get("flops"), 1e9),
+                scaled(cost.get("params"), 1e6),
+                scaled(cost.get("flops"), 1e9),
                 _with_quartiles(cost.get("latency_ms_median"), cost.get("latency_ms_q1"), cost.get("latency_ms_q3"))
                 + (" unsteady" if why_unsteady(cost) else ""),
                 _at(cost.get("throughput_images_per_second_median"), cost.get("best_batch")),
-                _scaled(cost.get("peak_memory_bytes_batch_1"), 1e6),
-                _scaled(cost.get("weights_bytes"), 1e6),
+                scaled(cost.get("peak_memory_bytes_batch_1"), 1e6),
+                scaled(cost.get("weights_bytes"), 1e6),
                 _mean([one.train_seconds for one in trained], 60),
                 _mean([one.images_per_second for one in trained], 1),
                 _mean([one.peak_training_memory_bytes for one in trained], 1e6),
@@ -153,23 +153,16 @@ def _time(seconds: float | None) -> str:
     return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _scaled(value: float | None, unit: float) -> str:
-    if value is None:
-        return "–"
-    scaled = value / unit
-    return f"{scaled:,.0f}" if scaled >= 1000 else f"{scaled:.3g}"
-
-
 def _with_quartiles(value: float | None, low: float | None, high: float | None) -> str:
-    text = _scaled(value, 1)
-    return text if low is None or high is None else f"{text} [{_scaled(low, 1)}, {_scaled(high, 1)}]"
+    text = scaled(value, 1)
+    return text if low is None or high is None else f"{text} [{scaled(low, 1)}, {scaled(high, 1)}]"
 
 
 def _at(value: float | None, batch: int | None) -> str:
-    text = _scaled(value, 1)
+    text = scaled(value, 1)
     return text if batch is None else f"{text} ({batch})"
 
 
 def _mean(values: list[float | None] | list[int | None], unit: float) -> str:
     known = [value for value in values if value is not None]
-    return _scaled(sum(known) / len(known), unit) if known else "–"
+    return scaled(sum(known) / len(known), unit) if known else "–"

@@ -29,13 +29,13 @@ from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference
 from resomap.config import parse_config
 from resomap.config.schema import DEFAULT_MODELS, Cost, Data
-from resomap.core.files import read_json
+from resomap.core.files import read_json, write_json
 from resomap.cost import peak_memory
 from resomap.cost.best_batch import find_best_batch
 from resomap.cost.cost_table import COLUMNS, write_table
 from resomap.cost.forward_pass import Workload, ready_network
-from resomap.cost.session import measure
-from resomap.cost.timing import Quartiles, time_runs
+from resomap.cost.session import measure_together, reasons_of
+from resomap.cost.timing import Quartiles, timed_runs
 from resomap.models.build import construct
 from resomap.models.operations import Operations, count_operations, parameter_count, weights_bytes
 from resomap.models.survey import entry_of
@@ -145,14 +145,14 @@ def test_quartiles_are_those_of_numpy(values: list[float]) -> None:
 
 def test_a_slow_first_run_is_warm_up_and_is_not_timed() -> None:
     lasts = iter([0.5])
-    times = time_runs(lambda: time.sleep(next(lasts, 0.01)), CPU, 0.4, 5)
+    times = Quartiles.of(timed_runs(lambda: time.sleep(next(lasts, 0.01)), CPU, 0.4, 5))
     assert 0.01 <= times.q1 <= times.median <= times.q3 < 0.4
     assert 6 <= times.runs <= 40
 
 
 def test_a_long_run_is_timed_as_often_as_asked_for() -> None:
     started = time.monotonic()
-    assert time_runs(lambda: time.sleep(0.05), CPU, 0.01, 4).runs == 4
+    assert len(timed_runs(lambda: time.sleep(0.05), CPU, 0.01, 4)) == 4
     assert time.monotonic() - started >= 0.25  # and warmed up once
 
 
@@ -218,7 +218,7 @@ def quick_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Path) -
 
 def measured(study: Study, model: str, resolution: int, memory_bytes: int = 10**10) -> dict[str, Any]:
     measurement = Measurement(model, resolution, "cpu")
-    measure(measurement, study, 2, 1, memory_bytes)
+    write_json(measurement.path, measure_together([measurement], study, 2, 1, memory_bytes)[measurement])
     content = measurement.read(measurement.settings(study, 2))
     assert content is not None
     return content
@@ -258,7 +258,7 @@ def test_latency_of_a_real_network_grows_with_the_pixels() -> None:
     for _ in range(3):
         for resolution, before in lowest.items():
             run = Workload(Inference(network, PLAIN), resolution).on(1)
-            lowest[resolution] = min(before, time_runs(run, CPU, 0.3, 5).q1)
+            lowest[resolution] = min(before, Quartiles.of(timed_runs(run, CPU, 0.3, 5)).q1)
     assert 1.5 < lowest[256] / lowest[128] < 10
 
 
@@ -355,7 +355,9 @@ def test_a_machine_without_the_memory_leaves_a_reason_and_the_table_goes_on(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_measurement_on_a_gpu(quick_study: Callable[..., Study]) -> None:
     measurement, study = Measurement("resnet18", 64, "cuda"), quick_study(device="cuda", models=["resnet18"])
-    assert measure(measurement, study, 2, 1, 10**10) == []
+    content = measure_together([measurement], study, 2, 1, 10**10)[measurement]
+    assert reasons_of(measurement, content) == []
+    write_json(measurement.path, content)
     found = read_json(measurement.path)
     assert [name for name in COLUMNS if found[name] is None] == []
     assert (found["device"], found["memory_method"]) == (torch.cuda.get_device_name(0), "allocated")

@@ -17,12 +17,11 @@ from test_workflow import trainings
 from resomap.cells import archive
 from resomap.cells.marker import Marker
 from resomap.compute.checkpoint import load_sealed
-from resomap.core.files import read_json, write_json
+from resomap.core.files import file_digest, read_json, write_json
 from resomap.data.changes import (
     CheckedFiles,
     FileRecord,
     checked_digest,
-    file_digest,
     prepared_digest,
     stamp_of,
     write_records,

@@ -21,9 +21,10 @@ from dagshub_stand_in import StandIn, Visit, stand_in
 from mlflow import MlflowClient
 
 from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.core.files import file_digest
 from resomap.core.text import encodable
 from resomap.tracking.client import connect
-from resomap.tracking.journal import Journal, digest, read_events
+from resomap.tracking.journal import Journal, read_events
 from resomap.tracking.sender import Busy, Receipt, Sender, is_sent, receipt_path, sent_run_id
 
 EPOCHS = 3
@@ -105,7 +106,7 @@ import errno, resource, signal, sys
 from pathlib import Path
 from resomap.tracking import journal as module
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-module.DISK_FULL = (*module.DISK_FULL, errno.EFBIG)
+module.NO_ROOM = (*module.NO_ROOM, errno.EFBIG)
 path = Path(sys.argv[1])
 book = module.Journal(path)
 book.start("uid", "cell", {}, {})
@@ -238,7 +239,7 @@ def test_a_figure_that_fails_costs_itself_and_not_the_journal(uri: str, tmp_path
     history = path.with_name("h.csv")
     history.write_text("epoch,learning_rate\nfirst,0.1\n")
     old = next(event for event in read_events(path)[0] if event["kind"] == "figures")["history"]["sha256"]
-    path.write_text(events.replace(old, digest(history)))
+    path.write_text(events.replace(old, file_digest(history)))
     said: list[str] = []
     Sender(path, uri, "E", said.append).send()
     run = next(run for run in runs(uri) if "resomap.uid" in run.data.tags)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from resomap.cells.measurement import measurements
 from resomap.cells.study import Study
-from resomap.cost.session import measure
+from resomap.core.files import write_json
+from resomap.cost.session import measure_together
 from resomap.evaluation.evaluation_writer import evaluate_cell
 from resomap.summary.document import Map
 from resomap.summary.summary_writer import make_map
@@ -81,8 +82,8 @@ def train_all(study: Study) -> None:
     for cell in study.cells():
         train_cell(Request(study, cell, 1, 1, lambda _sentence: None))
         evaluate_cell(study, cell, 1, lambda _sentence: None)
-    for measurement in measurements(study, "cpu"):
-        measure(measurement, study, 2, 1, 10**9)
+    for measurement, content in measure_together(measurements(study, "cpu"), study, 2, 1, 10**9).items():
+        write_json(measurement.path, content)
 
 
 @pytest.mark.slow

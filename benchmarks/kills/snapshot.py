@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from resomap.compute.checkpoint import load_sealed, tensors
+from resomap.core.files import file_digest
 
 VOLATILE = tomllib.loads(Path(__file__).with_name("volatile.toml").read_text())["volatile"]
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -62,7 +63,7 @@ def _digest(path: Path, name: str) -> str:
             if "keys" not in entry:
                 return "not compared"
             keys |= set(entry["keys"])
-    return hashlib.sha256(b"\0".join(_parts(path, keys))).hexdigest() if keys else _sha256(path)
+    return hashlib.sha256(b"\0".join(_parts(path, keys))).hexdigest() if keys else file_digest(path)
 
 
 def _parts(path: Path, keys: set[str]) -> Iterator[bytes]:
@@ -103,8 +104,3 @@ def _database(path: Path, keys: set[str]) -> Iterable[bytes]:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
         rows = [row for question in (METRICS, PARAMS) for row in database.execute(question).fetchall()]
     return sorted(repr(row).encode() for row in rows if not any(fnmatch.fnmatchcase(row[0], key) for key in keys))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,7 +14,6 @@ before the job starts. The rule `evaluate` takes it over where everything still 
 statistics. A part that does not fit is removed and the cell evaluated.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
-from resomap.core.files import read_json, write_json
+from resomap.core.files import file_digest, read_json, write_json
 from resomap.core.seal import read_seal
 
 SCHEMA = 1
@@ -91,7 +90,6 @@ def _weights_digest(cell: Cell, marker: Marker) -> str | None:
 
 def _predictions_digest(cell: Cell, resolution: int) -> str | None:
     try:
-        with evaluation_record.predictions_path(cell, resolution).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(evaluation_record.predictions_path(cell, resolution))
     except OSError:
         return None

@@ -23,7 +23,7 @@ All figures are shares (0..1) but for losses (nats) and counts.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resomap.cells import archive
 from resomap.cells.cell import Cell
@@ -31,6 +31,9 @@ from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.core.files import read_json
 from resomap.core.text import is_whole_number
+
+if TYPE_CHECKING:
+    from resomap.cells.predictions import Predictions
 
 SCHEMA = 2
 
@@ -45,12 +48,22 @@ def predictions_path(cell: Cell, resolution: int | None = None) -> Path:
     return cell.beside_marker(f"at{resolution}.npz" if resolution not in (None, cell.resolution) else "predictions.npz")
 
 
-def resolutions(study: Study, cell: Cell) -> list[int]:
+def resolutions(study: Study, cell: Cell, marker: Marker) -> list[int]:
     """Return the test resolutions that a record must have: the configuration's, the cell's own, those kept before.
 
     What a sub-grid does not name stays in the record: the next whole grid need not ask for it again.
     """
-    return sorted({cell.resolution, *study.config.resolutions, *other_test_resolutions(cell)})
+    wanted = {cell.resolution, *study.config.resolutions}
+    others = set(other_test_resolutions(cell)) - wanted
+    return sorted(wanted | {other for other in others if kept_predictions(cell, marker, other)})
+
+
+def kept_predictions(cell: Cell, marker: Marker, resolution: int) -> "Predictions | None":
+    """Return predictions that an earlier call of the step, or the training, kept of the same training; else None."""
+    from resomap.cells.predictions import Predictions  # here: plans import this module, and do without NumPy
+
+    found = Predictions.load(predictions_path(cell, resolution))
+    return found if found is not None and marker.is_of(found.fingerprint, found.uid) else None
 
 
 def other_test_resolutions(cell: Cell) -> list[int]:

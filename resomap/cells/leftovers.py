@@ -18,12 +18,10 @@ from resomap.cells.marker import Marker
 from resomap.cells.progress import failure_path, progress_path
 from resomap.cells.study import STATE_DIRECTORY
 from resomap.core import temporary
-from resomap.machine.processes import process_lives
+from resomap.machine.processes import START_SLACK_SECONDS, process_lives
 
 # Of other machines, and of names of earlier versions: nobody writes one file for so long without a byte more.
 FOREIGN_SECONDS = 24 * 3600.0
-# A process that began this much after a file was written last has only inherited its writer's number.
-START_SLACK_SECONDS = 60.0
 STATE_DIRECTORIES = (STATE_DIRECTORY, STATE_DIRECTORY / "failures", STATE_DIRECTORY / "heartbeats")
 
 

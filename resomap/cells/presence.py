@@ -1,10 +1,9 @@
 """Main processes of Snakemake in this directory: a file each below `.resomap/running/`, named by its process number."""
 
 from resomap.cells.study import STATE_DIRECTORY
-from resomap.machine.processes import process_lives, works_here
+from resomap.machine.processes import START_SLACK_SECONDS, process_lives, works_here
 
 RUNNING = STATE_DIRECTORY / "running"
-START_SLACK_SECONDS = 60.0
 
 
 def is_snakemake_running() -> bool:

@@ -17,12 +17,10 @@ from resomap.cells.resume_command import portable, present
 from resomap.core.files import read_json, write_json
 from resomap.core.json_object import known_values
 from resomap.core.text import duration
-from resomap.machine.processes import process_lives, works_here
+from resomap.machine.processes import START_SLACK_SECONDS, process_lives, works_here
 from resomap.machine.slurm import job_id
 
 HEARTBEAT_SECONDS = 120.0
-# A process that started this much after the training said it did has only inherited its number.
-START_SLACK_SECONDS = 60.0
 
 
 @dataclass

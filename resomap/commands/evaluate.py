@@ -26,7 +26,8 @@ def run(given: argparse.Namespace) -> None:
     study = Study.load(given.study)
     cell = study.find(given.cell)
     with cell_lock(cell, say):
-        if evaluation_part.take_over(cell, require_done(study, cell), evaluation_record.resolutions(study, cell)):
+        marker = require_done(study, cell)
+        if evaluation_part.take_over(cell, marker, evaluation_record.resolutions(study, cell, marker)):
             return
     # Only now: libraries that take seconds to import.
     with paused_collection():

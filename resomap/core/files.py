@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import math
@@ -125,6 +126,12 @@ def open_regular(path: Path) -> io.BufferedReader:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a regular file's content, in hexadecimal digits. Raises OSError."""
+    with open_regular(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _refuse_constant(name: str) -> None:

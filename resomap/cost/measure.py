@@ -131,7 +131,7 @@ class Subject:
             "device_kind": measurement.kind,
             "device": self.device.name,
             "threads": self._threads,
-            "precision": str(execution.precision or torch.float32).removeprefix("torch."),
+            "precision": execution.precision_name,
             "channels_last": execution.channels_last,
             "classes": self._classes,
             **self.values,

@@ -11,18 +11,10 @@ from typing import Any
 
 from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
-from resomap.core.files import write_json
 from resomap.cost.measure import ROUNDS, Subject
 
 # Of the memory that the process may take, for the weights of networks that wait for their turn.
 WAITING_SHARE = 0.25
-
-
-def measure(measurement: Measurement, study: Study, classes: int, threads: int, memory_bytes: int) -> list[str]:
-    """Measure one network and write its file; return the reasons for missing figures, one sentence each."""
-    content = measure_together([measurement], study, classes, threads, memory_bytes)[measurement]
-    write_json(measurement.path, content)
-    return reasons_of(measurement, content)
 
 
 def reasons_of(measurement: Measurement, content: dict[str, Any]) -> list[str]:

@@ -50,11 +50,6 @@ class Quartiles:
         return Quartiles(self.median * factor, self.q1 * factor, self.q3 * factor, self.runs)
 
 
-def time_runs(run: Run, device: torch.device, seconds: float, least_runs: int) -> Quartiles:
-    """Return the quartiles of the seconds of a run, as `timed_runs` times it. Raises what `run` raises."""
-    return Quartiles.of(timed_runs(run, device, seconds, least_runs))
-
-
 def timed_runs(
     run: Run, device: torch.device, seconds: float, least_runs: int, until_steady: bool = False
 ) -> list[float]:

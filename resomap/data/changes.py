@@ -4,7 +4,6 @@ The data's identity knows names and sizes alone. A BMP, a PPM or an uncompressed
 beside the manifest stands `files.jsonl`: size, times, inode and digest of each file. Light: planning compares them.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resomap.core.files import NotRegular, open_regular, read_json, regular_bytes, write_json, write_text
+from resomap.core.files import NotRegular, file_digest, open_regular, read_json, regular_bytes, write_json, write_text
 from resomap.core.sealed_json import break_seal, sealed
 from resomap.data import DATA_DIRECTORY
 from resomap.machine.cpus import available_cores
@@ -144,7 +143,7 @@ class CheckedFiles:
         def read(record: FileRecord) -> FileRecord:
             path = self._root / record.name
             stamp = stamp_of(path)  # before the content, so that a change in between is seen the next time
-            return FileRecord(record.name, stamp, file_digest(path))
+            return FileRecord(record.name, stamp, digest_or_empty(path))
 
         with ThreadPoolExecutor(min(_READERS, available_cores())) as pool:
             yield from pool.map(read, records)
@@ -177,11 +176,10 @@ class CheckedFiles:
         return records
 
 
-def file_digest(path: Path) -> str:
+def digest_or_empty(path: Path) -> str:
     """Return the SHA-256 of a file's content; an empty string where it cannot be read."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     except OSError:
         return ""
 

@@ -44,8 +44,10 @@ def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], N
     """
     with cell_lock(cell, say):
         remove_cell_leftovers(cell)
-        evaluation = _Evaluation(study, cell, require_done(study, cell), threads, say)
-        write_json(evaluation_record.record_path(cell), evaluation.record(evaluation.resolutions()))
+        marker = require_done(study, cell)
+        evaluation = _Evaluation(study, cell, marker, threads, say)
+        content = evaluation.record(evaluation_record.resolutions(study, cell, marker))
+        write_json(evaluation_record.record_path(cell), content)
         evaluation_part.part_path(cell).unlink(missing_ok=True)
 
 
@@ -97,7 +99,7 @@ def _leave_part(
     if marker is None:
         return
     evaluation = _Evaluation(study, cell, marker, threads, say, between)
-    wanted = evaluation.resolutions()
+    wanted = evaluation_record.resolutions(study, cell, marker)
     # Weights of a training that only the tracker knows may be on their way.
     has_what_it_gets = not marker.is_from_tracker
     ready = [resolution for resolution in wanted if evaluation.is_ready(resolution, has_what_it_gets)]
@@ -178,17 +180,9 @@ class _Evaluation:
             if weights.exists() and Decision.beside(weights, own.fingerprint, own.uid) is None:
                 decide(own).write(weights)
 
-    def resolutions(self) -> list[int]:
-        """Return the resolutions of the configuration, the cell's own, and others that were computed before."""
-        wanted = {self._cell.resolution, *self._study.config.resolutions}
-        # What a sub-grid does not name stays in the record: the next whole grid need not ask for it again.
-        others = evaluation_record.other_test_resolutions(self._cell)
-        return sorted(wanted | {other for other in others if self._kept(other)})
-
     def _kept(self, resolution: int) -> Predictions | None:
         """Predictions that an earlier call of the step, or the training, kept of the same training; else None."""
-        found = Predictions.load(evaluation_record.predictions_path(self._cell, resolution))
-        return found if found is not None and self._marker.is_of(found.fingerprint, found.uid) else None
+        return evaluation_record.kept_predictions(self._cell, self._marker, resolution)
 
     def _computed(self, resolution: int) -> Predictions | str:
         """Compute predictions and keep them; a sentence with the reason where that cannot be."""

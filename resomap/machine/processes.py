@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Of a moment that was noted down: a process that began this much later has only inherited the number.
+START_SLACK_SECONDS = 60.0
+
 
 def process_start(pid: int) -> int | None:
     """Return when a process began, in clock ticks since the machine's start; None where the system does not tell.

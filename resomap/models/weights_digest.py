@@ -1,10 +1,9 @@
 """Identity of a cell's starting weights, as one short text for its fingerprint."""
 
-import hashlib
 from pathlib import Path
 
 from resomap.core.errors import ResomapError
-from resomap.core.files import open_regular
+from resomap.core.files import file_digest
 
 
 def weights_identity(weights: str | None) -> str | None:
@@ -15,8 +14,7 @@ def weights_identity(weights: str | None) -> str | None:
     if weights is None or weights == "default":
         return weights
     try:
-        with open_regular(Path(weights).expanduser()) as stream:
-            return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        return f"sha256:{file_digest(Path(weights).expanduser())}"
     except OSError as error:
         raise unreadable(weights, error) from None
 

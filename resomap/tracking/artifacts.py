@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resomap.cells.archive import SET_ASIDE
+from resomap.core.files import file_digest
 from resomap.core.text import printable
 from resomap.tracking.client import is_refusal
 from resomap.tracking.credentials import without_secrets
-from resomap.tracking.journal import digest
 from resomap.tracking.refusals import NO_FILES_SERVED, NO_FILES_WORDS, unreachable_files
 
 if TYPE_CHECKING:
@@ -165,6 +165,6 @@ def _find_unchanged(file: Mapping[str, str]) -> Path | None:
     """Return the file that the journal means, by its digest, also if it was set aside since; None if it is nowhere."""
     path, wanted = Path(file["path"]), file.get("sha256")
     for candidate in (path, *sorted(path.parent.glob(f"{SET_ASIDE}/*/{path.name}"))):
-        if candidate.exists() and wanted in (None, digest(candidate)):
+        if candidate.exists() and wanted in (None, file_digest(candidate)):
             return candidate
     return None

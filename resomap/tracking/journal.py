@@ -4,8 +4,6 @@ One JSON object a line. Because every event carries its time, replaying it twice
 processes write to it, the trainer and its sender process (see `sender_process`), each line in one call.
 """
 
-import errno
-import hashlib
 import json
 import math
 import os
@@ -14,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from resomap.core.files import open_regular, strict_json
+from resomap.core.errors import NO_ROOM
+from resomap.core.files import file_digest, open_regular, strict_json
 from resomap.core.text import all_encodable
 
 SUFFIX = ".journal.jsonl"
@@ -27,7 +26,6 @@ SHAPES: dict[str, dict[str, type]] = {
     "figures": {"history": dict, "predictions": dict},
     "end": {"status": str, "tags": dict},
 }
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, for now
 
 
 class Journal:
@@ -109,7 +107,7 @@ class Journal:
         try:
             self._write_waiting()
         except OSError as error:
-            if error.errno not in DISK_FULL:
+            if error.errno not in NO_ROOM:
                 raise
 
     def _write_waiting(self) -> None:
@@ -166,14 +164,8 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     return events, offset
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits. Raises OSError."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _with_digest(path: Path) -> dict[str, str]:
-    return {"path": str(path), "sha256": digest(path)}
+    return {"path": str(path), "sha256": file_digest(path)}
 
 
 def _is_number(value: float | int | None) -> bool:

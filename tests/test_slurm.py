@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import slurm_cluster
 import yaml
-from conftest import MODEL, ROOT, make_study, small_config, tool, trainer
+from conftest import MODEL, ROOT, free_port, make_study, small_config, tool, trainer
 from dagshub_stand_in import stand_in
 from mlflow import MlflowClient
 from slurm_cluster import ACCOUNT, Cluster
@@ -107,12 +109,34 @@ def spans(directory: Path, cell: str) -> list[tuple[str, str, datetime, datetime
     return found
 
 
+def progress_of(directory: Path, cell: str) -> Progress:
+    """What a training says of itself; of one that has not begun, that it has not."""
+    model, _, stem = cell.partition("@")
+    return Progress.read(directory / "results" / model / f"{stem}.progress.json") or Progress(cell, "absent")
+
+
 def running_job(directory: Path, cell: str, epoch: int = 1) -> str | None:
     """The job of a cell that has trained so many epochs."""
-    model, _, stem = cell.partition("@")
-    progress = Progress.read(directory / "results" / model / f"{stem}.progress.json")
+    progress = progress_of(directory, cell)
     with contextlib.chdir(directory):  # a training lives for those who work where it does
-        return progress.job if progress and progress.epoch >= epoch and is_alive(progress) else None
+        return progress.job if progress.epoch >= epoch and is_alive(progress) else None
+
+
+@contextlib.contextmanager
+def held(process: psutil.Process) -> Iterator[psutil.Process]:
+    """The process does nothing within the block."""
+    process.suspend()
+    try:
+        yield process
+    finally:
+        process.resume()
+
+
+def has_pending(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a signal has arrived that a stopped process cannot act on."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    pending = next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
+    return bool(pending & 1 << number - 1)
 
 
 def training(directory: Path, cells: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -128,7 +152,7 @@ def test_eight_cells_on_two_nodes_share_no_gpu_and_ask_the_tracker_once(
     MlflowClient(server).create_experiment("on a cluster")  # where there is none, there is nothing to ask
     with stand_in(server) as recorder:
         config = small_config(images, resolutions=[32, 40], seeds=[0, 1, 2, 3], experiment="on a cluster")
-        config |= {"tracking": {"uri": recorder.uri, "drain_seconds": 20}, "slurm": {"cpus": 1, "partition": "gpu"}}
+        config |= {"tracking": {"uri": recorder.uri, "drain_seconds": 10}, "slurm": {"cpus": 1, "partition": "gpu"}}
         config |= {"priority": [f"{MODEL}@{size}.seed3" for size in (32, 40)]}
         output = finish(start(lab, tmp_path / "study", config, "results/test_resnet/all"))
     directory = tmp_path / "study"
@@ -197,20 +221,38 @@ def test_preemption_cancel_and_a_permanent_failure(lab: Cluster, images: Path, t
 
 
 def test_a_training_longer_than_the_limit_goes_on_by_itself(lab: Cluster, images: Path, tmp_path: Path) -> None:
-    # The signal comes after 20 to 50 s: less than this takes on a fast machine, and often enough on a slow one.
-    config = small_config(images, training={"epochs": 700, "early_stopping": {"enabled": False}}, retries=0)
+    config = small_config(images, training={"epochs": 150, "early_stopping": {"enabled": False}}, retries=0)
     config |= {"slurm": {"cpus": 1, "max_runtime": 1}}
-    directory = tmp_path / "study"
+    directory, cell = tmp_path / "study", f"{MODEL}@32"
     process = start(lab, directory, config, f"results/{MODEL}/32.done")
-    job = until(lambda: running_job(directory, f"{MODEL}@32"))
-    shown = subprocess.run([tool("resomap"), "status"], cwd=directory, capture_output=True, text=True).stdout
-    assert f"Slurm job {job}" in shown
+    job = until(lambda: running_job(directory, cell))
+    # It would be done before Slurm's signal, which comes after 20 to 50 s: its process waits for that.
+    with contextlib.suppress(psutil.NoSuchProcess), held(psutil.Process(progress_of(directory, cell).pid)) as training:
+        shown = subprocess.run([tool("resomap"), "status"], cwd=directory, capture_output=True, text=True).stdout
+        assert f"Slurm job {job}" in shown
+        until(lambda: has_pending(training, signal.SIGTERM))
     finish(process)
-    attempts = spans(directory, f"{MODEL}@32")
-    assert len(attempts) >= 2, log_of(directory, f"{MODEL}@32")
+    attempts = spans(directory, cell)
+    assert len(attempts) >= 2, log_of(directory, cell)
     assert {job for job, *_ in attempts} == {job}
-    assert "it is back in the queue, and goes on from the checkpoint" in log_of(directory, f"{MODEL}@32")
-    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 700
+    assert "it is back in the queue, and goes on from the checkpoint" in log_of(directory, cell)
+    assert read_json(directory / "results" / MODEL / "32.done")["epochs"] == 150
+
+
+def test_a_training_that_ends_as_its_time_does_is_no_failure(lab: Cluster, images: Path, tmp_path: Path) -> None:
+    # Its end is long, because it waits for a tracker that is not there. Snakemake in the job gets the signal as well.
+    tracking = {"uri": f"http://127.0.0.1:{free_port()}", "drain_seconds": 10}
+    config = small_config(images, tracking=tracking, retries=0)
+    config |= {"slurm": {"cpus": 1, "max_runtime": 2}}
+    directory, cell = tmp_path / "study", f"{MODEL}@32"
+    process = start(lab, directory, config, f"results/{MODEL}/32.done")
+    job = until(lambda: running_job(directory, cell, 3) if progress_of(directory, cell).state == "sending" else None)
+    lab.run("scancel", "--signal=TERM", job)
+    finish(process)
+    log = log_of(directory, cell)
+    assert [seen for seen, *_ in spans(directory, cell)] == [job, job], log
+    assert log.count("epoch 3/3") == 1, log
+    assert markers(directory) == {f"{MODEL}/32.done"}
 
 
 def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, images: Path, tmp_path: Path) -> None:

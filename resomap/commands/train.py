@@ -11,6 +11,7 @@ from resomap.commands import Commands
 from resomap.core.errors import Interrupted, ResomapError, RunsElsewhere, refusal
 from resomap.core.gc_control import paused_collection
 from resomap.machine.slurm import in_words, requeue_at_time_limit
+from resomap.train.signals import SignalWatch
 
 
 def add(commands: Commands) -> None:
@@ -23,7 +24,15 @@ def add(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the subcommand."""
+    """Run the subcommand; signals are heard from here to the end of the process."""
+    with SignalWatch() as signals:
+        code = train(given, signals)
+        signals.stay_deaf()
+    return code
+
+
+def train(given: argparse.Namespace, signals: SignalWatch) -> int:
+    """Train the cell that a command line names, and return the exit code."""
     from resomap.core.logging import say, send_output_to
 
     study = Study.load(given.study)
@@ -51,7 +60,7 @@ def run(given: argparse.Namespace) -> int:
             leave_trained_part(study, cell, given.threads, say, between)
 
     try:
-        train_cell(request, leave_evaluation)
+        train_cell(request, leave_evaluation, signals)
     except Interrupted as error:
         say(f"interrupted: {error}")
         requeue_at_time_limit(study.config.checkpoints.grace_seconds, say)
@@ -71,4 +80,8 @@ def run(given: argparse.Namespace) -> int:
         say(f"failed: {failure.reason}")
         print(f"resomap: {cell.name} failed: {failure.reason} (log: {log})", file=terminal, flush=True)
         return failure.exit_code
+    if signals.received is not None:
+        # Snakemake got the signal too, and in a job it calls what it waited for a failure, whatever that ended as. In
+        # the queue again, the job finds the marker, and ends well.
+        requeue_at_time_limit(study.config.checkpoints.grace_seconds, say)
     return 0

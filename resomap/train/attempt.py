@@ -20,8 +20,12 @@ from resomap.train.signals import SignalWatch
 BehindMarker: TypeAlias = Callable[[Callable[[], None]], None]
 
 
-def train_cell(request: Request, behind_marker: BehindMarker = lambda _between: None) -> None:
+def train_cell(
+    request: Request, behind_marker: BehindMarker = lambda _between: None, watch: SignalWatch | None = None
+) -> None:
     """Train a cell, or go on with it, until its done marker is written.
+
+    `watch` is the caller's, where it listens to signals before and after as well.
 
     `behind_marker` runs once this process has written the marker, with the cell's lock held. It is given a function to
     call now and then, which raises Interrupted after a signal: that ends it, and the attempt has succeeded all the
@@ -31,7 +35,8 @@ def train_cell(request: Request, behind_marker: BehindMarker = lambda _between: 
     again is pointless, ResomapError for a mistake in settings or environment.
     """
     cell, config = request.cell, request.study.config
-    with SignalWatch() as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
+    listening = SignalWatch() if watch is None else contextlib.nullcontext(watch)
+    with listening as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
         content = request.study.content_digest
         if marker := Marker.of_done(cell, request.fingerprint, content):
             tidy_finished(cell, marker, config.checkpoints.keep)

@@ -29,6 +29,13 @@ class SignalWatch:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def stay_deaf(self) -> None:
+        """Ignore these signals from here to the end of the process.
+
+        A training that is done must not be called a failure because a signal arrives while its interpreter ends.
+        """
+        self._before = dict.fromkeys(WATCHED, signal.SIG_IGN)
+
     @property
     def name(self) -> str:
         """Name of the received signal, for a person."""

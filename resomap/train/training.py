@@ -100,6 +100,7 @@ class _Training:
         except BaseException as error:
             run.close_after(error, is_signalled=self._signals.received is not None)
             raise
+        progress.show(state, "sending")
         self._mark_done(marker, run)
 
     @property

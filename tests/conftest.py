@@ -19,6 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 from snakemake import __version__ as snakemake_version
+from threadpoolctl import threadpool_limits
 
 from resomap.cells.cell import Cell
 from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
@@ -36,6 +37,9 @@ def pytest_configure() -> None:
     # Threads that wait for each other give the processor away: spinning, as on a machine of one's own, two trainings
     # at a time with two threads each took three times as long. Read when torch is loaded; children inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Of children, and of this process, whose BLAS has read the variable already.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    threadpool_limits(1, user_api="blas")
 
 
 def pytest_report_header() -> str:

@@ -10,6 +10,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from benchmarks.record.recorded_grid import RECORDED, load, names
 from benchmarks.replay.judge import Clustered, Judgement, judge
 from benchmarks.replay.redraw import Redraw
@@ -89,4 +91,5 @@ def _means(found: list[Judgement]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    with threadpool_limits(1, user_api="blas"):
+        main()

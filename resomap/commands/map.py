@@ -19,7 +19,10 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     with paused_collection():
+        from threadpoolctl import threadpool_limits
+
         from resomap.summary.summary_writer import make_map, summary_text
 
-    with step_lock("map"):
+    # Its matrices are small. Threads that spin for them take 20 times as long on a machine that does other things too.
+    with step_lock("map"), threadpool_limits(1, user_api="blas"):
         print(summary_text(make_map(Study.load(given.study), given.device)), flush=True)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import product
 
+from threadpoolctl import threadpool_limits
+
 from resomap.statistics import (
     answer_promises,
     calibration_promises,
@@ -74,4 +76,5 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with threadpool_limits(1, user_api="blas"):  # small matrices, and hours of them
+        main(sys.argv[1:])

@@ -28,6 +28,7 @@ include: "workflow/rules/fetch.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/map.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/winner.smk"
 
 
 rule all:

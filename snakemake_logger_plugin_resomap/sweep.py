@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.cells.progress import Failure, Progress
+from resomap.cells.progress import Failure, Progress, reading
 from resomap.cells.step_failure import StepFailure, failure_file_of
+from resomap.cells.winner import Winner
 from resomap.core.errors import Interrupted
 from resomap.core.files import read_json
 from resomap.core.text import duration, is_whole_number
 from resomap.data import DATA_DIRECTORY
 from resomap.data.left_out import in_words, left_out
-from resomap.planning.training_rule import is_training
+from resomap.planning.training_rule import is_training, is_winner
 from resomap.tracking.elsewhere import Elsewhere
 
 # A training whose epochs are longer than this has lines for its steps in between.
@@ -167,7 +168,7 @@ class Sweep:
             point = (progress.epoch, progress.state if progress.state == "sending" else "")
             if point == job.shown and now - job.shown_at < STEP_LINE_SECONDS:
                 continue
-            job.metric = progress.metric
+            job.metric = progress.metric if progress.split == "val" else job.metric
             if job.shown is None and progress.epoch == 0 and now - job.started < STEP_LINE_SECONDS:
                 continue  # nothing is known yet that "start" did not say
             is_new = point != job.shown
@@ -194,8 +195,8 @@ class Sweep:
         if not isinstance(metrics, dict):
             return ""
         value, test = (metrics.get(f"{split}/{job.metric}") for split in ("val", "test"))
-        if not isinstance(value, int | float):
-            return ""
+        if not isinstance(value, int | float):  # of a winner, which validation images do not judge
+            return f"test {job.metric} {test:.3f}" if isinstance(test, int | float) else ""
         return f"val {job.metric} {value:.3f}" + (f" (test {test:.3f})" if isinstance(test, int | float) else "")
 
     def _step_failure(self, job: Job) -> StepFailure | None:
@@ -224,7 +225,7 @@ def describe(progress: Progress, with_step: bool = False) -> str:
     if with_step and progress.steps_per_epoch:
         parts.append(f"step {progress.step}/{progress.steps_per_epoch}")
     if progress.value is not None:
-        parts.append(f"val {progress.metric} {progress.value:.3f}")
+        parts.append(reading(progress))
     if progress.state == "sending":
         parts.append("sending to the tracker")
     elif progress.eta_seconds is not None:
@@ -234,6 +235,8 @@ def describe(progress: Progress, with_step: bool = False) -> str:
 
 def _cell(job: Job) -> Cell | None:
     """Return the cell that a training's wildcards name; its paths do not need seed and family."""
+    if is_winner(job.rule):
+        return Winner.of_any_cell()
     model, resolution = job.wildcards.get("model"), job.wildcards.get("resolution", "")
     if not is_training(job.rule) or not model or not is_whole_number(resolution):
         return None

@@ -206,7 +206,7 @@ def write_fresh(path: Path, name: str, resolution: int, fit: str, channels: int)
 
 def shares_of(weights: Weights, image: Path) -> np.ndarray:
     classifier = prediction.open_classifier(weights, "cpu", weights.resolution)
-    (answer,) = prediction.classify(classifier, [image], weights.resolution)
+    (answer,) = prediction.classify([classifier], [image], weights.resolution)
     assert answer.shares is not None
     return answer.shares
 

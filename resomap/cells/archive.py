@@ -22,7 +22,7 @@ UNKNOWN = "unknown"
 SET_ASIDE = "set-aside"
 _DIGEST_LENGTH = 12  # hex digits of a content digest in a directory's name
 # Beside the marker, but of the cell and not of one training: they are appended to, whatever the settings.
-CELL_FILES = ("log", "journal.jsonl", "journal.sent.json", "progress.json")
+CELL_FILES = ("log", "journal.jsonl", "journal.sent.json", "progress.json", "choice.json")
 
 
 def identity_path(cell: Cell) -> Path:

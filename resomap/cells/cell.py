@@ -1,8 +1,10 @@
 """Cell of the map: a model at a resolution with a seed, its name and the paths of its files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, order=True)
@@ -37,6 +39,21 @@ class Cell:
     def marker(self) -> Path:
         """Path of the done marker, which is Snakemake's target."""
         return self.beside_marker("done")
+
+    @property
+    def lock_name(self) -> str:
+        """Name of its lock: one process at a time works at what has this name."""
+        return self.name
+
+    @property
+    def further_identity(self) -> Mapping[str, Any]:
+        """What decides its result beside model, resolution, seed and recipe; empty for a cell of the grid."""
+        return {}
+
+    @property
+    def always_kept(self) -> tuple[str, ...]:
+        """Checkpoint files that stay whatever `checkpoints.keep` says."""
+        return ()
 
     @property
     def history(self) -> Path:

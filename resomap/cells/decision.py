@@ -7,6 +7,8 @@ Strict JSON, all of it chosen on validation images:
     images                      validation images that it was fitted on
     metric, at                  operating point: the metric, and the share that its threshold holds
     positive, threshold         an image is of this class where log p - log(1 - p), at temperature 1, is above it
+    basis                       `transferred`: chosen on predictions of other trainings of the same cell, as for a
+                                winner, which has no validation images; null: on these weights' own predictions
 
 Weights without it are read at temperature 1 and by their likeliest class. Keys that another version wrote stay when the
 file is written again.
@@ -19,6 +21,7 @@ from resomap.core.files import read_json, write_json
 from resomap.core.json_object import NONE, JsonObject
 
 NAME = "decision.json"
+TRANSFERRED = "transferred"
 SCHEMA = 1
 
 
@@ -35,6 +38,7 @@ class Decision(JsonObject):
     at: float | None = None
     positive: str | None = None
     threshold: float | None = None
+    basis: str | None = None
 
     @classmethod
     def beside(cls, weights: Path, fingerprint: str, uid: str) -> "Decision | None":

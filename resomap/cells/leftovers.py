@@ -62,7 +62,7 @@ def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:
     """Delete the checkpoint files that `checkpoints.keep` does not name; the cell is complete without them."""
     files = {"last": ("last.pt", "previous.pt"), "best": ("best.pt", decision.NAME), "final": ("final.pt",)}
     for kind, names in files.items():
-        for name in names if kind not in keep else ():
+        for name in names if kind not in (*keep, *cell.always_kept) else ():
             (cell.checkpoints / name).unlink(missing_ok=True)
 
 

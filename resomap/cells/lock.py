@@ -63,7 +63,7 @@ class Holder:
 
 def lock_path(cell: Cell) -> Path:
     """Return the path of the lock file; outside the cell's directories, which are moved when settings change."""
-    return STATE_DIRECTORY / "locks" / f"{cell.name}.lock"
+    return STATE_DIRECTORY / "locks" / f"{cell.lock_name}.lock"
 
 
 @contextmanager

@@ -63,6 +63,7 @@ class Marker(JsonObject):
     attempt: int | None = None  # counted from 1
     precision: str | None = None  # float32, or of mixed precision: bfloat16, float16
     fallback: str | None = None  # why it was computed in another way than the settings say
+    winner: Mapping[str, Any] | None = None  # of a winner: its choice (see winner.py); cells have no such key
 
     @classmethod
     def read(cls, path: Path) -> "Marker | None":
@@ -78,6 +79,11 @@ class Marker(JsonObject):
     def write(self, path: Path) -> None:
         """Write the marker (or its copy beside the checkpoints) atomically. Raises OSError."""
         write_json(path, self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of the file; without the key `winner` for a cell."""
+        content = super().as_json()
+        return content if self.winner is not None else {name: content[name] for name in content if name != "winner"}
 
     def counts_for(self, cell: Cell, fingerprint: str, content_digest: str | None = None) -> bool:
         """Return True if this very cell is done under these settings by the marker, with metrics finite or null.

@@ -56,8 +56,11 @@ class Predictions:
         replace_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
 
     @classmethod
-    def load(cls, path: Path) -> "Predictions | None":
-        """Return the predictions in an archive; None where it is missing, damaged, or of another form."""
+    def load(cls, path: Path, wanted: Sequence[str] = EVALUATED) -> "Predictions | None":
+        """Return the predictions in an archive; None where it is missing, damaged, or of another form.
+
+        `wanted` are the splits that it must have: of a winner only `test`.
+        """
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return cls(
@@ -71,7 +74,7 @@ class Predictions:
                             _log_probabilities(stored, split),
                             stored.get(f"{split}_groups"),
                         )
-                        for split in EVALUATED
+                        for split in wanted
                     },
                 )
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):

@@ -65,6 +65,8 @@ class Study:
             study.index.entry(model)
         for name in config.priority:
             study._require_priority(name)
+        if config.winner.cell is not None:
+            study.require_square(config.winner.cell, "winner.cell")
         require_supported((model, res) for model in config.models for res in config.resolutions)
         study._require_positive()
         return study
@@ -132,6 +134,19 @@ class Study:
         if not at:
             raise ResomapError(f"'{name}' names no cell; write MODEL@RESOLUTION, for example vgg11@320")
         return self.cell(model, resolution_of(resolution, name), _seed_of(dot + seed, name) if dot else None)
+
+    def require_square(self, name: str, where: str) -> Cell:
+        """Return the cell, with the first seed, of a square of the map that a person names `vgg11@320`.
+
+        Raises ResomapError, which says `where` it stands, for another form and for what cannot be trained.
+        """
+        cell = self.find(name)
+        if name != cell.map_position:
+            raise ResomapError(
+                f"{where} is '{name}', and a winner is made of all seeds of a cell; write {cell.map_position}"
+            )
+        require_supported([(cell.model, cell.resolution)])
+        return cell
 
     def target(self, model: str, resolution: str, suffix: str) -> Cell:
         """Return the cell behind the wildcards of `results/{model}/{resolution}{suffix}.done`.
@@ -213,6 +228,7 @@ class Study:
                     "training": hashed(recipe, "training"),
                     "weights": self._weights[recipe.weights],
                     **self._monitored_point(recipe),
+                    **cell.further_identity,
                 }
             )
         return self._fingerprints[cell]

@@ -4,7 +4,7 @@ A subcommand imports what it needs when it runs, so that the status stays quick.
 are called by the workflow's rules, each by the rule of its own name.
 
 - `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
-- `predict`, `prediction`: classify images with a trained cell, and the work behind it
+- `predict`, `prediction`, `weights_reader`: classify images with the winner or a trained cell, and the work behind it
 - `sync`, `forget`: send unsent journals to the tracker; set a cell aside, so that it trains anew
 - `adopt`, `adoption`: count runs of an older script as complete, and the work behind it
 - `config`, `config_documents`: write the files that are generated from the configuration schema, and their text
@@ -12,6 +12,8 @@ are called by the workflow's rules, each by the rule of its own name.
 - `microbatch`, `train`, `fetch`, `evaluate`: the steps of a model and of a cell
 - `cost`, `costs`: measure a model at a resolution, and the table of all measurements
 - `map`, `report`: write the map, and the report for a person
+- `winner`: refit the recommended cell on train + validation, or make an ensemble of its trainings
+- `attempts`: the end of an attempt at a training, as `train` and `winner` say it
 """
 
 import argparse
@@ -46,4 +48,4 @@ class Commands:
 
 # Modules of this package, in the order of `resomap --help`.
 PEOPLE = ("status", "models", "sync", "forget", "predict", "adopt", "doctor", "bench", "config")
-STEPS = ("data", "images", "train", "fetch", "evaluate", "cost", "microbatch", "costs", "map", "report")
+STEPS = ("data", "images", "train", "fetch", "evaluate", "cost", "microbatch", "costs", "map", "report", "winner")

@@ -9,6 +9,7 @@ from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.cells.tags import Tag
+from resomap.cells.winner import NAME, Winner, held_choice, winner_of
 from resomap.commands import Commands
 from resomap.core.errors import ResomapError
 from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri
@@ -17,15 +18,22 @@ from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_u
 def add(commands: Commands) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_with_study("forget", run, "set all of a cell aside, so that it trains anew")
-    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320, or winner")
     parser.add_argument("--tracker", action="store_true", help="its run no longer counts as complete either")
 
 
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     study = Study.load(given.study)
-    for sentence in forget(study, study.find(given.cell), given.tracker):
+    cell = _winner(study) if given.cell == NAME else study.find(given.cell)
+    for sentence in forget(study, cell, given.tracker):
         print(sentence)
+
+
+def _winner(study: Study) -> Cell:
+    """Return the winner that was begun last; one of no cell where none was."""
+    choice = held_choice()
+    return winner_of(study, choice) if choice else Winner.of_any_cell()
 
 
 def forget(study: Study, cell: Cell, in_tracker: bool) -> list[str]:

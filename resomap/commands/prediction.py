@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from resomap.cells.decision import Decision, OperatingPoint, operating_point
-from resomap.cells.marker import Marker
-from resomap.cells.study import Study
+from resomap.cells.decision import OperatingPoint
 from resomap.compute.device import choose_device, prepare_backend
 from resomap.compute.temperature import tempered
 from resomap.compute.thresholds import log_odds
@@ -24,8 +22,8 @@ from resomap.data.clutter import kind_of_clutter
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode, resize
 from resomap.data.image_formats import is_image
-from resomap.evaluation.evaluator import find_weights
 from resomap.evaluation.trained_weights import Classifier, Weights
+from resomap.winner.ensemble import averaged
 
 # Images a forward pass at 224 pixels; as many pixels at any other resolution.
 BATCH = 32
@@ -51,23 +49,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class ReadBy:
-    """Resolution in pixels, temperature and, if there is one, operating point by which answers are read."""
+    """Resolution in pixels, temperature and, if there is one, operating point by which answers are read.
+
+    basis: `transferred` where temperature and threshold were chosen on other trainings than the weights'.
+    """
 
     resolution: int
     temperature: float
     point: OperatingPoint | None = None
-
-
-def cell_weights(study: Study, name: str) -> Weights:
-    """Load best.pt of the cell named like `vgg11@320`. Raises ResomapError where it is not here."""
-    cell = study.find(name)
-    weights = find_weights(cell, Marker.read(cell.marker))
-    if weights is None:
-        raise ResomapError(
-            f"{cell.name} has no best.pt in {cell.checkpoints}; train it with `{study.resume_command(cell)}` and "
-            "`best` in `checkpoints.keep`, or name a file with --weights"
-        )
-    return weights
+    basis: str | None = None
 
 
 def open_classifier(weights: Weights, device: str, resolution: int) -> Classifier:
@@ -86,47 +76,43 @@ def open_classifier(weights: Weights, device: str, resolution: int) -> Classifie
     return classifier
 
 
-def temperature_of(weights: Weights) -> float:
-    """Return the temperature in the decision file beside the weights; 1 where there is none of these weights."""
-    found = Decision.beside(weights.path, weights.fingerprint, weights.uid)
-    return found.temperature if found else 1.0
-
-
-def operating_point_of(weights: Weights) -> OperatingPoint | None:
-    """Return the operating point that the map left beside the weights, if it is of these weights and their classes."""
-    found = operating_point(Decision.beside(weights.path, weights.fingerprint, weights.uid))
-    return found if found is not None and found.positive in weights.classes else None
-
-
 def classify(
-    classifier: Classifier, paths: Iterable[Path], resolution: int, temperature: float = 1.0
+    classifiers: Sequence[Classifier], paths: Iterable[Path], resolution: int, temperature: float = 1.0
 ) -> Iterator[Answer]:
     """Yield an answer for each image, in order: files as they are named, folders with all images below them by name.
 
-    Logits are divided by `temperature`. An image that cannot be read gives an answer with an error; the others go on.
+    Logits are divided by `temperature`; the probabilities of several classifiers, which are of one cell, are averaged.
+    An image that cannot be read gives an answer with an error; the others go on.
     """
     size = max(1, BATCH * 224**2 // resolution**2)
-    prepared = (_prepared(path, classifier.weights, resolution) for path in _images(paths))
+    prepared = (_prepared(path, classifiers[0].weights, resolution) for path in _images(paths))
     while chunk := list(islice(prepared, size)):
         pixels = [found.pixels for found in chunk if isinstance(found, _Pixels)]
-        logs = iter(classifier.predictor(torch.from_numpy(np.stack(pixels))).cpu().numpy() if pixels else ())
+        batch = torch.from_numpy(np.stack(pixels)) if pixels else None
+        logs = [one.predictor(batch).cpu().numpy() for one in classifiers] if batch is not None else []
+        rows = iter(zip(*logs, strict=True))
         for found in chunk:
-            yield found if isinstance(found, Answer) else _answer(found.image, next(logs), temperature)
+            yield found if isinstance(found, Answer) else _answer(found.image, next(rows), temperature)
 
 
-def write_json(answers: Sequence[Answer], weights: Weights, read_by: ReadBy, top: int, stream: IO[str]) -> None:
+def write_json(
+    answers: Sequence[Answer], members: Sequence[Weights], read_by: ReadBy, top: int, stream: IO[str]
+) -> None:
     """Write strict JSON: facts of the weights, and for each image its `predictions`, likeliest first, or `error`.
 
     With an operating point also `log_odds` of its class, and `positive`: whether they are above its threshold.
     """
+    weights = members[0]
     content = {
         "weights": str(weights.path),
+        "ensemble": [str(one.path) for one in members] if len(members) > 1 else None,
         "model": weights.name,
         "fingerprint": weights.fingerprint,
         "trained_resolution": weights.resolution,
         "resolution": read_by.resolution,
         "temperature": read_by.temperature,
         "operating_point": asdict(read_by.point) if read_by.point else None,
+        "basis": read_by.basis,
         "images": [_plain(answer, weights.classes, top, read_by.point) for answer in answers],
     }
     stream.write(strict_json(content) + "\n")
@@ -205,8 +191,10 @@ def _ranked(shares: np.ndarray, classes: Sequence[str], top: int) -> list[tuple[
     return [(encodable(classes[index]), float(shares[index])) for index in order]
 
 
-def _answer(image: str, logs: np.ndarray, temperature: float) -> Answer:
-    return Answer(image, np.exp(tempered(logs[None], temperature)[0]), None, logs)
+def _answer(image: str, logs: Sequence[np.ndarray], temperature: float) -> Answer:
+    """Return the answer by the log-probabilities [classes] of each classifier."""
+    shares: np.ndarray = np.stack([np.exp(tempered(one[None], temperature)[0]) for one in logs]).mean(axis=0)
+    return Answer(image, shares, None, averaged(logs) if len(logs) > 1 else logs[0])
 
 
 def _is_positive(answer: Answer, classes: Sequence[str], point: OperatingPoint) -> bool:

@@ -27,7 +27,8 @@ def run(given: argparse.Namespace) -> None:
 
     def collect() -> list[status.CellStatus]:
         digest = checked_digest(study.data_identity)  # anew each time: a run that is watched may check the images
-        return status.collect(fingerprints, fingerprints, report.metric, report.margin, digest)
+        found = status.collect(fingerprints, fingerprints, report.metric, report.margin, digest)
+        return [*found, *status.winner_status(study, report.metric, digest)]
 
     def forecast(statuses: list[status.CellStatus]) -> float | None:
         return status.seconds_to_go(statuses, predictions(study).seconds)

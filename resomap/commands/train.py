@@ -2,15 +2,14 @@
 
 import argparse
 import os
-import traceback
 from collections.abc import Callable
 
 from resomap.cells.study import Study
 from resomap.cells.wanted import wanted
 from resomap.commands import Commands
-from resomap.core.errors import Interrupted, ResomapError, RunsElsewhere, refusal
+from resomap.core.errors import ResomapError
 from resomap.core.gc_control import paused_collection
-from resomap.machine.slurm import in_words, requeue_at_time_limit
+from resomap.machine.slurm import in_words
 from resomap.train.signals import SignalWatch
 
 
@@ -46,8 +45,9 @@ def train(given: argparse.Namespace, signals: SignalWatch) -> int:
     terminal = os.fdopen(os.dup(2), "w")
     send_output_to(log)
     say(f"{cell.name}: attempt {given.attempt}, process {os.getpid()}{in_words()}")
+    from resomap.commands.attempts import attempt
     from resomap.train.attempt import train_cell
-    from resomap.train.request import Request, record_failure
+    from resomap.train.request import Request
 
     request = Request(study, cell, given.threads, given.attempt, say)
 
@@ -59,29 +59,4 @@ def train(given: argparse.Namespace, signals: SignalWatch) -> int:
 
             leave_trained_part(study, cell, given.threads, say, between)
 
-    try:
-        train_cell(request, leave_evaluation, signals)
-    except Interrupted as error:
-        say(f"interrupted: {error}")
-        requeue_at_time_limit(study.config.checkpoints.grace_seconds, say)
-        print(f"resomap: {cell.name}: {error}", file=terminal, flush=True)
-        # At once: a save that did not end in its grace still runs in a thread, on which a normal exit would trip.
-        os._exit(error.exit_code)
-    except RunsElsewhere as error:
-        # No failure: nothing is wrong here, and nothing is to be mended.
-        say(f"gave way: {error}")
-        print(f"resomap: {cell.name} is {error}", file=terminal, flush=True)
-        request.progress_path.unlink(missing_ok=True)
-        return error.exit_code
-    except Exception as error:
-        if not isinstance(error, ResomapError) and not (isinstance(error, OSError) and refusal(error)):
-            traceback.print_exc()
-        failure = record_failure(request, error, log)
-        say(f"failed: {failure.reason}")
-        print(f"resomap: {cell.name} failed: {failure.reason} (log: {log})", file=terminal, flush=True)
-        return failure.exit_code
-    if signals.received is not None:
-        # Snakemake got the signal too, and in a job it calls what it waited for a failure, whatever that ended as. In
-        # the queue again, the job finds the marker, and ends well.
-        requeue_at_time_limit(study.config.checkpoints.grace_seconds, say)
-    return 0
+    return attempt(request, log, terminal, lambda: train_cell(request, leave_evaluation, watch=signals), signals)

@@ -12,9 +12,7 @@ from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
-from resomap.data.ondemand import OnDemand
-from resomap.data.store import Images
-from resomap.data.verified_pixels import VerifiedPixels
+from resomap.data.store import Images, Pixels
 from resomap.models.build import logits
 
 
@@ -78,7 +76,7 @@ def require_finite(log_probabilities: np.ndarray, what: str) -> None:
         )
 
 
-def _in_batches(pixels: np.ndarray | VerifiedPixels | OnDemand, batch_size: int) -> Iterator[Tensor]:
+def _in_batches(pixels: Pixels, batch_size: int) -> Iterator[Tensor]:
     for start in range(0, len(pixels), batch_size):
         yield torch.from_numpy(np.array(pixels[start : start + batch_size]))
 

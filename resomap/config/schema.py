@@ -193,6 +193,19 @@ class Slurm(Section):
     extra: str = key("", "further options of sbatch, for example `--qos=long --exclude=node7`")
 
 
+class Winner(Section):
+    """The winner: what `snakemake winner` makes of the recommended cell."""
+
+    kind: Literal["refit", "ensemble"] = key(
+        "refit",
+        "`refit`: the cell trained once more on train + validation, for as many epochs as its trainings chose (their "
+        "median); `ensemble`: all trainings of the cell, whose probabilities are averaged",
+    )
+    cell: OptionalText = key(
+        None, "cell in place of the recommended one (`vgg11@320`); null: the one that the map recommends"
+    )
+
+
 DEFAULT_MODELS = [
     "vgg11",
     "vgg16",
@@ -236,6 +249,7 @@ class Config(Section):
     slurm: Slurm = section(Slurm, "what each job asks of a Slurm cluster")
     report: Report = section(Report, "metric and margin that the map compares cells by")
     budget: Budget = section(Budget, "what a recommended cell may cost at most")
+    winner: Winner = section(Winner, "what is made of the recommended cell")
 
     @model_validator(mode="after")
     def _weights_are_there_to_be_sent(self) -> "Config":

@@ -3,10 +3,11 @@
 Where store.json says that nothing is stored, the same pixels come from the image files at each access.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from resomap.core.sealed_json import break_seal
 from resomap.data import SPLITS
 from resomap.data.changes import MANIFEST
 from resomap.data.image_blocks import block_indices
+from resomap.data.joined_pixels import JoinedPixels
 from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
@@ -25,6 +27,8 @@ from resomap.data.verified_pixels import Summary, VerifiedPixels, joint_digest, 
 
 FILE = "store.json"
 SCHEMA = 1
+# OnDemand: decoded at each access.
+Pixels: TypeAlias = np.ndarray | VerifiedPixels | OnDemand | JoinedPixels
 
 
 def store_directory(directory: Path, resolution: int) -> Path:
@@ -41,9 +45,16 @@ def array_file(place: Path, split: str) -> Path:
 class Images:
     """One split. Image i has pixels[i], labels[i] and names[i]."""
 
-    pixels: np.ndarray | VerifiedPixels | OnDemand  # uint8 [N, H, W, C], read-only; OnDemand: decoded at each access
+    pixels: Pixels  # uint8 [N, H, W, C], read-only
     labels: np.ndarray  # int64 [N]
     names: list[str]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Images]") -> "Images":
+        """Return the images of several splits as one, in their order."""
+        labels = np.concatenate([part.labels for part in parts])
+        names = [name for part in parts for name in part.names]
+        return cls(JoinedPixels([part.pixels for part in parts]), labels, names)
 
 
 @dataclass(frozen=True, kw_only=True)

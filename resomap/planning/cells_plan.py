@@ -36,6 +36,10 @@ class CellsPlan:
         """Return True if a settled cell has a marker that counts."""
         return cell in self._done
 
+    def is_complete_in_tracker(self, cell: Cell) -> bool:
+        """Return True if the tracker has this cell as complete, which is said."""
+        return bool(self._tracker.complete({cell: self._study.fingerprint(cell)}))
+
     def without_elsewhere(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return the cells without those that another place trains right now: only a target names such a cell."""
         return [cell for cell in cells if cell not in self._elsewhere]

@@ -58,6 +58,13 @@ class Cluster:
         return self.gpu_job | {"slurm_extra": self._training_extra}
 
     @property
+    def winner(self) -> dict[str, Any]:
+        """Resources of the winner's job: those of a training, whose cell is not known while it is planned."""
+        if self._api.is_local:
+            return {}
+        return self.gpu_job | {"slurm_extra": " ".join([*self._stopping_words, self._config.extra]).strip()}
+
+    @property
     def runtime(self) -> Any:
         """Minutes that a training asks for: a number, or a function of its wildcards where a cluster books them."""
         return self._config.max_runtime if self._api.is_local else self._runtime
@@ -69,10 +76,15 @@ class Cluster:
         predicted = self._grid.durations.seconds(self._grid.cell(wildcards)) / 60
         return min(self._config.max_runtime, math.ceil(RUNTIME_FACTOR * predicted) + START_MINUTES)
 
+    @property
+    def _stopping_words(self) -> list[str]:
+        """Options by which a training saves before its time limit and comes back."""
+        lead = signal_lead(self._grid.config.checkpoints.grace_seconds, self._config.max_runtime)
+        return [f"--signal=TERM@{lead}", "--requeue"]
+
     @asked_often
     def _training_extra(self, wildcards: Any) -> str:
-        lead = signal_lead(self._grid.config.checkpoints.grace_seconds, self._config.max_runtime)
-        words = [f"--signal=TERM@{lead}", "--requeue"]
+        words = self._stopping_words
         if self._api.is_planning and not self._api.is_dry_run:
             cell = self._grid.cell(wildcards)
             if cell in self._queued:

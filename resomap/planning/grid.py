@@ -74,6 +74,15 @@ class Grid:
         if self.api.is_planning:
             self.api.make_again(path)
 
+    def accept(self, path: Path) -> None:
+        """Count a file as made, whatever Snakemake noted about it."""
+        if self.api.is_planning:
+            self.api.accept(path)
+
+    def is_complete_in_tracker(self, cell: Cell) -> bool:
+        """Return True if the tracker has a cell as complete that no plan settles, which is said; asked where it may."""
+        return self.config.skip_completed and self._cells.is_complete_in_tracker(cell)
+
     def want(self, kind: Kind, name: str) -> None:
         """Note work of a kind that this call plans, so that the first job which computes serves the others."""
         self._start.wanted.note(kind, name)

@@ -21,6 +21,7 @@ from resomap.planning.rules.images import ImagesRule
 from resomap.planning.rules.map import MapRule
 from resomap.planning.rules.microbatch import MicrobatchRule
 from resomap.planning.rules.train import TrainRule
+from resomap.planning.rules.winner import WinnerRule
 from resomap.planning.run_start import RunStart
 from resomap.planning.snakemake_api import SnakemakeApi, asked_often, remember_signatures
 from resomap.planning.snakemake_cli import command_line
@@ -59,6 +60,7 @@ class Planner:
         self.fetch = FetchRule(grid)
         self.evaluate = EvaluateRule(grid, self.images)
         self.map = MapRule(grid, self.evaluate, self.path)
+        self.winner = WinnerRule(grid, self.fetch)
 
     def command(self, words: str) -> str:
         """Return the shell command of a rule: `resomap <words>` of this workflow's environment, whatever PATH says.

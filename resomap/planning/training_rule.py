@@ -1,8 +1,17 @@
-"""The name of the rule that trains, also where another workflow uses it as a module under a longer name."""
+"""The names of the rules that train, also where another workflow uses them as a module under longer names."""
 
-NAME = "train"
+NAME, WINNER = "train", "winner"
 
 
 def is_training(rule: str) -> bool:
-    """Return True for `train` and for what `use rule * from resomap as x_*` makes of it."""
-    return rule == NAME or rule.endswith(f"_{NAME}")
+    """Return True for `train` and `winner` and for what `use rule * from resomap as x_*` makes of them."""
+    return _is(rule, NAME) or is_winner(rule)
+
+
+def is_winner(rule: str) -> bool:
+    """Return True for `winner`, whatever a module calls it."""
+    return _is(rule, WINNER)
+
+
+def _is(rule: str, name: str) -> bool:
+    return rule == name or rule.endswith(f"_{name}")

@@ -30,6 +30,7 @@ from resomap.report.chapters import (
     transfer,
 )
 from resomap.report.chapters.disagreements import disagreements
+from resomap.report.chapters.winner import winner
 from resomap.report.figure import Figure
 from resomap.report.material import Material, interval
 from resomap.report.thumbnails import Thumbnails
@@ -149,6 +150,7 @@ def _choice(material: Material) -> list[Any]:
 def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapter]:
     thumbnails = Thumbnails(material.evidence.manifest)
     pairs = disagreements(material, thumbnails)
+    paragraphs = winner(material)
     complete = Words("Nothing is missing: every training, evaluation and cost of the grid is in this map.")
     exact = Words("Nothing was deviated from: every training is repeatable to the bit.")
     chapters: list[tuple[str, str, str, list[Any]]] = [
@@ -160,6 +162,7 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
             _choice(material),
         ),
         *_operating(material),
+        *([("winner", "The winner, trained to be used", "Winner", paragraphs)] if paragraphs else []),
         ("resolution", figures["curves"].title, "Resolution", [figures["curves"], tables.resolutions(material)]),
         ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),
         ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),

@@ -6,8 +6,19 @@
 - `show`: output of the status to a terminal, as JSON or as an SVG
 """
 
-from resomap.status.collect import CellStatus, State, collect, counts, summary_line
+from resomap.status.collect import CellStatus, State, collect, counts, summary_line, winner_status
 from resomap.status.forecast import seconds_to_go
 from resomap.status.show import Watch, save_svg, show
 
-__all__ = ["CellStatus", "State", "Watch", "collect", "counts", "save_svg", "seconds_to_go", "show", "summary_line"]
+__all__ = [
+    "CellStatus",
+    "State",
+    "Watch",
+    "collect",
+    "counts",
+    "save_svg",
+    "seconds_to_go",
+    "show",
+    "summary_line",
+    "winner_status",
+]

@@ -11,6 +11,8 @@ from resomap.cells.cell import Cell
 from resomap.cells.margin import within_margin
 from resomap.cells.marker import Marker
 from resomap.cells.progress import Failure, Progress, failure_path, is_alive, progress_path
+from resomap.cells.study import Study
+from resomap.cells.winner import Winner, begun
 from resomap.config.judging import FurtherMetric
 from resomap.core.files import read_json
 from resomap.core.json_object import JsonObject
@@ -41,6 +43,11 @@ class CellStatus:
     is_elsewhere: bool = False  # another place trains it right now
     progress: Progress | None = None
     failure: Failure | None = None
+
+    @property
+    def is_winner(self) -> bool:
+        """True for the winner, which is no cell of the grid."""
+        return isinstance(self.cell, Winner)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status for JSON; nested parts keep their files' keys."""
@@ -77,9 +84,18 @@ def collect(
     return statuses
 
 
+def winner_status(study: Study, metric: str, content_digest: str | None = None) -> list[CellStatus]:
+    """Return the status of the winner that was begun under the present settings; empty where none was.
+
+    Its `value` is None: no validation images judge it. Arguments as for `collect`.
+    """
+    found = begun(study)
+    return [_status(found.cell, study.fingerprint(found.cell), metric, content_digest)] if found else []
+
+
 def counts(statuses: Iterable[CellStatus]) -> dict[str, int]:
     """Return the number of cells `completed`, `failed`, `running` and `remaining` (none of the three)."""
-    found = Counter(status.state for status in statuses)
+    found = Counter(status.state for status in statuses if not status.is_winner)
     return {
         "completed": found["done"],
         "failed": found["failed"],

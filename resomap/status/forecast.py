@@ -29,7 +29,7 @@ def seconds_to_go(statuses: Iterable[CellStatus], predicted: Callable[[Cell], fl
             known = progress.eta_seconds
             left = 1 - progress.epoch / max(1, progress.epochs)
             running.append(known if known is not None else left * predicted(status.cell))
-        elif status.state == "waiting" and not status.is_elsewhere:
+        elif status.state == "waiting" and not status.is_elsewhere and not status.is_winner:  # which nobody asked for
             waiting.append(predicted(status.cell))
     if not running and not waiting:
         return None

@@ -76,7 +76,7 @@ def show(
 
 
 def as_json_text(statuses: list[CellStatus], metric: str, margin: float, seconds: float | None = None) -> str:
-    """Return the status as strict JSON with the keys metric, margin, counts, eta_seconds and cells.
+    """Return the status as strict JSON with the keys metric, margin, counts, eta_seconds, winner and cells.
 
     `metric` names the `value` of the cells, which is of the validation split; `test` beside it is of the test split.
     """
@@ -86,7 +86,8 @@ def as_json_text(statuses: list[CellStatus], metric: str, margin: float, seconds
             "margin": margin,
             "counts": counts(statuses),
             "eta_seconds": seconds,
-            "cells": [status.as_dict() for status in statuses],
+            "winner": next((status.as_dict() for status in statuses if status.is_winner), None),
+            "cells": [status.as_dict() for status in statuses if not status.is_winner],
         }
     )
 

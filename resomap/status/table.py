@@ -17,7 +17,11 @@ LISTED = 20  # cells of one state that are listed: a grid of a thousand must lea
 
 
 def render(
-    statuses: list[CellStatus], metric: str, margin: float, width: int = 80, seconds: float | None = None
+    statuses: list[CellStatus],
+    metric: str,
+    margin: float,
+    width: int = 80,
+    seconds: float | None = None,
 ) -> "Group":
     """Return table, legend, lists of cells and the summary line, for a console of `width` columns.
 
@@ -26,6 +30,8 @@ def render(
     from rich.console import Group
     from rich.text import Text
 
+    winners = [status for status in statuses if status.is_winner]
+    statuses = [status for status in statuses if not status.is_winner]
     parts: list[Any] = list(_matrices(statuses, metric, width))
     parts += [Text(line, style="dim") for line in _legend(statuses, margin)]
     by_state = {state: [status for status in statuses if status.state == state] for state in STYLES}
@@ -33,6 +39,7 @@ def render(
     parts += _listed("running", [[Text(f"  {_running(status)}")] for status in by_state["running"]])
     parts += _listed("failed", [list(_failed(status)) for status in by_state["failed"]])
     parts += _listed("waiting", [[Text(f"  {status.cell.name}  {status.note}")] for status in noted])
+    parts += _listed("winner", [_winner(status, metric) for status in winners])
     return Group(*parts, Text(f"\n{summary_line(statuses, seconds)}", style="bold"))
 
 
@@ -121,6 +128,18 @@ def _running(status: CellStatus) -> str:
         parts.append(progress.state)
     job = f", Slurm job {progress.job}" if progress.job else ""
     return ", ".join([*parts, *figures(progress), f"{progress.device} on {progress.host}{job}"])
+
+
+def _winner(status: CellStatus, metric: str) -> list[Any]:
+    from rich.text import Text
+
+    if status.state == "running":
+        return [Text(f"  {_running(status)}")]
+    if status.state == "failed":
+        return list(_failed(status))
+    tested = "" if status.test is None else f", test {metric} {status.test:.3f}"
+    words = f"done{tested}" if status.state == "done" else status.note or "chosen, not trained yet"
+    return [Text(f"  {status.cell.name}  {words}")]
 
 
 def _failed(status: CellStatus) -> Iterable[Any]:

@@ -17,8 +17,9 @@ from resomap.cells.fetch_record import SCHEMA, record_path
 from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
-from resomap.cells.predictions import Predictions
+from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.cells.study import Study
+from resomap.cells.winner import JUDGED_BY, Winner
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, sync_directory, write_json
 from resomap.core.temporary import temporary_beside
@@ -132,7 +133,7 @@ class _Fetch:
         return None
 
     def _are_predictions_of_training(self, path: Path) -> bool:
-        found = Predictions.load(path)
+        found = Predictions.load(path, JUDGED_BY if isinstance(self._cell, Winner) else EVALUATED)
         return found is not None and self._marker.is_of(found.fingerprint, found.uid)
 
     def _are_weights_of_training(self, path: Path) -> bool:

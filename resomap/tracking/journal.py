@@ -121,6 +121,11 @@ class Journal:
                 self._waiting = b""
 
 
+def journals(results: Path) -> list[Path]:
+    """Return the journals below `results`: those of the cells, in the folders of their models, then the winner's."""
+    return [*sorted(results.glob(f"*/*{SUFFIX}")), *sorted(results.glob(f"*{SUFFIX}"))]
+
+
 def beside(journal: Path, extension: str) -> Path:
     """Return the path `results/vgg11/320.<extension>` of another file of the cell, where only its journal is known."""
     return journal.with_name(f"{journal.name.removesuffix(SUFFIX)}.{extension}")

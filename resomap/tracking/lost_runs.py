@@ -13,7 +13,7 @@ from resomap.cells.marker import Marker
 from resomap.cells.tags import Tag
 from resomap.config.schema import Tracking
 from resomap.tracking.answers import OneRun
-from resomap.tracking.journal import SUFFIX, beside
+from resomap.tracking.journal import beside, journals
 from resomap.tracking.local_database import database_path, query
 from resomap.tracking.refusals import ACTIVE
 from resomap.tracking.rest import TrackerUnavailable, ask_for, is_remote, tracking_uri
@@ -33,7 +33,7 @@ def forget_lost_runs(tracking: Tracking, results: Path) -> str | None:
     Return None, or a clause on why the tracker could not be asked about all of them.
     """
     uri = tracking_uri(tracking)
-    for journal in sorted(results.glob(f"*/*{SUFFIX}")):
+    for journal in journals(results):
         receipt = Receipt.read(journal)
         if receipt is None or receipt.run_id is None or not is_sent(journal, uri):
             continue

@@ -60,7 +60,7 @@ def _curves(history: Path) -> Figure:
 
 
 def _test_confusion(predictions: Path) -> Figure | None:
-    known = Predictions.load(predictions)
+    known = Predictions.load(predictions, ("test",))
     if known is None:
         raise ValueError(f"{predictions} cannot be read")
     part = known.splits["test"]

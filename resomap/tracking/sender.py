@@ -33,7 +33,7 @@ from resomap.tracking.damaged_database import set_aside
 from resomap.tracking.directory_id import directory_id
 from resomap.tracking.elsewhere import Elsewhere, note_path_of_journal
 from resomap.tracking.event_groups import events_of, groups, points_of
-from resomap.tracking.journal import SUFFIX, events_from
+from resomap.tracking.journal import events_from, journals
 from resomap.tracking.local_database import tells_of_damage
 from resomap.tracking.local_store import is_own, noted_uri, portable_uri
 from resomap.tracking.read_back import NotKept
@@ -101,7 +101,7 @@ def replace_damaged_database(say: Callable[[str], None]) -> None:
     if (kept := set_aside(LOCAL_DATABASE)) is None:
         return
     say(f"{LOCAL_DATABASE} is damaged: it is set aside as {kept}, and written anew from the journals")
-    for journal in LOCAL_DATABASE.parent.glob(f"*/*{SUFFIX}"):
+    for journal in journals(LOCAL_DATABASE.parent):
         forget_receipt(journal)
 
 

@@ -17,7 +17,7 @@ from resomap.cells.marker import Marker
 from resomap.cells.study import CURRENT, STATE_DIRECTORY, Study
 from resomap.cells.tags import completion
 from resomap.core.files import open_own
-from resomap.tracking.journal import SUFFIX, Journal, beside
+from resomap.tracking.journal import Journal, beside, journals
 from resomap.tracking.local_store import is_own
 from resomap.tracking.lost_runs import forget_lost_runs
 from resomap.tracking.refusals import TrackerRefusal
@@ -31,17 +31,17 @@ NICENESS = 10
 
 def unsent(uri: str, results: Path = RESULTS) -> list[Path]:
     """Return the journals of which the tracker at `uri` lacks something."""
-    journals = sorted(results.glob(f"*/*{SUFFIX}"))
-    for path in journals:
+    found = journals(results)
+    for path in found:
         renew_receipt(path)
-    return [path for path in journals if not is_sent(path, uri) or _marker_without_end(path)]
+    return [path for path in found if not is_sent(path, uri) or _marker_without_end(path)]
 
 
 def send_all(study: Study, results: Path = RESULTS) -> int:
     """Send all unsent journals, with one line printed for each; return 0 if everything was sent, else 1."""
     uri = tracking_uri(study.config.tracking)
     os.environ.update(credentials(study.config.tracking))
-    remove_leftovers(*{journal.parent for journal in results.glob(f"*/*{SUFFIX}")})
+    remove_leftovers(*{journal.parent for journal in journals(results)})
     if is_own(uri):
         replace_damaged_database(print)
     doubt = forget_lost_runs(study.config.tracking, results)
@@ -81,11 +81,11 @@ def run_background_sync(study: Study, parent: int) -> None:
             time.sleep(min(1.0, study.config.tracking.heartbeat_seconds))
 
 
-def _send(study: Study, uri: str, journals: Iterable[Path]) -> bool:
+def _send(study: Study, uri: str, waiting: Iterable[Path]) -> bool:
     """Send journals, up to the first at which the tracker proves unreachable; return True if all were sent."""
     config, arrived = study.config, True
     finds_competing_run = is_remote(config.tracking) and config.skip_completed
-    for journal in journals:
+    for journal in waiting:
         _append_missing_end(journal)
         try:
             sender = Sender(journal, uri, config.experiment)

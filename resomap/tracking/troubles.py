@@ -6,7 +6,7 @@ A cell's log tells of it too, which nobody reads who sees "all cells are done".
 from collections import defaultdict
 from pathlib import Path
 
-from resomap.tracking.journal import SUFFIX
+from resomap.tracking.journal import journals
 from resomap.tracking.local_store import portable_uri
 from resomap.tracking.sender import Receipt, is_sent, receipt_path
 
@@ -18,7 +18,7 @@ def troubles(uri: str, since: float, results: Path) -> list[str]:
     """
     waiting: dict[tuple[bool, str], int] = defaultdict(int)
     kept: dict[str, int] = defaultdict(int)
-    for journal in sorted(results.glob(f"*/*{SUFFIX}")):
+    for journal in journals(results):
         receipt = Receipt.read(journal)
         if receipt is None or receipt.uri != portable_uri(uri):
             continue

@@ -18,14 +18,26 @@ from resomap.train.request import Request, refuse_hopeless_retry
 from resomap.train.signals import SignalWatch
 
 BehindMarker: TypeAlias = Callable[[Callable[[], None]], None]
+Run: TypeAlias = Callable[[Request, SignalWatch], None]
+
+
+def _cell_training() -> Run:
+    with paused_collection():
+        from resomap.train.training import run_training
+
+    return run_training
 
 
 def train_cell(
-    request: Request, behind_marker: BehindMarker = lambda _between: None, watch: SignalWatch | None = None
+    request: Request,
+    behind_marker: BehindMarker = lambda _between: None,
+    training: Callable[[], Run] = _cell_training,
+    watch: SignalWatch | None = None,
 ) -> None:
     """Train a cell, or go on with it, until its done marker is written.
 
-    `watch` is the caller's, where it listens to signals before and after as well.
+    `training` imports what trains, which takes seconds: it is called once there is something to train. `watch` is the
+    caller's, where it listens to signals before and after as well.
 
     `behind_marker` runs once this process has written the marker, with the cell's lock held. It is given a function to
     call now and then, which raises Interrupted after a signal: that ends it, and the attempt has succeeded all the
@@ -51,12 +63,10 @@ def train_cell(
         if config.device != "cpu":
             # After the cell's lock: who waits for another training of this cell keeps no GPU from others.
             bind_gpu(request.say, stop_waiting=lambda: signals.received is not None)
-        with paused_collection():
-            from resomap.train.training import run_training
-
+        run = training()
         if signals.received is not None:
             raise Interrupted(f"{signals.name} before the first step: nothing was begun")
-        run_training(request, signals)
+        run(request, signals)
 
         def between() -> None:
             if signals.received is not None:

@@ -42,6 +42,11 @@ class TrainingBatches:
         """Classes of all training images, int64 [N]."""
         return self._images.labels
 
+    @property
+    def images(self) -> Images:
+        """All training images, in the order of the store."""
+        return self._images
+
     def first(self) -> Batch:
         """Return the training's first batch; all of its batches have the shapes of this one."""
         return self._gather(0)(0)

@@ -23,16 +23,18 @@ class LiveProgress:
         self._memory = MemoryWatch(device.memory, request.say)
         self._shown_at = 0.0
         self._before_epoch = (0.0, 0)  # seconds of steps and images when it began
+        split, _, metric = request.shown.partition("/")
         self._progress = Progress(
             cell=request.cell.name,
             state="starting",
             epoch=state.epoch,
-            epochs=request.recipe.epochs,
+            epochs=request.epochs,
             step=state.step,
             steps_per_epoch=steps_per_epoch,
             images_per_second=None,
-            metric=request.study.config.report.metric,
+            metric=metric,
             value=None,
+            split=split,
             eta_seconds=None,
             pid=os.getpid(),
             process_start=process_start(os.getpid()),
@@ -64,7 +66,7 @@ class LiveProgress:
             progress.write(self._path)
 
     def end_epoch(self, state: TrainingState, value: float | None) -> float:
-        """Take note of the report's metric on the validation images; returns the epoch's training images a second."""
+        """Take note of the figure that is shown, at an epoch's end; returns the epoch's training images a second."""
         rate = self._images_per_second(state)
         self._before_epoch = (state.seconds, state.images_seen)
         self._progress.value = value

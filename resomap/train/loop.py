@@ -35,11 +35,12 @@ from resomap.train.state import RunningSums, TrainingState
 class TrainingData:
     """Images of one training: batches to learn from, a split to choose the best epoch by, and how it is measured.
 
-    further: metrics beside those of `measure`; positive, at: class and share that they speak of.
+    validation: None where nothing chooses an epoch, as all images are learned from. further: metrics beside those of
+    `measure`; positive, at: class and share that they speak of.
     """
 
     batches: TrainingBatches
-    validation: Images
+    validation: Images | None
     classes: int
     normalisation: Normalisation
     further: tuple[FurtherMetric, ...] = ()
@@ -91,11 +92,12 @@ class Loop:
         state = self._state
         while not state.is_over(self._recipe):
             self._train_epoch()
-            metrics = self._validate()
+            metrics = {} if self._data.validation is None else self._validate(self._data.validation)
             state.epoch, state.step = state.epoch + 1, 0
             state.history.append(self._history_row(metrics))
             state.sums = RunningSums.zero(self._device)
-            if state.best.offer(state.epoch, metrics[self._recipe.monitor], self._recipe.early_stopping.min_delta):
+            least = self._recipe.early_stopping.min_delta
+            if metrics and state.best.offer(state.epoch, metrics[self._recipe.monitor], least):
                 state.keep_best(metrics)
             self._observer.after_epoch(state)
         self._observer.after_training(state)
@@ -196,7 +198,7 @@ class Loop:
                 "lower training.learning_rate or set training.gradient_clip for this model in `overrides`"
             )
 
-    def _validate(self) -> dict[str, float | None]:
+    def _validate(self, images: Images) -> dict[str, float | None]:
         """Metrics of the present weights (their moving average, if there is one) on the validation images.
 
         Raises PermanentFailure where the network answers with anything but finite numbers.
@@ -204,16 +206,14 @@ class Loop:
         inference = Inference(self._state.evaluated_model(), self._execution)
         log_probabilities = predict(
             Predictor(inference, self._data.normalisation),
-            self._data.validation,
+            images,
             evaluation_batch(self._recipe, self._state.microbatch),
             lambda: self._observer.during_validation(self._state),
         )
         require_finite(log_probabilities, f"validation images after epoch {self._state.epoch + 1}")
-        found = measure(log_probabilities, self._data.validation.labels)
+        found = measure(log_probabilities, images.labels)
         for name in self._data.further:
-            found[name] = further_metric(
-                name, log_probabilities, self._data.validation.labels, self._data.positive, self._data.at
-            )
+            found[name] = further_metric(name, log_probabilities, images.labels, self._data.positive, self._data.at)
         return found
 
     def _history_row(self, metrics: dict[str, float | None]) -> dict[str, float | int | None]:

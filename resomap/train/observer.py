@@ -56,13 +56,13 @@ class CellObserver(Observer):
 
     def after_epoch(self, state: TrainingState) -> None:
         """Write the epoch's figures to journal, log and progress file; stop after a signal."""
-        row, metric = state.history[-1], self._config.report.metric
-        value = row[f"val/{metric}"]
+        row, shown = state.history[-1], self._request.shown
+        value = row[shown]
         rate = self._progress.end_epoch(state, value)
         self._run.journal.metrics(state.epoch, {**row, "images_per_second": rate})
         self._request.say(
-            f"epoch {state.epoch}/{self._request.recipe.epochs}: train loss {row['train/loss']:.4f}, "
-            f"val {metric} {'-' if value is None else format(value, '.4f')}, {rate:.0f} images/s"
+            f"epoch {state.epoch}/{self._request.epochs}: train loss {row['train/loss']:.4f}, "
+            f"{'' if shown == 'train/loss' else _of_validation(shown, value)}{rate:.0f} images/s"
         )
         self._progress.show(state)
         if self._signals.received is not None:
@@ -106,3 +106,7 @@ class CellObserver(Observer):
     def _grace_left(self) -> float:
         """Seconds until what is not saved is given up; they count from the signal, not from the step after it."""
         return max(0.0, self._config.checkpoints.grace_seconds - self._signals.seconds_ago())
+
+
+def _of_validation(shown: str, value: float | None) -> str:
+    return f"{shown.replace('/', ' ')} {'-' if value is None else format(value, '.4f')}, "

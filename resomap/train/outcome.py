@@ -1,19 +1,20 @@
 """Results of a finished training: weights, predictions, history, and the content of its marker."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from resomap.cells import archive, evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
-from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
+from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.compute import checkpoint
 from resomap.compute.device import Device
 from resomap.compute.inference import Predictor, evaluation_batch, predict, require_finite
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation
-from resomap.compute.temperature import decide
 from resomap.core.files import write_csv
 from resomap.data.store import Store
 from resomap.models.build import builder_options
@@ -62,27 +63,37 @@ def write_weights(
     checkpoint.save_sealed(cell.checkpoints / name, content, compress=compress)
 
 
-def evaluate_best(
-    request: Request, state: TrainingState, store: Store, predictor: Predictor, between: Callable[[], None]
-) -> Metrics:
-    """Evaluate the best weights on validation and test: writes predictions and decision file, returns
-    metrics by `split/name`.
+def predict_best(
+    request: Request,
+    state: TrainingState,
+    store: Store,
+    predictor: Predictor,
+    between: Callable[[], None],
+    splits: Sequence[str],
+) -> Predictions:
+    """Predict the images of these splits with the best weights; keep the predictions and return them.
 
     `between` runs after each batch and may end the evaluation by raising.
     """
     predictor.inference.model.load_state_dict(state.best_weights)
-    metrics: Metrics = {}
-    splits: dict[str, SplitPredictions] = {}
-    for split in EVALUATED:
+    parts: dict[str, SplitPredictions] = {}
+    for split in splits:
         images = store.split(split)
         found = predict(predictor, images, evaluation_batch(request.recipe, state.microbatch), between)
         require_finite(found, f"{split} images with the weights of the best epoch")
-        metrics |= {f"{split}/{name}": value for name, value in measure(found, images.labels).items()}
-        splits[split] = SplitPredictions(images.names, images.labels, found, store.blocks(split))
-    predictions = Predictions(request.fingerprint, archive.held_uid(request.cell), store.classes, splits)
+        parts[split] = SplitPredictions(images.names, images.labels, found, store.blocks(split))
+    predictions = Predictions(request.fingerprint, archive.held_uid(request.cell), store.classes, parts)
     predictions.save(evaluation_record.predictions_path(request.cell))
-    decide(predictions).write(request.cell.checkpoints / "best.pt")
-    return metrics
+    return predictions
+
+
+def metrics_of(predictions: Predictions) -> Metrics:
+    """Return the metrics of predictions by `split/name`."""
+    return {
+        f"{split}/{name}": value
+        for split, part in predictions.splits.items()
+        for name, value in measure(part.log_probabilities, np.asarray(part.labels)).items()
+    }
 
 
 def write_history(cell: Cell, rows: list[dict[str, Any]]) -> None:

@@ -36,6 +36,16 @@ class Request:
         return self.study.recipe(self.cell)
 
     @property
+    def epochs(self) -> int:
+        """Epochs after which the training ends at the latest."""
+        return self.recipe.epochs
+
+    @property
+    def shown(self) -> str:
+        """Name of the figure by which people follow the training, as its history has it."""
+        return f"val/{self.study.config.report.metric}"
+
+    @property
     def failure_path(self) -> Path:
         """Path of the note that a failed attempt leaves."""
         return failure_path(self.cell)

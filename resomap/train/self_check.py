@@ -106,7 +106,8 @@ class SelfCheck:
         _restore(model, buffers)  # an answer must not depend on the pass before
         model.eval()
         predictor = Predictor(Inference(model, way), self.data.normalisation)
-        pixels, batch = self.data.validation.pixels, evaluation_batch(self.recipe, size)
+        images = self.data.validation or self.data.batches.images  # a refit learns from all that it has
+        pixels, batch = images.pixels, evaluation_batch(self.recipe, size)
         for start in sorted({0, (len(pixels) - 1) // batch * batch}):
             answers = predictor(torch.from_numpy(pixels[start : start + batch].copy()))
             results[f"the answers to validation images from the {start + 1}. on"] = answers.cpu()

@@ -51,6 +51,7 @@ class TrainingState:
     deviations: list[str] = field(default_factory=list)  # why the end cannot have an undisturbed training's bits
     fallback: str | None = None  # why it is computed in another way than the configuration says (see self_check.py)
     history: list[dict[str, float | int | None]] = field(default_factory=list)
+    last_epoch: int | None = None  # at which a refit ends, within the recipe's schedule; in its fingerprint, not here
 
     def evaluated_model(self) -> nn.Module:
         """Network that validation evaluates: the moving average where there is one."""
@@ -58,7 +59,8 @@ class TrainingState:
 
     def is_over(self, recipe: Training) -> bool:
         """True if no step is left: by the number of epochs, or by early stopping."""
-        return self.epoch >= recipe.epochs or self.best.is_exhausted(self.epoch, recipe.early_stopping)
+        last = self.last_epoch or recipe.epochs
+        return self.epoch >= last or self.best.is_exhausted(self.epoch, recipe.early_stopping)
 
     def keep_best(self, metrics: Mapping[str, float | None]) -> None:
         """Remember the present weights as the best so far."""

@@ -1,7 +1,7 @@
-"""Training of one cell from whatever stands on disk to its done marker; `_Training.run` is the order of things."""
+"""Training of one cell from whatever stands on disk to its done marker; `CellTraining.run` is the order of things."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -9,9 +9,11 @@ import torch
 from timm.utils import ModelEmaV3
 
 from resomap.cells import archive, microbatch_choice
+from resomap.cells.decision import Decision
 from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.leftovers import prune_checkpoints, remove_cell_leftovers
 from resomap.cells.marker import Marker
+from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.cells.tags import completion
 from resomap.compute import checkpoint
 from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
@@ -19,6 +21,7 @@ from resomap.compute.environment import deviations, environment
 from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
+from resomap.compute.temperature import decide
 from resomap.config.judging import FurtherMetric
 from resomap.config.positive import ONE_VS_REST, positive_index
 from resomap.core.errors import Interrupted, RunsElsewhere
@@ -47,14 +50,16 @@ def run_training(request: Request, signals: SignalWatch) -> None:
     again is pointless, ResomapError for a mistake in settings or environment.
     """
     try:
-        _Training(request, signals).run()
+        CellTraining(request, signals).run()
     except RunsElsewhere as error:
         if not take_over(request, error):
             raise
 
 
-class _Training:
-    """One attempt at one cell, put together from its parts."""
+class CellTraining:
+    """One attempt at one cell, put together from its parts. A refit (`refit.py`) does some of them in another way."""
+
+    splits: Sequence[str] = EVALUATED  # that its weights are evaluated on
 
     def __init__(self, request: Request, signals: SignalWatch) -> None:
         self._request, self._signals = request, signals
@@ -96,7 +101,7 @@ class _Training:
             metrics = self._evaluate_best(state, data.normalisation, execution, observer)
             saver.wait()
             self._add_results(run, state.epoch, metrics)
-            marker = outcome.finished_marker(self._request, state, self._store, self._device, fixed, metrics)
+            marker = self._marker(state, fixed, metrics)
         except BaseException as error:
             run.close_after(error, is_signalled=self._signals.received is not None)
             raise
@@ -243,15 +248,30 @@ class _Training:
         self, state: TrainingState, normalisation: Normalisation, execution: Execution, observer: CellObserver
     ) -> outcome.Metrics:
         """Write weights, history and the predictions of the best epoch; returns their metrics by `split/name`."""
-        request, store = self._request, self._store
-        model, best_epoch = state.evaluated_model(), state.best.epoch or 0
+        model = state.evaluated_model()
         # Weights that had to be trained in float32 are evaluated in float32 too.
-        amp = self._recipe.amp if state.fallback is None else "off"
-        outcome.write_weights(request, "final.pt", model.state_dict(), state.epoch, store, normalisation, amp)
-        outcome.write_weights(request, "best.pt", state.best_weights, best_epoch, store, normalisation, amp)
+        self._write_weights(state, normalisation, self._recipe.amp if state.fallback is None else "off")
         outcome.write_history(self._cell, state.history)
         predictor = Predictor(Inference(model, execution), normalisation)
-        return outcome.evaluate_best(request, state, store, predictor, observer.during_evaluation)
+        predictions = outcome.predict_best(
+            self._request, state, self._store, predictor, observer.during_evaluation, self.splits
+        )
+        self._decision(predictions).write(self._cell.checkpoints / "best.pt")
+        return outcome.metrics_of(predictions)
+
+    def _write_weights(self, state: TrainingState, normalisation: Normalisation, amp: str) -> None:
+        final = state.evaluated_model().state_dict()
+        for name, weights, epoch in (
+            ("final.pt", final, state.epoch),
+            ("best.pt", state.best_weights, state.best.epoch or 0),
+        ):
+            outcome.write_weights(self._request, name, weights, epoch, self._store, normalisation, amp)
+
+    def _decision(self, predictions: Predictions) -> Decision:
+        return decide(predictions)
+
+    def _marker(self, state: TrainingState, fixed: Mapping[str, Any], metrics: outcome.Metrics) -> Marker:
+        return outcome.finished_marker(self._request, state, self._store, self._device, fixed, metrics)
 
     def _add_results(self, run: TrackedRun, epoch: int, metrics: outcome.Metrics) -> None:
         """Add the test metrics and the files of the result to the run."""

@@ -5,6 +5,7 @@
 rule report:
     input:
         "results/summary.json",
+        PLAN.map.check_report,
     output:
         report("results/report.html", caption="../report/report.rst", category="Report"),
         report(

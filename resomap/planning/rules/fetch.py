@@ -32,7 +32,7 @@ class FetchRule:
             return []
         model = getattr(wildcards, "model", None)
         self._grid.cells_here(model)  # finds out which those are
-        return [path for cell in self._study.cells() if model in (None, cell.model) for path in self._record(cell)]
+        return [path for cell in self._study.cells() if model in (None, cell.model) for path in self.record_of(cell)]
 
     @property
     def record(self) -> Any:
@@ -41,7 +41,7 @@ class FetchRule:
 
     @asked_often
     def _record_of(self, wildcards: Any) -> list[str]:
-        return self._record(self._grid.cell(wildcards))
+        return self.record_of(self._grid.cell(wildcards))
 
     @asked_often
     def run(self, wildcards: Any) -> str:
@@ -49,7 +49,10 @@ class FetchRule:
         marker = Marker.read(self._grid.cell(wildcards).marker)
         return str(marker.run_id) if marker else ""
 
-    def _record(self, cell: Cell) -> list[str]:
+    def record_of(self, cell: Cell) -> list[str]:
+        """Return the fetch record of a settled cell; none of one that was trained here."""
+        if not _may_ask(self._study):
+            return []
         marker = Marker.read(cell.marker)
         if marker is None or not is_fetchable(self._study, cell, marker):
             return []

@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from resomap.cells.winner import Winner
 from resomap.planning.grid import Grid
 from resomap.planning.rules.evaluate import EvaluateRule
 from resomap.summary.basis import SUMMARY, basis, is_current
+
+REPORT = Path("results", "report.html")
 
 
 class MapRule:
@@ -34,6 +37,13 @@ class MapRule:
 
     def _is_evaluated(self) -> bool:
         return all(map(os.path.exists, self._evaluations.records()))
+
+    def check_report(self, _wildcards: Any) -> list[str]:
+        """Return a further input of the report: none. One that is older than a winner is made anew, to show it."""
+        winner = Winner.of_any_cell().marker
+        if REPORT.exists() and winner.exists() and REPORT.stat().st_mtime_ns < winner.stat().st_mtime_ns:
+            self._grid.make_again(REPORT)
+        return []
 
     def basis(self, _wildcards: Any) -> str:
         """Return the only param of the map: the digest of the settings that it is made for."""

@@ -1,0 +1,67 @@
+"""Weights that `resomap predict` uses, and how their answers are read: a file's, a cell's, or the winner's."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+from resomap.cells.decision import Decision, OperatingPoint, operating_point
+from resomap.cells.marker import Marker
+from resomap.cells.study import Study
+from resomap.cells.winner import NAME
+from resomap.core.errors import ResomapError
+from resomap.evaluation.evaluator import find_weights
+from resomap.evaluation.trained_weights import Weights
+from resomap.winner.weights import recommended_cell, winner_weights
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Weights, several of an ensemble; the temperature of their logits; the operating point, and what chose these."""
+
+    weights: list[Weights]
+    temperature: float
+    point: OperatingPoint | None
+    basis: str | None = None
+
+
+def reader_of(given: argparse.Namespace) -> Reader:
+    """Return the weights that the command's words name; without any those of the winner.
+
+    Where there is no winner, those of the cell that the map recommends, which one line says. Raises ResomapError where
+    the weights are not here.
+    """
+    if given.weights:
+        return _of_file(Weights.load(given.weights))
+    study = Study.load(given.study)
+    if given.cell not in (None, NAME):
+        return _of_file(_cell_weights(study, given.cell))
+    if (winner := winner_weights(study)) is None:
+        name = recommended_cell(study)
+        print(
+            f"resomap: there is no winner yet (`snakemake winner` trains it): {name} answers, which the map recommends",
+            file=sys.stderr,
+        )
+        return _of_file(_cell_weights(study, name))
+    if len(winner.members) == 1:
+        return _of_file(winner.members[0])
+    return Reader(winner.members, winner.choice.temperature, winner.operating_point, winner.choice.basis)
+
+
+def _of_file(weights: Weights) -> Reader:
+    """Return the weights with the decision file beside them; at temperature 1 where there is none of these weights."""
+    found = Decision.beside(weights.path, weights.fingerprint, weights.uid)
+    point = operating_point(found)
+    if point is not None and point.positive not in weights.classes:
+        point = None
+    return Reader([weights], found.temperature if found else 1.0, point, found.basis if found else None)
+
+
+def _cell_weights(study: Study, name: str) -> Weights:
+    cell = study.find(name)
+    weights = find_weights(cell, Marker.read(cell.marker))
+    if weights is None:
+        raise ResomapError(
+            f"{cell.name} has no best.pt in {cell.checkpoints}; train it with `{study.resume_command(cell)}` and "
+            "`best` in `checkpoints.keep`, or name a file with --weights"
+        )
+    return weights

@@ -234,7 +234,7 @@ def describe(progress: Progress, with_step: bool = False) -> str:
 
 
 def _cell(job: Job) -> Cell | None:
-    """Return the cell that a training's wildcards name; its paths do not need seed and family."""
+    """Return the cell that a training's wildcards name; its paths do not need fold, seed and family."""
     if is_winner(job.rule):
         return Winner.of_any_cell()
     model, resolution = job.wildcards.get("model"), job.wildcards.get("resolution", "")

@@ -49,7 +49,7 @@ def test_the_first_seed_has_no_suffix(study: Study) -> None:
         study.target(MODEL, "32", ".seed3")
 
 
-@pytest.mark.parametrize("suffix", [".fold2", ".first", ".seed1.seed2", "."])
+@pytest.mark.parametrize("suffix", [".first", ".seed1.seed2", ".seed1.fold2", "."])
 def test_a_suffix_that_is_no_seeds_names_no_cell(study: Study, suffix: str) -> None:
     with pytest.raises(ResomapError, match="is no seed"):
         study.target(MODEL, "32", suffix)

@@ -1,6 +1,7 @@
 """Cells and studies: a cell's name, paths and fingerprint, and the small files kept for it. Light: no torch.
 
-- `cell`, `study`: one model at a resolution with a seed, and the grid of them with its configuration
+- `names`, `cell`, `study`: one model at a resolution with a fold and a seed, its names, and the grid of them with its
+  configuration
 - `marker`, `tags`: the done marker, and the tags of a run in the tracker with the marker as one of them
 - `presence`: whether Snakemake runs here
 - `lock`: the locks of cells and of steps

@@ -96,9 +96,9 @@ def set_aside_results(cell: Cell, name: str, with_logs: bool = False) -> tuple[P
 
 
 def files_beside_marker(cell: Cell) -> list[Path]:
-    """Return all files that share the marker's stem: `320.done`, but not `320.seed1.done` for the first seed."""
+    """Return all files that share the marker's stem: `320.done`, but not those of another seed or fold."""
     files = sorted(cell.marker.parent.glob(f"{cell.marker.stem}.*")) if cell.marker.parent.is_dir() else []
-    return [path for path in files if path.is_file() and not _extension(cell, path).startswith("seed")]
+    return [path for path in files if path.is_file() and not _extension(cell, path).startswith(("seed", "fold"))]
 
 
 def recover_marker(cell: Cell, fingerprint: str, content_digest: str | None = None) -> bool:

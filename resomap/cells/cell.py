@@ -1,4 +1,4 @@
-"""Cell of the map: a model at a resolution with a seed, its name and the paths of its files."""
+"""Cell of the map: a model at a resolution with a fold and a seed, its name and the paths of its files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """Cell: a model, a resolution and a seed, with its paths. The only place where a cell's path is put together.
+    """Cell: a model, a resolution, a fold and a seed, with its paths. The only place where these are put together.
 
-    `family` is the folder of its checkpoints; `suffix` is empty for the first seed of the configuration and
-    `.seed<k>` for another.
+    `family` is the folder of its checkpoints; `suffix` tells fold and seed in names: `.fold2`, `.seed1`,
+    `.fold2.seed1`; it is empty for the first fold and the first seed of the configuration.
     """
 
     model: str
@@ -20,15 +20,16 @@ class Cell:
     seed: int
     family: str
     suffix: str = ""
+    fold: int | None = None  # that judges, counted from 1; None: a study without folds
 
     @property
     def name(self) -> str:
-        """Name that people type and read: `vgg11@320`, or `vgg11@320.seed1`."""
+        """Name that people type and read: `vgg11@320`, `vgg11@320.seed1` or `vgg11@320.fold2.seed1`."""
         return f"{self.model}@{self.resolution}{self.suffix}"
 
     @property
     def map_position(self) -> str:
-        """Key of its overrides, the same for all seeds: `vgg11@320`."""
+        """Key of its overrides, the same for all folds and seeds: `vgg11@320`."""
         return f"{self.model}@{self.resolution}"
 
     def beside_marker(self, extension: str) -> Path:
@@ -64,4 +65,4 @@ class Cell:
     def checkpoints(self) -> Path:
         """Directory of last.pt, best.pt and final.pt."""
         directory = Path("checkpoints", self.family, self.model, str(self.resolution))
-        return directory / self.suffix.lstrip(".") if self.suffix else directory
+        return directory.joinpath(*self.suffix.split(".")[1:])

@@ -2,7 +2,7 @@
 
 `results/<model>/<resolution>.evaluation.json`, strict JSON:
 
-    schema, model, resolution, seed, fingerprint, uid    whose evaluation this is
+    schema, model, resolution, seed, fold, fingerprint, uid    whose evaluation this is; fold: null without folds
     epoch              of the weights, counted from 1; null where the marker does not know it
     device             where predictions were computed by the step that wrote this; null where all were kept
     classes            names, in the order of rows and columns

@@ -63,6 +63,7 @@ class Marker(JsonObject):
     attempt: int | None = None  # counted from 1
     precision: str | None = None  # float32, or of mixed precision: bfloat16, float16
     fallback: str | None = None  # why it was computed in another way than the settings say
+    fold: int | None = None  # that judged it, counted from 1; None: a study without folds
     winner: Mapping[str, Any] | None = None  # of a winner: its choice (see winner.py); cells have no such key
 
     @classmethod
@@ -93,7 +94,8 @@ class Marker(JsonObject):
         return (
             self.fingerprint == fingerprint
             and not self.is_of_other_images(content_digest)
-            and (self.model, self.resolution, self.seed) == (cell.model, cell.resolution, cell.seed)
+            and (self.model, self.resolution, self.fold, self.seed)
+            == (cell.model, cell.resolution, cell.fold, cell.seed)
             and bool(self.metrics)
             and all(value is None or abs(value) <= sys.float_info.max for value in self.metrics.values())
         )

@@ -6,7 +6,7 @@ read that file, so that no job walks the images again and all speak of the same 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,14 @@ from typing import Any
 
 from resomap import RECIPE_VERSION
 from resomap.cells.cell import Cell
+from resomap.cells.names import FIRST_FOLD, Suffix, fold_of, resolution_of, suffix_of
 from resomap.cells.resume_command import portable, present
 from resomap.config import Config, Training, parse_config
 from resomap.config.hashed import hashed, recipe_version
 from resomap.config.load import training_for
 from resomap.config.positive import HOLDING, ONE_VS_REST, needs_positive, positive_index
-from resomap.config.values import RESOLUTIONS, SEEDS
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
-from resomap.core.text import is_whole_number
 from resomap.data.changes import checked_digest
 from resomap.data.identity import Description, describe
 from resomap.models.fits import require_supported
@@ -60,7 +59,7 @@ class Study:
         Raises ResomapError with one sentence for whatever does not fit, before anything is trained.
         """
         config = parse_config(values)
-        study = cls(config, describe(config.data))
+        study = cls(config, describe(config.data, is_to_be_dealt=True))
         for model in {*config.models, *(name.partition("@")[0] for name in config.overrides)}:
             study.index.entry(model)
         for name in config.priority:
@@ -108,32 +107,43 @@ class Study:
         return self._families[model]
 
     def cells(self) -> list[Cell]:
-        """Return the cells of the grid: resolution changes fastest, then model, then seed."""
+        """Return the cells of the grid: resolution changes fastest, then model, fold and seed."""
         config = self.config
         return [
-            self.cell(model, resolution, seed)
+            self.cell(model, resolution, seed, fold)
             for seed in config.seeds
+            for fold in self.folds
             for model in config.models
             for resolution in config.resolutions
         ]
 
-    def cell(self, model: str, resolution: int, seed: int | None = None) -> Cell:
-        """Return a cell, in the grid or outside it. Raises ResomapError for an unknown model."""
+    @property
+    def folds(self) -> Sequence[int | None]:
+        """The folds, counted from 1; None alone in a study without folds."""
+        count = self.config.data.folds
+        return [None] if count is None else range(FIRST_FOLD, FIRST_FOLD + count)
+
+    def cell(self, model: str, resolution: int, seed: int | None = None, fold: int | None = None) -> Cell:
+        """Return a cell, in the grid or outside it; of the first seed and fold where none is given.
+
+        Raises ResomapError for an unknown model, or for a fold that the study does not have.
+        """
         first = self.config.seeds[0]
         seed = first if seed is None else seed
-        suffix = "" if seed == first else f".seed{seed}"
-        return Cell(model, resolution, seed, self.family(model), suffix)
+        fold = fold_of(fold, self.config.data.folds, f"{model}@{resolution}")
+        return Cell(model, resolution, seed, self.family(model), suffix_of(fold, seed, first), fold)
 
     def find(self, name: str) -> Cell:
-        """Return the cell that a person names `vgg11@320` or `vgg11@320.seed1`.
+        """Return the cell that a person names `vgg11@320`, `vgg11@320.seed1` or `vgg11@320.fold2.seed1`.
 
         Raises ResomapError where the name is of another form or the model unknown.
         """
         model, at, rest = name.partition("@")
-        resolution, dot, seed = rest.partition(".")
+        resolution, dot, suffix = rest.partition(".")
         if not at:
             raise ResomapError(f"'{name}' names no cell; write MODEL@RESOLUTION, for example vgg11@320")
-        return self.cell(model, resolution_of(resolution, name), _seed_of(dot + seed, name) if dot else None)
+        pixels, wanted = resolution_of(resolution, name), Suffix.parse(dot + suffix, name)
+        return self.cell(model, pixels, wanted.seed, fold_of(wanted.fold, self.config.data.folds, name))
 
     def require_square(self, name: str, where: str) -> Cell:
         """Return the cell, with the first seed, of a square of the map that a person names `vgg11@320`.
@@ -152,16 +162,17 @@ class Study:
         """Return the cell behind the wildcards of `results/{model}/{resolution}{suffix}.done`.
 
         Raises ResomapError for a resolution that is no number, an unknown model, one that cannot take the
-        resolution, or the first seed written with a suffix.
+        resolution, or the first fold or seed written with a suffix.
         """
         wanted = model, resolution, suffix
         if wanted in self._targets:
             return self._targets[wanted]
         target = f"results/{model}/{resolution}{suffix}.done"
-        seed = _seed_of(suffix, target) if suffix else None
-        cell = self.cell(model, resolution_of(resolution, target), seed)
+        named = Suffix.parse(suffix, target)
+        fold = fold_of(named.fold, self.config.data.folds, target)
+        cell = self.cell(model, resolution_of(resolution, target), named.seed, fold)
         if suffix != cell.suffix:
-            raise ResomapError(f"{cell.seed} is the first seed, whose marker has no suffix: {cell.marker}")
+            raise ResomapError(f"{_first(named, cell)}, whose marker has no suffix: {cell.marker}")
         if cell.map_position not in self._supported:
             require_supported([(model, cell.resolution)])
             self._supported.add(cell.map_position)
@@ -185,9 +196,9 @@ class Study:
                 f"{', '.join(map(str, self.config.seeds))}"
             )
         if cell.name != name:
-            raise ResomapError(
-                f"{where} has '{name}', and {cell.seed} is the first seed, whose cell has no suffix: {cell.name}"
-            )
+            _, dot, suffix = name.rpartition("@")[2].partition(".")
+            first = _first(Suffix.parse(dot + suffix, name), cell)
+            raise ResomapError(f"{where} has '{name}', and {first}, whose cell has no suffix: {cell.name}")
 
     def recipe(self, cell: Cell) -> Training:
         """Return the training section after the overrides of the model and of the map position."""
@@ -209,7 +220,7 @@ class Study:
 
     @cached_property
     def base(self) -> str:
-        """Fingerprint shared by all cells, without model, resolution, seed and overrides: 12 hex digits."""
+        """Fingerprint shared by all cells, without model, resolution, fold, seed and overrides: 12 hex digits."""
         return _digest(self._base_content())
 
     def fingerprint(self, cell: Cell) -> str:
@@ -225,6 +236,7 @@ class Study:
                     "model": cell.model,
                     "resolution": cell.resolution,
                     "seed": cell.seed,
+                    **({} if cell.fold is None else {"fold": cell.fold}),
                     "training": hashed(recipe, "training"),
                     "weights": self._weights[recipe.weights],
                     **self._monitored_point(recipe),
@@ -265,28 +277,10 @@ class Study:
         }
 
 
-def resolution_of(text: str, where: str = "") -> int:
-    """Return the resolution that a target or a name, `where`, has as text.
-
-    Raises ResomapError for what is none, and for another way to write one: `032` would name the files of no cell.
-    """
-    if not is_whole_number(text) or str(int(text)) != text or int(text) not in RESOLUTIONS:
-        raise ResomapError(
-            f"'{text}'{f' in {where}' if where else ''} is no resolution; write whole pixels between "
-            f"{RESOLUTIONS[0]} and {RESOLUTIONS[-1]}, for example 320, as in results/vgg11/320.done"
-        )
-    return int(text)
-
-
-def _seed_of(suffix: str, where: str) -> int:
-    """Return the seed of a suffix `.seed1`. Raises ResomapError as `resolution_of` does."""
-    text = suffix.removeprefix(".seed")
-    if text == suffix or not is_whole_number(text) or str(int(text)) != text or int(text) not in SEEDS:
-        raise ResomapError(
-            f"'{suffix}' in {where} is no seed; write .seed and a whole number below {SEEDS.stop}, as in "
-            "results/vgg11/320.seed1.done, or nothing for the first seed"
-        )
-    return int(text)
+def _first(named: Suffix, cell: Cell) -> str:
+    """Return what a suffix names that has none, in words."""
+    is_fold = named.fold == FIRST_FOLD
+    return f"fold {FIRST_FOLD} is the first fold" if is_fold else f"{cell.seed} is the first seed"
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -152,6 +152,7 @@ class Adoption:
             model=cell.model,
             resolution=cell.resolution,
             seed=cell.seed,
+            fold=cell.fold,
             fingerprint=self._study.fingerprint(cell),
             base=self._study.base,
             uid=candidate.run_id,

@@ -4,7 +4,8 @@ import argparse
 
 from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import step_lock
-from resomap.cells.study import Study, resolution_of
+from resomap.cells.names import resolution_of
+from resomap.cells.study import Study
 from resomap.commands import Commands
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from resomap.config.values import UNHASHED, Count, OptionalCount, OptionalText, Section, key, section
+from resomap.config.values import UNHASHED, Count, Folds, OptionalCount, OptionalText, Section, key, section
 
 
 class Split(Section):
@@ -37,6 +37,11 @@ class Data(Section):
     )
     split_seed: Count = key(0, "seed of the split; not the cells' seed, so all seeds share one split", ge=0)
     split: Split = section(Split, "shares of the split, where the source has none of its own")
+    folds: Folds = key(
+        None,
+        "folds that the images outside the test split are dealt into, so that every one of them judges: each cell "
+        "trains once for each fold, on the others; near-duplicates stay together; null: one validation split",
+    )
     groups: OptionalText = key(
         None,
         "CSV file with the columns `path,group`: images of one group (a patient, a module) never straddle "
@@ -75,3 +80,19 @@ class Data(Section):
         "where another cell comes; those for validation and test stay, for the evaluations",
     )
     workers: OptionalCount = key(None, "processes that decode images; null: one per core given to the step")
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Shares of the images that one training learns from, and that judge it; of a source without splits."""
+        outside = self.split.train + self.split.val
+        if self.folds is None:
+            return self.split.train, self.split.val
+        return outside * (self.folds - 1) / self.folds, outside / self.folds
+
+    @model_validator(mode="after")
+    def _keeps_what_folds_need(self) -> "Data":
+        if self.folds is not None and not self.keep_train:
+            raise ValueError(
+                "folds and keep_train: false do not go together, since the images that one fold trains on judge another"
+            )
+        return self

@@ -15,7 +15,8 @@ from resomap.core.errors import ResomapError
 T = TypeVar("T", bound=BaseModel)
 
 OVERRIDE_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*)?")
-PRIORITY_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*(\.seed[0-9]+)?)?")  # a resolution and a single seed too
+# A resolution, and a single fold and seed, too.
+PRIORITY_TARGET = re.compile(r"[^@\s/]+(@[1-9][0-9]*(\.fold[0-9]+)?(\.seed[0-9]+)?)?")
 
 
 def load_config(*paths: Path) -> Config:

@@ -107,6 +107,7 @@ Microbatch = Annotated[
     PlainValidator(count_auto_or_none, Annotated[int, Field(ge=1)] | Literal["auto"] | None),
 ]
 OptionalCount = Annotated[PositiveCount | None, BeforeValidator(none_from_text)]
+Folds = Annotated[Annotated[int, Field(ge=2), BeforeValidator(exact_int)] | None, BeforeValidator(none_from_text)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 

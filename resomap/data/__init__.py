@@ -9,12 +9,12 @@
 - `decode`, `pixels`, `tiff`, `metadata`: the pixels of a file, upright and of 8 bits
 - `image_formats`, `variants`, `damage`: what a file is by its content, and why one is not read
 - `near_duplicates`, `sketch`: the same picture re-encoded, resized, mirrored or turned
-- `selection`, `split`: the images that are used, and train, val or test for each
+- `selection`, `split`, `folds`: the images that are used, and train, val or test for each, or its fold
 - `manifest`, `image_blocks`: the list of the images, and which of them belong together
 - `check`, `left_out`: the report on the images, and what it left out
 - `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
 - `verified_pixels`: digests of arrays, verified before they are read
-- `store`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
+- `store`, `chosen_rows`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
 - `identity`, `changes`: stand beside them and tell, without reading an image, whether this is still the same data
 """
 

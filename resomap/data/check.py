@@ -8,8 +8,7 @@ from typing import Any
 
 from resomap.core.errors import PermanentFailure
 from resomap.core.files import write_json, write_text
-from resomap.data import SPLITS
-from resomap.data.left_out import CHECK, by_kind, count_left_out, in_words
+from resomap.data.left_out import CHECK, NOT_IN_EACH_FOLD, by_kind, count_left_out, in_words
 from resomap.data.selection import Chosen, Problem, Selection
 
 _NAMED_IN_SENTENCE = 3
@@ -25,7 +24,7 @@ def short_sides(chosen: list[Chosen]) -> dict[str, int]:
 def counts(selection: Selection) -> dict[str, dict[str, int]]:
     """Return the number of images by split and class: {split: {class: images}}."""
     found = Counter((image.split, image.item.label) for image in selection.chosen)
-    return {split: {label: found[split, label] for label in selection.classes} for split in SPLITS}
+    return {split: {label: found[split, label] for label in selection.classes} for split in selection.splits}
 
 
 def write_report(directory: Path, source: str, policy: str, selection: Selection) -> Path:
@@ -40,6 +39,9 @@ def write_report(directory: Path, source: str, policy: str, selection: Selection
 
 def stop_on_problems(policy: str, selection: Selection, report: Path) -> None:
     """Raise PermanentFailure for problems under `error`, too few classes or an empty split under any policy."""
+    too_few = next((problem for problem in selection.problems if problem.kind == NOT_IN_EACH_FOLD), None)
+    if policy == "error" and too_few is not None:
+        raise PermanentFailure(f"{too_few.detail}; see {report}")
     if policy == "error" and selection.problems:
         kinds = by_kind(Counter(problem.kind for problem in selection.problems))
         names = ", ".join(problem.name for problem in selection.problems[:_NAMED_IN_SENTENCE])
@@ -55,7 +57,7 @@ def stop_on_problems(policy: str, selection: Selection, report: Path) -> None:
             "`data.source` a folder for each class"
         )
     filled = {image.split for image in selection.chosen}
-    for split in SPLITS:
+    for split in selection.splits:
         if split not in filled:
             raise PermanentFailure(
                 f"the {split} split has no usable image; see {report}, and add images or change `data.split`"
@@ -116,10 +118,13 @@ def _lines(source: str, policy: str, selection: Selection) -> list[str]:
 
 def _table(selection: Selection) -> list[str]:
     number = counts(selection)
-    rows = [(label, [number[split][label] for split in SPLITS]) for label in selection.classes]
-    rows.append(("**all**", [sum(number[split].values()) for split in SPLITS]))
+    rows = [(label, [number[split][label] for split in selection.splits]) for label in selection.classes]
+    rows.append(("**all**", [sum(number[split].values()) for split in selection.splits]))
     total = max(1, sum(rows[-1][1]))
-    lines = [f"| class | {' | '.join(SPLITS)} | all | share |", "|---|" + "---:|" * 5]
+    lines = [
+        f"| class | {' | '.join(selection.splits)} | all | share |",
+        "|---|" + "---:|" * (len(selection.splits) + 2),
+    ]
     for label, row in rows:
         cells = " | ".join(f"{value:,}" for value in (*row, sum(row)))
         lines.append(f"| {label} | {cells} | {sum(row) / total:.1%} |")

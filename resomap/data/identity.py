@@ -17,6 +17,7 @@ from resomap.data import SPLITS
 from resomap.data.clutter import HIDDEN, kind_of_clutter
 from resomap.data.elpv import CLASSES, elpv_identity, elpv_root, labelled_cells
 from resomap.data.folder import File, Scan, is_image_file, is_text_name, scan, source_root
+from resomap.data.folds import require_possible
 from resomap.data.image_groups import groups_facts
 
 
@@ -35,34 +36,43 @@ class Description:
     classes: tuple[str, ...] = ()  # in their order; empty where they are not known
 
 
-def describe(data: Data) -> Description:
+def describe(data: Data, is_to_be_dealt: bool = False) -> Description:
     """Describe a source without opening an image: its identity, number of files, channels, classes.
 
     The identity is 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
     Clutter and texts beside the images do not count; with `problems: skip`, where they always have counted, they do.
     Seed and shares of the split count only where the source is split here: with three folders of its own they change
     nothing, and must not retrain anything. A key of `data` later than recipe version 2 counts where it is not at its
-    default (`resomap.config.hashed`). Raises ResomapError: no package, no folder, nothing in it.
+    default (`resomap.config.hashed`). Raises ResomapError: no package, no folder, nothing in it; with
+    `is_to_be_dealt` also more folds than a class has files.
     """
     found: Scan | None = None
     facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit}
     if data.source == "elpv":
         facts["elpv"] = elpv_identity()
-        names = [cell.name for cell in labelled_cells(elpv_root())]
+        cells = labelled_cells(elpv_root())
+        names, labels = [cell.name for cell in cells], [cell.label for cell in cells]
         channels, classes = 1, tuple(CLASSES)
         split_here: tuple[str, ...] = SPLITS
     else:
         found = scan(source_root(data.source), data.layout)
         split_here = found.split_here
         names = [file.name for file in found.files]
+        labels = [file.label for file in found.files if file.split != "test"]
         channels, classes = 3, classes_of(found)
     facts |= groups_facts(data, names)
     if later := hashed_additions(data, "data"):
         facts["later"] = later
+    if data.folds is not None:
+        if is_to_be_dealt:
+            require_possible(data.folds, labels, data.problems)
+        facts["split_seed"] = data.split_seed
     if split_here:
         facts["split"] = {name: getattr(data.split, name) for name in split_here}
         facts["split_seed"] = data.split_seed
-        if data.near_duplicates != "report":  # the default leaves the identities of earlier versions as they were
+        if (
+            data.near_duplicates != "report" and data.folds is None
+        ):  # the default leaves the identities of earlier versions as they were
             facts["near_duplicates"] = data.near_duplicates
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if found:

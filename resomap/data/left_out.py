@@ -11,7 +11,8 @@ from resomap.data import DATA_DIRECTORY
 CHECK = "check.json"
 EMPTY_CLASS = "classes without a usable image"
 NOT_EVERYWHERE = "classes that the validation or test split lacks"
-_LEAVE_NOTHING_OUT = (EMPTY_CLASS, NOT_EVERYWHERE)
+NOT_IN_EACH_FOLD = "classes with fewer images or groups of them than folds"
+_LEAVE_NOTHING_OUT = (EMPTY_CLASS, NOT_EVERYWHERE, NOT_IN_EACH_FOLD)
 
 
 def count_left_out(policy: str, kinds: Iterable[str]) -> dict[str, int]:

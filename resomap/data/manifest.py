@@ -13,6 +13,7 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.core.json_object import known_values
 from resomap.core.sealed_json import break_seal, sealed
+from resomap.data import SPLITS
 from resomap.data.changes import MANIFEST as FILE
 from resomap.data.changes import FileRecord, write_records
 from resomap.data.check import counts, short_sides, stop_on_problems, straddling_sentence, write_report
@@ -38,6 +39,7 @@ class Entry:
     mode: str  # Pillow's name of how the file stores its pixels
     # Manifests of earlier versions lack what follows.
     group: str | None = None  # the user's (`data.groups`)
+    fold: int | None = None  # that it judges, counted from 1; None in the test split and without folds
     block: str | None = None  # name of the first image of its block (see image_blocks.py); None where it stands alone
 
 
@@ -56,6 +58,11 @@ class Manifest:
     counts: dict[str, dict[str, int]]  # {split: {class: images}}
     licence: str | None
     entries: list[Entry]  # sorted by name
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are: with folds val is none of its own."""
+        return tuple(split for split in SPLITS if split in self.counts)
 
     def of(self, split: str) -> list[Entry]:
         """Return the images of `train`, `val` or `test`, sorted by name."""
@@ -137,6 +144,7 @@ def _entries(selection: Selection) -> list[Entry]:
             height=image.seen.height,
             mode=image.seen.mode,
             group=image.item.group,
+            fold=image.fold,
             block=image.block if sizes[image.block] > 1 else None,
         )
         for image in selection.chosen
@@ -144,13 +152,14 @@ def _entries(selection: Selection) -> list[Entry]:
 
 
 def _content_digest(chosen: Iterable[Chosen]) -> str:
-    """Return 64 hex digits over (name, file digest, class, split) of all images: the meaning of "the same data".
+    """Return 64 hex digits over (name, file digest, class, split or fold) of all images: what "the same data" means.
 
     Where the same file gives other pixels than earlier versions read from it, the way that it is read counts too.
     """
     rows = []
     for image in chosen:
-        facts = [image.item.name, image.seen.sha256, image.item.label, image.split]
+        place = image.split if image.fold is None else f"fold {image.fold}"
+        facts = [image.item.name, image.seen.sha256, image.item.label, place]
         rows.append("\0".join([*facts, image.seen.correction] if image.seen.correction else facts))
     rows.sort()
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest()

@@ -1,4 +1,4 @@
-"""Prepare the images at one resolution: write three arrays, and store.json last, which says that they are whole.
+"""Prepare the images at one resolution: write an array a split, and store.json last, which says that they are whole.
 
 Without arrays, where the disk is short or the configuration says so, store.json says that instead (see ondemand.py).
 """
@@ -19,8 +19,7 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import sync_directory, write_json
 from resomap.core.sealed_json import sealed
 from resomap.core.temporary import temporary_beside
-from resomap.data import SPLITS
-from resomap.data.manifest import Manifest
+from resomap.data.manifest import Entry, Manifest
 from resomap.data.picture import Picture
 from resomap.data.pool import in_order
 from resomap.data.store import FILE, SCHEMA, array_file, pictures_of, store_directory
@@ -52,14 +51,14 @@ def prepare_images(directory: Path, resolution: int, workers: int, on_disk: OnDi
     """
     manifest = Manifest.load(directory)
     place = store_directory(directory, resolution)
-    pictures = {split: pictures_of(manifest, split, resolution) for split in SPLITS}
+    pictures = {split: pictures_of(manifest, split, resolution) for split in manifest.splits}
     place.mkdir(parents=True, exist_ok=True)
     (place / FILE).unlink(missing_ok=True)  # from here on the store is unfinished
     written = None if on_disk == "never" else _try_to_write(place, pictures, workers, on_disk)
     is_stored = written is not None
     if written is None:
         written = _read_only(place, pictures, workers)
-    entries = {split: manifest.of(split) for split in SPLITS}
+    entries = {split: manifest.of(split) for split in manifest.splits}
     row_bytes = resolution * resolution * manifest.channels if is_stored else 0
     splits = {
         split: {
@@ -69,11 +68,26 @@ def prepare_images(directory: Path, resolution: int, workers: int, on_disk: OnDi
             "labels": [entry.label for entry in entries[split]],
             "names": [entry.name for entry in entries[split]],
         }
-        for split in SPLITS
+        for split in manifest.splits
     }
-    statistics = mean_and_std(written["train"], resolution)
+    statistics = mean_and_std(written["train"], resolution) | _of_folds(entries["train"], written["train"], resolution)
     description = _description(manifest, resolution) | {"is_stored": is_stored}
     write_json(place / FILE, sealed(description | statistics | {"splits": splits}))
+
+
+def _of_folds(entries: Sequence[Entry], rows: Sequence[Summary], resolution: int) -> dict[str, Any]:
+    """Return the fold of each image outside the test split, and mean and deviation of those that each fold trains on.
+
+    Empty without folds.
+    """
+    folds = [entry.fold for entry in entries]
+    if None in folds:
+        return {}
+    found = {}
+    for fold in sorted({fold for fold in folds if fold is not None}):
+        trained = [row for row, own in zip(rows, folds, strict=True) if own != fold]
+        found[str(fold)] = mean_and_std(trained, resolution)
+    return {"folds": folds, "statistics_of_folds": found}
 
 
 def _description(manifest: Manifest, resolution: int) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 from resomap.config.schema import Data
 from resomap.data import SPLITS
 from resomap.data.folder import is_text_name
+from resomap.data.folds import FEWEST, deal, impossible, pooled, scarce_classes, splits_of
 from resomap.data.image_formats import is_image
 from resomap.data.inspection import UNREADABLE, Seen, is_text
-from resomap.data.left_out import EMPTY_CLASS, NOT_EVERYWHERE
+from resomap.data.left_out import EMPTY_CLASS, NOT_EVERYWHERE, NOT_IN_EACH_FOLD
 from resomap.data.near_duplicates import NearDuplicates, find_near_duplicates
 from resomap.data.source import Item, Source
 from resomap.data.split import Member, assign, blocks
@@ -51,6 +52,7 @@ class Chosen:
     seen: Seen
     split: str
     block: str  # images that belong together share one: a name of one of them
+    fold: int | None = None  # that it judges, counted from 1; None in the test split and without folds
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Selection:
     """The images that are used, sorted by name, and the problems and remarks found on the way."""
 
     classes: list[str] = field(default_factory=list)
+    splits: tuple[str, ...] = SPLITS  # that there are: with folds val is none of its own
     chosen: list[Chosen] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -77,21 +80,24 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     files of another type; all images of a content that has two classes, since none tells which is right; of content or
     groups that straddle given splits, the images in train, then in val; classes that train lacks.
     """
-    selection = Selection(notes=_notes_on_source(source))
+    selection = Selection(splits=splits_of(data.folds), notes=_notes_on_source(source, data.folds))
     problems = selection.problems
     problems += [Problem(UNREADABLE, folder, reason) for folder, reason in source.unreadable]
     problems += _of_another_type(source, selection.notes)
     problems += [Problem(s.damage, s.name, s.detail) for s in seen.values() if s.damage]
-    items = [item for item in source.items if not seen[item.name].damage]
+    given = source.items if data.folds is None else pooled(source.items)
+    items = [item for item in given if not seen[item.name].damage]
     items = _without_two_classes(items, seen, problems)
     items = _without_straddling(items, lambda item: seen[item.name].content, ACROSS_SPLITS, problems)
     items = _without_straddling(items, lambda item: item.group, GROUP_ACROSS_SPLITS, problems)
     near = selection.near_duplicates = _near_duplicates(items, seen)
-    block_of = _blocks(source, items, seen, near if data.near_duplicates == "together" else NearDuplicates())
+    are_together = data.near_duplicates == "together" or data.folds is not None
+    block_of = _blocks(source, items, seen, near if are_together else NearDuplicates())
     split_of = _splits(source, items, block_of, data)
-    selection.classes = _classes_in_train(source, items, split_of, problems)
+    selection.classes = _classes_in_train(source, items, split_of, problems, selection.splits)
+    fold_of = _folds(items, split_of, block_of, data, selection)
     selection.chosen = [
-        Chosen(item, seen[item.name], split_of[item.name], block_of[item.name])
+        Chosen(item, seen[item.name], split_of[item.name], block_of[item.name], fold_of.get(item.name))
         for item in items
         if item.label in selection.classes
     ]
@@ -197,11 +203,36 @@ def _splits(source: Source, items: list[Item], block_of: Mapping[str, str], data
     movable = [item for item in items if _is_movable(source, item)]
     members = [Member(item.name, item.label, item.stratum, block_of[item.name]) for item in movable]
     shares = {split: getattr(data.split, split) for split in source.split_here}
-    return fixed | assign(members, shares, data.split_seed)
+    made = assign(members, shares, data.split_seed)
+    if data.folds is not None:
+        made = {name: "train" if split == "val" else split for name, split in made.items()}
+    return fixed | made
+
+
+def _folds(
+    items: list[Item], split_of: Mapping[str, str], block_of: Mapping[str, str], data: Data, selection: Selection
+) -> dict[str, int]:
+    """Return the fold of each image outside the test split; classes that cannot be dealt become problems."""
+    if data.folds is None:
+        return {}
+    dealt = [item for item in items if split_of[item.name] == "train" and item.label in selection.classes]
+    members = [Member(item.name, item.label, item.stratum, block_of[item.name]) for item in dealt]
+    for label, count in scarce_classes(members).items():
+        if count < FEWEST:
+            selection.problems.append(Problem(NOT_IN_TRAIN, label, impossible(data.folds, label, count)))
+            selection.classes.remove(label)
+        elif count < data.folds:
+            selection.problems.append(Problem(NOT_IN_EACH_FOLD, label, impossible(data.folds, label, count)))
+    found = deal([member for member in members if member.label in selection.classes], data.folds, data.split_seed)
+    sizes = Counter(found.values()).values()
+    if sizes:
+        many = f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
+        selection.notes.append(Note(f"The images outside the test split are dealt into {data.folds} folds of {many}."))
+    return found
 
 
 def _classes_in_train(
-    source: Source, items: list[Item], split_of: Mapping[str, str], problems: list[Problem]
+    source: Source, items: list[Item], split_of: Mapping[str, str], problems: list[Problem], places: Sequence[str]
 ) -> list[str]:
     found: dict[str, set[str]] = {label: set() for label in source.classes}
     count: dict[str, int] = defaultdict(int)
@@ -211,7 +242,7 @@ def _classes_in_train(
     for label, splits in found.items():
         few = f"; it has {count[label]} usable images" if source.split_here else ""
         few += "".join(f"; {likeness}" for other in found if (likeness := _likeness(label, other)))
-        absent = [split for split in SPLITS if split not in splits]
+        absent = [split for split in places if split not in splits]
         if not splits:
             problems.append(Problem(EMPTY_CLASS, label, "no usable image in any split"))
         elif "train" in absent:
@@ -243,9 +274,11 @@ def _alike(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{label}: {likeness}" for one, label in pairs if (likeness := _likeness(label, one)))
 
 
-def _notes_on_source(source: Source) -> list[Note]:
+def _notes_on_source(source: Source, folds: int | None) -> list[Note]:
     notes = []
-    if source.split_here == ("train", "val"):
+    if folds is not None and any(item.split == "val" for item in source.items):
+        notes.append(Note("The images of the val/ folder are dealt into the folds with those of train/."))
+    if folds is None and source.split_here == ("train", "val"):
         notes.append(Note("There is no val/ folder: the validation split is taken from train/."))
     for folder, split in source.taken_as.items():
         notes.append(Note(f"`{folder}/` is taken as the {split} split by its name."))

@@ -1,4 +1,4 @@
-"""Store of the prepared images of one resolution, as a training reads them: three mapped arrays and store.json.
+"""Store of the prepared images of one resolution, as a training reads them: a mapped array a split and store.json.
 
 Where store.json says that nothing is stored, the same pixels come from the image files at each access.
 """
@@ -16,6 +16,7 @@ from resomap.core.files import read_json
 from resomap.core.sealed_json import break_seal
 from resomap.data import SPLITS
 from resomap.data.changes import MANIFEST
+from resomap.data.chosen_rows import ChosenRows
 from resomap.data.image_blocks import block_indices
 from resomap.data.joined_pixels import JoinedPixels
 from resomap.data.manifest import Manifest
@@ -28,7 +29,7 @@ from resomap.data.verified_pixels import Summary, VerifiedPixels, joint_digest, 
 FILE = "store.json"
 SCHEMA = 1
 # OnDemand: decoded at each access.
-Pixels: TypeAlias = np.ndarray | VerifiedPixels | OnDemand | JoinedPixels
+Pixels: TypeAlias = np.ndarray | VerifiedPixels | OnDemand | ChosenRows | JoinedPixels
 
 
 def store_directory(directory: Path, resolution: int) -> Path:
@@ -59,7 +60,11 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """The prepared images of one resolution. `mean` and `std` are those of train, per channel, in 0..1."""
+    """The prepared images of one resolution. `mean` and `std` are those of train, per channel, in 0..1.
+
+    In a study with folds there is one array of all images outside the test split. A store that is opened for a `fold`
+    shows that fold's images as val and those of the others as train; one that is opened for none shows all as train.
+    """
 
     place: Path
     resolution: int  # pixels
@@ -72,6 +77,8 @@ class Store:
     fit: str
     white_level: WhiteLevel  # of grey images whose files do not tell it
     is_stored: bool  # false: no arrays, images are decoded at each access
+    folds: list[int] | None = field(default=None, repr=False)  # of each image outside the test split
+    fold: int | None = None  # that it was opened for
     _splits: dict[str, Any] = field(repr=False)
 
     @cached_property
@@ -79,10 +86,13 @@ class Store:
         return Manifest.load(self.place.parent)
 
     @classmethod
-    def open(cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS) -> "Store":
+    def open(
+        cls, directory: Path, resolution: int, splits: tuple[str, ...] = SPLITS, fold: int | None = None
+    ) -> "Store":
         """Open a store; verify its seal and each byte of its arrays (large ones when read: see verified_pixels.py).
 
-        `splits` are those that must be there. Raises ResomapError: not prepared, half written, damaged.
+        `splits` are those that must be there; `fold` is the one that judges, in a study with folds. Raises
+        ResomapError: not prepared, half written, damaged, or without that fold.
         """
         place = store_directory(directory, resolution)
         values: Any = read_json(place / FILE)
@@ -94,9 +104,14 @@ class Store:
             if values.pop("schema") != SCHEMA or values["resolution"] != resolution:
                 raise ValueError
             values = {"is_stored": True, "white_level": "each"} | values  # written before there was a choice
-            store = cls(place=place, _splits=values.pop("splits"), **values)
+            of_folds = values.pop("statistics_of_folds", {})
+            if fold is not None:
+                if str(fold) not in of_folds:
+                    raise _unusable(place, f"was prepared without fold {fold}")
+                values |= of_folds[str(fold)]
+            store = cls(place=place, fold=fold, _splits=values.pop("splits"), **values)
             for split in splits:
-                store._map(split)
+                store._map(store._array(split))
             if not is_sealed:
                 store._require_as_made(splits)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -105,12 +120,38 @@ class Store:
 
     def split(self, name: str) -> Images:
         """Return the images of `train`, `val` or `test`, in the order of their names."""
-        listed = self._splits[name]
-        return Images(self._map(name), np.array(listed["labels"], dtype=np.int64), list(listed["names"]))
+        array = self._array(name)
+        rows = self._rows(name)
+        labels, names = self._listed(array)
+        if rows is None:
+            return Images(self._map(array), labels, names)
+        return Images(ChosenRows(self._map(array), rows), labels[rows], [names[row] for row in rows])
+
+    def outside_test(self) -> Images:
+        """Return all images outside the test split: train, then val; with folds all of them in the order of names."""
+        if self.folds is not None:
+            return Images(self._map("train"), *self._listed("train"))
+        return Images.joined([self.split("train"), self.split("val")])
+
+    def _listed(self, array: str) -> tuple[np.ndarray, list[str]]:
+        """Return the labels int64 [N] and names of an array's images."""
+        listed = self._splits[array]
+        return np.array(listed["labels"], dtype=np.int64), list(listed["names"])
+
+    def _array(self, split: str) -> str:
+        """Return the split whose array holds the images of a split: with folds val is a part of train."""
+        return "train" if split == "val" and self.folds is not None else split
+
+    def _rows(self, split: str) -> np.ndarray | None:
+        """Return the rows int [N] of a split in its array; None: all of them."""
+        if self.fold is None or split == "test":
+            return None
+        judged = np.array(self.folds) == self.fold
+        return np.flatnonzero(judged if split == "val" else ~judged)
 
     def verify(self, splits: tuple[str, ...] = SPLITS) -> None:
         """Read every byte that was not read yet and compare digests. Raises ResomapError where one differs."""
-        for split in splits:
+        for split in dict.fromkeys(map(self._array, splits)):
             pixels = self._map(split)
             if isinstance(pixels, VerifiedPixels):
                 pixels.verify()
@@ -149,9 +190,12 @@ class Store:
         """
         if not (self.place.parent / MANIFEST).exists():
             return None
-        entries = self._manifest.of(split)
-        if [entry.name for entry in entries] != self._splits[split]["names"]:
+        array, rows = self._array(split), self._rows(split)
+        entries = self._manifest.of(array)
+        if [entry.name for entry in entries] != self._splits[array]["names"]:
             return None
+        if rows is not None:
+            entries = [entries[row] for row in rows]
         found = block_indices(entries)
         return found if len(np.unique(found)) < len(found) else None
 

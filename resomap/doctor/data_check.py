@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from resomap.config import Config
 from resomap.core.errors import ResomapError
 from resomap.core.text import is_whole_number
-from resomap.data import DATA_DIRECTORY, SPLITS
+from resomap.data import DATA_DIRECTORY
 from resomap.data.changes import CheckedFiles, named, prepared_digest
 from resomap.data.identity import data_identity
 from resomap.data.left_out import in_words, left_out, problems_found
@@ -52,6 +52,7 @@ def _look_at_sources(files: CheckedFiles, words: str) -> Finding:
 
 def _look_at_stores() -> Iterator[Finding]:
     """Yield findings about every byte of the prepared images, against the digests of when they were written."""
+    from resomap.data.manifest import Manifest
     from resomap.data.store import Store, array_file
 
     whole = []
@@ -60,7 +61,8 @@ def _look_at_stores() -> Iterator[Finding]:
     ):
         try:
             # Training images may be gone (`data.keep_train`).
-            there = tuple(split for split in SPLITS if split != "train" or array_file(place, split).exists())
+            splits = Manifest.load(DATA_DIRECTORY).splits
+            there = tuple(split for split in splits if split != "train" or array_file(place, split).exists())
             store = Store.open(DATA_DIRECTORY, int(place.name), there)
             if store.is_stored:
                 store.verify(there)

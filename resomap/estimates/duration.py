@@ -42,8 +42,8 @@ class Durations:
 
     def _passes(self, cell: Cell, epochs: int) -> float:
         """Number of forward passes of one image that take as long as a training of so many epochs."""
-        split, images = self._study.config.data.split, self._study.data.images
-        return epochs * images * (TRAINING_PASSES * split.train + split.val)
+        train, val = self._study.config.data.shares
+        return epochs * self._study.data.images * (TRAINING_PASSES * train + val)
 
     def _pass_seconds(self, pair: Pair) -> float:
         """Predicted seconds per image: expected time x measured correction of the nearest finished cell."""

@@ -147,6 +147,7 @@ class _Evaluation:
             "model": self._cell.model,
             "resolution": self._cell.resolution,
             "seed": self._cell.seed,
+            "fold": self._cell.fold,
             "fingerprint": self._marker.fingerprint,
             "uid": self._marker.uid,
             "epoch": self._marker.best_epoch,
@@ -170,7 +171,8 @@ class _Evaluation:
         if not any(path.exists() for path in weights):
             return has_what_it_gets
         try:
-            return not self._marker.is_of_other_images(Store.open(DATA_DIRECTORY, resolution, EVALUATED).content_digest)
+            store = Store.open(DATA_DIRECTORY, resolution, EVALUATED, self._marker.fold)
+            return not self._marker.is_of_other_images(store.content_digest)
         except ResomapError:
             return False
 

@@ -61,7 +61,7 @@ class Evaluator:
 
         Raises ResomapError where the images are not prepared at this resolution, or are others than the training's.
         """
-        store = Store.open(self.data, resolution, EVALUATED)
+        store = Store.open(self.data, resolution, EVALUATED, self.marker.fold)
         self._require_same_images(store)
         splits = {}
         for split in EVALUATED:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from resomap.statistics import Position
-from resomap.summary.document import Estimate, Map, Square
+from resomap.summary.document import Estimate, Gap, Map, OperatingPoint, Square, Training
 from resomap.summary.evidence import Evidence
 from resomap.summary.parts import Place
 
@@ -82,6 +82,16 @@ def in_words(metric: str) -> str:
 def name(place: Place) -> str:
     """Return the name of a square: `resnet18 @ 64 px`."""
     return f"{place.model} @ {place.resolution} px"
+
+
+def training_name(one: Training | OperatingPoint | Gap) -> str:
+    """Return what tells a training from the others of its square: `seed 1`, or `fold 2, seed 1`."""
+    return f"seed {one.seed}" if one.fold is None else f"fold {one.fold}, seed {one.seed}"
+
+
+def training_number(one: Training | OperatingPoint) -> str:
+    """Return the same for a column of tables: `1`, or `fold 2, seed 1`."""
+    return f"{one.seed}" if one.fold is None else training_name(one)
 
 
 def quality(value: float | None) -> str:

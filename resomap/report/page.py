@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from resomap import __version__
-from resomap.data import SPLITS
 from resomap.data.left_out import in_words, left_out
 from resomap.report.blocks import Chapter, Part, Words
 from resomap.report.chapters import (
@@ -134,12 +133,14 @@ def _facts(material: Material) -> list[Fact]:
         found.append(Fact(interval(material.judged(square, "test")), "the same on test images, which chose nothing"))
         if square.cost and square.cost.latency_ms_median is not None:
             found.append(Fact(f"{square.cost.latency_ms_median:.3g} ms", "its latency, one image"))
-    wanted = len(material.map.models) * len(material.map.resolutions) * len(material.map.seeds)
+    grid = material.map
+    wanted = len(grid.models) * len(grid.resolutions) * len(grid.seeds) * (grid.folds or 1)
     found.append(Fact(f"{len(material.map.trainings)} of {wanted}", "trainings are in this map"))
     counts = material.map.images.counts
     if counts:
-        sums = " / ".join(f"{sum(counts[split].values()):,}" for split in SPLITS)
-        found.append(Fact(sums, "images to train / choose / report"))
+        sums = " / ".join(f"{sum(counts[split].values()):,}" for split in counts)
+        what = "to train and judge / report" if material.map.folds else "to train / choose / report"
+        found.append(Fact(sums, f"images {what}"))
     return found
 
 

@@ -56,6 +56,7 @@ class CellStatus:
             "model": self.cell.model,
             "resolution": self.cell.resolution,
             "seed": self.cell.seed,
+            "fold": self.cell.fold,
             **content,
         }
 

@@ -80,7 +80,7 @@ def _matrices(statuses: list[CellStatus], metric: str, width: int) -> Iterable["
 
 
 def _square(statuses: Sequence[CellStatus]) -> tuple[str, str]:
-    """Return text and style of one square of the map: one cell, or the seeds' mean and how many of them are done."""
+    """Return text and style of one square of the map: one cell, or the mean of its folds and seeds."""
     if not statuses:
         return "", ""
     if len(statuses) == 1:

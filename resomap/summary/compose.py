@@ -49,6 +49,7 @@ def compose(evidence: Evidence) -> document.Map:
         models=config.models,
         resolutions=config.resolutions,
         seeds=config.seeds,
+        folds=config.data.folds,
         images=_images(evidence),
         validation_gap=gap and document.ValidationGap(value=gap.value, low=gap.low, high=gap.high, cells=gap.cells),
         answer=told,
@@ -71,7 +72,14 @@ def compose(evidence: Evidence) -> document.Map:
         operating_points=operating_points(evidence),
         matrix=_matrix(evidence, further),
         missing=[
-            document.Gap(model=gap.model, resolution=gap.resolution, seed=gap.seed, what=gap.what, reason=gap.reason)
+            document.Gap(
+                model=gap.model,
+                resolution=gap.resolution,
+                seed=gap.seed,
+                fold=gap.fold,
+                what=gap.what,
+                reason=gap.reason,
+            )
             for gap in evidence.missing
         ],
     )
@@ -103,7 +111,7 @@ def _squares(evidence: Evidence, judgement: Judgement, recommendation: Recommend
             document.Square(
                 model=position[0],
                 resolution=position[1],
-                seeds=[one.cell.seed for one in evidence.of(position)],
+                seeds=list(dict.fromkeys(one.cell.seed for one in evidence.of(position))),
                 upsampled=upsampled[position[1]],
                 validation=_qualities(evidence, position, "val", found["val"]),
                 test=_qualities(evidence, position, "test", found["test"]),
@@ -184,6 +192,7 @@ def _training(one: Trained, metrics: dict[str, float | None], within: bool) -> d
         model=one.cell.model,
         resolution=one.cell.resolution,
         seed=one.cell.seed,
+        fold=one.cell.fold,
         origin=marker.origin,
         exact=marker.exact,
         exact_reasons=list(marker.exact_reasons),

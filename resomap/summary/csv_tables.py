@@ -13,12 +13,13 @@ TRAINING_COST = ("train_seconds", "images_per_second", "peak_training_memory_byt
 
 
 def trainings(found: Map) -> list[dict[str, Any]]:
-    """Return the rows of summary.csv: one for each finished training (model, resolution, seed)."""
+    """Return the rows of summary.csv: one for each finished training (model, resolution, fold, seed)."""
     return [
         {
             "model": one.model,
             "resolution": one.resolution,
             "seed": one.seed,
+            **({"fold": one.fold} if found.folds else {}),
             "epochs": one.epochs,
             "best_epoch": one.best_epoch,
             "exact": one.exact,

@@ -92,6 +92,7 @@ class Training(Place):
     """One finished training, with the content of its marker."""
 
     seed: int
+    fold: int | None = Field(None, description="that it judges; null: the study has no folds")
     origin: str = Field(description="local | tracker")
     exact: bool = Field(description="false: not to the bit what an uninterrupted training would be")
     exact_reasons: list[str]
@@ -189,6 +190,7 @@ class OperatingPoint(Place):
     """
 
     seed: int
+    fold: int | None = Field(None, description="that it judges; null: the study has no folds")
     uid: str
     metric: str | None = Field(description="null: no operating point is asked for")
     positive: str = Field(description="name of the class")
@@ -221,6 +223,7 @@ class Gap(Place):
     """A part that is missing from the map."""
 
     seed: int | None
+    fold: int | None = None
     what: str = Field(description="training | predictions | evaluation | cost")
     reason: str
 
@@ -240,6 +243,7 @@ class Map(Part):
     models: list[str]
     resolutions: list[int]
     seeds: list[int]
+    folds: int | None = Field(None, description="number of folds; null: one validation split")
     images: Images
     validation_gap: ValidationGap | None = Field(
         description="by how much choosing the epoch on the validation images flatters their values"

@@ -64,6 +64,7 @@ class Missing:
     model: str
     resolution: int
     seed: int | None  # None: the same for all seeds
+    fold: int | None  # None: the same for all folds, or a study without folds
     what: str
     reason: str
     can_come: bool = False
@@ -87,7 +88,7 @@ class Evidence:
         return [(model, size) for model in config.models for size in config.resolutions if (model, size) in done]
 
     def of(self, position: Position) -> list[Trained]:
-        """Return the finished trainings of one square, one for each seed."""
+        """Return the finished trainings of one square, one for each fold and seed."""
         return [one for one in self.trained if one.position == position]
 
     @cached_property
@@ -176,7 +177,7 @@ def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
     for status in collect(waiting, waiting, report.metric, report.margin, study.content_digest):
         note = f"{status.state}: {status.note}" if status.note else status.state
         cell = status.cell
-        missing.append(Missing(cell.model, cell.resolution, cell.seed, "training", note, can_come=True))
+        missing.append(Missing(cell.model, cell.resolution, cell.seed, cell.fold, "training", note, can_come=True))
 
 
 def _with_shared_images(trained: list[Trained], missing: list[Missing]) -> list[Trained]:
@@ -202,8 +203,9 @@ def _images(predictions: Predictions) -> tuple[Any, ...]:
 
 
 def _note_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing]) -> None:
-    noted = {(gap.model, gap.resolution, gap.seed) for gap in missing if gap.what == "predictions"}
-    if one.predictions is None and (one.cell.model, one.cell.resolution, one.cell.seed) not in noted:
+    noted = {(gap.model, gap.resolution, gap.seed, gap.fold) for gap in missing if gap.what == "predictions"}
+    cell = one.cell
+    if one.predictions is None and (cell.model, cell.resolution, cell.seed, cell.fold) not in noted:
         where = "the tracker has none of them" if one.marker.is_from_tracker else "their file is gone"
         missing.append(_gap(one, "predictions", where))
     if one.evaluation is None:
@@ -218,7 +220,7 @@ def _note_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing])
 
 
 def _gap(one: Trained, what: str, reason: str, can_come: bool = False) -> Missing:
-    return Missing(one.cell.model, one.cell.resolution, one.cell.seed, what, reason, can_come)
+    return Missing(one.cell.model, one.cell.resolution, one.cell.seed, one.cell.fold, what, reason, can_come)
 
 
 def _costs(study: Study, kind: str | None, missing: list[Missing]) -> dict[Position, Mapping[str, Any]]:
@@ -236,7 +238,7 @@ def _costs(study: Study, kind: str | None, missing: list[Missing]) -> dict[Posit
         is_measured = position in found[best]
         why = "; ".join(found[best][position]["reasons"].values()) if is_measured else reason
         if why:
-            missing.append(Missing(*position, None, "cost", why, can_come=not is_measured))
+            missing.append(Missing(*position, None, None, "cost", why, can_come=not is_measured))
     return found[best]
 
 

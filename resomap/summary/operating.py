@@ -148,6 +148,7 @@ def _of_training(
         model=one.cell.model,
         resolution=one.cell.resolution,
         seed=one.cell.seed,
+        fold=one.cell.fold,
         uid=one.marker.uid,
         metric=point.metric if at_threshold else None,
         positive=predictions.classes[point.positive],

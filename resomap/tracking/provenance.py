@@ -34,8 +34,9 @@ def environment_path(cell: Cell) -> Path:
 
 def write_config(study: Study, cell: Cell) -> Path:
     """Write the whole configuration, and the cell's recipe after overrides; return the file's path."""
+    named = {"model": cell.model, "resolution": cell.resolution, "seed": cell.seed, "family": cell.family}
     content = {
-        "cell": {"model": cell.model, "resolution": cell.resolution, "seed": cell.seed, "family": cell.family},
+        "cell": named if cell.fold is None else {**named, "fold": cell.fold},
         "fingerprint": study.fingerprint(cell),
         "base": study.base,
         "data_identity": study.data_identity,

@@ -116,6 +116,7 @@ def finished_marker(
         model=cell.model,
         resolution=cell.resolution,
         seed=cell.seed,
+        fold=cell.fold,
         fingerprint=request.fingerprint,
         base=request.study.base,
         uid=fixed["uid"],

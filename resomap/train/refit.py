@@ -17,7 +17,6 @@ from resomap.cells.winner import JUDGED_BY
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import RunsElsewhere
-from resomap.data.store import Images
 from resomap.models.build import BuiltModel
 from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
@@ -29,8 +28,6 @@ from resomap.train.signals import SignalWatch
 from resomap.train.state import TrainingState
 from resomap.train.tracked_run import take_over
 from resomap.train.training import CellTraining
-
-LEARNED_FROM = ("train", "val")
 
 
 def run_refit(request: Request, signals: SignalWatch) -> None:
@@ -54,8 +51,9 @@ class _Refit(CellTraining):
         self._choice, self._winner = request.choice, request.winner
 
     def _training_data(self, built: BuiltModel) -> TrainingData:
-        images = Images.joined([self._store.split(split) for split in LEARNED_FROM])
-        batches = TrainingBatches(images, self._recipe, self._cell.seed, pinned=self._device.is_cuda)
+        batches = TrainingBatches(
+            self._store.outside_test(), self._recipe, self._cell.seed, pinned=self._device.is_cuda
+        )
         return replace(super()._training_data(built), batches=batches, validation=None)
 
     def _initial_state(self, built: BuiltModel, execution: Execution) -> TrainingState:

@@ -90,6 +90,7 @@ class TrackedRun:
             "model": cell.model,
             "resolution": cell.resolution,
             "seed": cell.seed,
+            **({} if cell.fold is None else {"fold": cell.fold}),
             "data.source": self._request.study.config.data.source,
             **flat(self._request.recipe.model_dump()),
         }

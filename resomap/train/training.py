@@ -67,7 +67,7 @@ class CellTraining:
         self._device = choose_device(self._config.device)
         if not self._device.is_cuda and self._config.device == "auto":
             request.say(f"no GPU is visible: training on the CPU ({self._device.name})")
-        self._store = Store.open(DATA_DIRECTORY, self._cell.resolution)
+        self._store = Store.open(DATA_DIRECTORY, self._cell.resolution, fold=self._cell.fold)
 
     def run(self) -> None:
         """Claim, load, build, restore, train, evaluate, mark as done."""

@@ -5,8 +5,9 @@ from collections.abc import Collection
 from typing import Any
 
 from resomap.cells.cell import Cell
-from resomap.cells.study import resolution_of
-from resomap.data import DATA_DIRECTORY, SPLITS
+from resomap.cells.names import resolution_of
+from resomap.data import DATA_DIRECTORY
+from resomap.data.folds import splits_of
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.image_files import MANIFEST, broken_file, is_scaled_by_each_image, ready_file, store_file
 from resomap.planning.snakemake_api import deleted_after_use
@@ -18,6 +19,7 @@ class ImagesRule:
     def __init__(self, grid: Grid) -> None:
         self._grid, self._api = grid, grid.api
         self._keeps_train = grid.config.data.keep_train
+        self._splits = splits_of(grid.config.data.folds)
         self._checked: set[int] = set()  # resolutions
 
     def cores(self, *_: Any) -> int:
@@ -54,7 +56,7 @@ class ImagesRule:
             self._grid.make_again(MANIFEST)
         if self._api.is_planning and cell.resolution not in self._checked:
             self._checked.add(cell.resolution)
-            if broken := broken_file(store.parent, SPLITS if self._keeps_train else SPLITS[1:]):
+            if broken := broken_file(store.parent, self._splits if self._keeps_train else self._splits[1:]):
                 print(
                     f"{broken} is not whole: the images of {cell.resolution} pixels are prepared anew", file=sys.stderr
                 )

@@ -1,7 +1,7 @@
 """Calibration chapter: whether confidences are to be believed, before and after temperature scaling."""
 
 from resomap.report.blocks import Table
-from resomap.report.material import Material, name
+from resomap.report.material import Material, name, training_number
 from resomap.summary.document import Calibrated, CalibrationError
 
 
@@ -13,7 +13,7 @@ def calibration(material: Material) -> Table | None:
         first = splits[0]
         if first is not None:
             figures = [text for found in splits for text in _figures(found)]
-            rows.append([name(one), f"{one.seed}", f"{first.temperature:.2f}", *figures])
+            rows.append([name(one), training_number(one), f"{first.temperature:.2f}", *figures])
     if not rows:
         return None
     return Table(

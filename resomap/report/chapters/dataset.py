@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from resomap.core.files import read_json
-from resomap.data import DATA_DIRECTORY, SPLITS
+from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import Entry, Manifest
 from resomap.report.figure import Figure, Key, Panel, rows
 from resomap.report.material import Material
@@ -38,7 +38,7 @@ def class_distribution(material: Material) -> Figure:
                 "images": manifest.counts[split][label],
                 "share": manifest.counts[split][label] / max(1, sum(manifest.counts[split].values())),
             }
-            for split in SPLITS
+            for split in manifest.splits
             for label in classes
         ]
         many = len(classes) > 25
@@ -47,9 +47,11 @@ def class_distribution(material: Material) -> Figure:
             .mark_bar()
             .encode(
                 y=alt.Y("class:N", title=None, sort=classes),
-                yOffset=alt.YOffset("split:N", sort=list(SPLITS)),
+                yOffset=alt.YOffset("split:N", sort=list(manifest.splits)),
                 x=alt.X("images:Q", title="images"),
-                color=alt.Color("split:N", title=None, scale=alt.Scale(domain=list(SPLITS), range=OKABE_ITO[:3])),
+                color=alt.Color(
+                    "split:N", title=None, scale=alt.Scale(domain=list(manifest.splits), range=OKABE_ITO[:3])
+                ),
                 tooltip=[
                     alt.Tooltip("class:N"),
                     alt.Tooltip("split:N"),
@@ -65,7 +67,9 @@ def class_distribution(material: Material) -> Figure:
         "Classes in each split",
         f"How many images of each class train, choose (val) and report (test).{left_out}",
         panels,
-        [Key("■", colour, split) for split, colour in zip(SPLITS, OKABE_ITO[:3], strict=True)] if panels else (),
+        [Key("■", colour, split) for split, colour in zip(manifest.splits, OKABE_ITO, strict=False)]
+        if manifest
+        else (),
         _NONE,
         width=520,
         columns=1,
@@ -75,7 +79,7 @@ def class_distribution(material: Material) -> Figure:
 def _largest_and_smallest(manifest: Manifest) -> list[str]:
     if len(manifest.classes) <= BARS:
         return manifest.classes
-    images = {label: sum(manifest.counts[split][label] for split in SPLITS) for label in manifest.classes}
+    images = {label: sum(manifest.counts[split][label] for split in manifest.splits) for label in manifest.classes}
     ordered = sorted(manifest.classes, key=lambda label: -images[label])
     return ordered[: BARS // 2] + ordered[-BARS // 2 :]
 

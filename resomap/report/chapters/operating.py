@@ -1,7 +1,7 @@
 """Operating points in the report: each training's decisions for the positive class, and at another prevalence."""
 
 from resomap.report.blocks import Align, Table
-from resomap.report.material import Material, in_words, interval, name, quality
+from resomap.report.material import Material, in_words, interval, name, quality, training_number
 from resomap.summary.document import OperatingPoint
 
 _NUMBER: Align = "number"
@@ -67,4 +67,4 @@ def at_prevalence(material: Material) -> Table | None:
 
 def _training(one: OperatingPoint) -> list[str]:
     """Return the first columns of a row: the training's square and its seed."""
-    return [name(one), str(one.seed)]
+    return [name(one), training_number(one)]

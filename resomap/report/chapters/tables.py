@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from resomap.cells.measurement import why_unsteady
 from resomap.report.blocks import Align, Table
-from resomap.report.material import Material, name, quality, scaled
+from resomap.report.material import Material, name, quality, scaled, training_name, training_number
 from resomap.summary.document import Training
 
 _RUN_DIGITS = 8
@@ -83,7 +83,7 @@ def missing(material: Material) -> Table | None:
     """Return the table of what the whole map would have, and why it is not there."""
     rows = [
         [
-            f"{gap.model} @ {gap.resolution} px" + ("" if gap.seed is None else f", seed {gap.seed}"),
+            f"{gap.model} @ {gap.resolution} px" + ("" if gap.seed is None else f", {training_name(gap)}"),
             gap.what,
             gap.reason,
         ]
@@ -117,7 +117,7 @@ def origins(material: Material) -> Table | None:
     rows = [
         [
             name(one),
-            f"{one.seed}",
+            training_number(one),
             "here" if one.origin == "local" else "tracker",
             _time(one.finished_at),
             "–" if one.epochs is None else f"{one.epochs}",
@@ -146,7 +146,7 @@ def origins(material: Material) -> Table | None:
 
 
 def _training(one: Training) -> str:
-    return f"{name(one)}, seed {one.seed}"
+    return f"{name(one)}, {training_name(one)}"
 
 
 def _time(seconds: float | None) -> str:

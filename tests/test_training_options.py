@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from resomap.cells.study import Study
 from resomap.compute.checkpoint import load_sealed
 from resomap.config import Training
-from resomap.core.errors import PermanentFailure
+from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.core.files import read_json
 from resomap.train.attempt import train_cell
 from resomap.train.objective import make_optimizer
@@ -201,8 +201,10 @@ def test_the_weights_are_updated_in_one_kernel_where_torch_has_it(name: str, is_
 
 
 def test_an_optimizer_that_timm_does_not_know_is_one_sentence(trained: Trained) -> None:
-    with pytest.raises(PermanentFailure, match="timm cannot make the optimizer 'adamm'"):
+    with pytest.raises(ResomapError, match="'adamm', and timm has no such optimizer; did you mean 'adam'"):
         trained(optimizer="adamm")
+    with pytest.raises(PermanentFailure, match="timm cannot make the optimizer 'adamm'"):
+        make_optimizer(torch.nn.Linear(2, 2), Training(optimizer="adamm"))
 
 
 def test_divergence_ends_the_cell_for_good(trained: Trained) -> None:

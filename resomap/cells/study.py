@@ -26,6 +26,7 @@ from resomap.data.changes import checked_digest
 from resomap.data.identity import Description, describe
 from resomap.models.fits import require_supported
 from resomap.models.index import ModelIndex, load_index
+from resomap.models.optimizer_names import require_optimizers
 from resomap.models.weights_digest import weights_identity
 
 STATE_DIRECTORY = Path(".resomap")
@@ -67,6 +68,7 @@ class Study:
         if config.winner.cell is not None:
             study.require_square(config.winner.cell, "winner.cell")
         require_supported((model, res) for model in config.models for res in config.resolutions)
+        require_optimizers([config.training.optimizer, *study._overridden("optimizer")])
         study._require_positive()
         return study
 
@@ -253,10 +255,14 @@ class Study:
         """Return the fingerprint of each cell (of the grid where none are given)."""
         return {cell: self.fingerprint(cell) for cell in (self.cells() if cells is None else cells)}
 
+    def _overridden(self, name: str) -> list[Any]:
+        """Values of a `training` key in the recipes that `overrides` makes."""
+        return [getattr(training_for(self.config, target), name) for target in self.config.overrides]
+
     def _require_positive(self) -> None:
         """Raise ResomapError where a setting speaks of a positive class that the images do not have."""
         monitors = [self.recipe(self.cell(model, self.config.resolutions[0])).monitor for model in self.config.models]
-        monitors += [training_for(self.config, target).monitor for target in self.config.overrides]
+        monitors += self._overridden("monitor")
         if self.data.classes and needs_positive(self.config, monitors):
             positive_index(self.config.report, self.data.classes)
 

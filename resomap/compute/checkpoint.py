@@ -196,7 +196,9 @@ def on_cpu(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: on_cpu(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [on_cpu(item) for item in value]
+        items = [on_cpu(item) for item in value]
+        # An optimizer may hold the state of a random generator (timm's kron), which takes no list for a tuple.
+        return tuple(items) if isinstance(value, tuple) else items
     return value
 
 

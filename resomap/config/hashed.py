@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from resomap import RECIPE_VERSION
-from resomap.config.schema import Training
+from resomap.config.schema import WARMUP_SHARE, Training
 from resomap.config.values import UNHASHED
 
 # Section, and the keys of it that recipe version 2 knew. Frozen: digests of finished studies rest on it.
@@ -36,7 +36,10 @@ def recipe_version(training: Training) -> int:
     It enters the fingerprint and never `base`, so a change that touches some recipes leaves the others finished, and
     one query still finds all cells of a study.
     Version 3: balanced class weights with soft targets weigh an image by its true class and leave the target as it is.
+    Version 4: a warm-up longer than WARMUP_SHARE of the training is cut to that.
     """
+    if training.warmup_epochs > WARMUP_SHARE * training.epochs:
+        return 4
     is_soft = training.label_smoothing > 0 or training.augment.mixup > 0
     return 3 if training.class_weights == "balanced" and is_soft else RECIPE_VERSION
 

@@ -30,6 +30,8 @@ from resomap.config.values import (
     without_repeats,
 )
 
+WARMUP_SHARE = 0.5  # of a training: a longer warm-up is cut to it
+
 
 class Augment(Section):
     """Random augmentation of the training images, drawn per image as a pure function of (seed, epoch, index)."""
@@ -72,7 +74,9 @@ class Training(Section):
     weight_decay: float = key(0.05, "weight decay; biases and normalisation layers are left out", ge=0)
     momentum: float = key(0.9, "momentum of optimizers that have one (sgd, rmsprop, ...)", ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = key("cosine", "course of the learning rate after warm-up")
-    warmup_epochs: float = key(1.0, "epochs in which the learning rate rises from 0", "epochs", ge=0)
+    warmup_epochs: float = key(
+        1.0, "epochs in which the learning rate rises from 0, at most half of all", "epochs", ge=0
+    )
     min_learning_rate: float = key(1e-6, "learning rate at the end of the schedule", ge=0)
     gradient_clip: OptionalFloat = key(1.0, "largest norm of the gradient; null: not clipped", gt=0)
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = key(0.0, "share of the target spread over all classes")

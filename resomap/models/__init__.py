@@ -4,13 +4,14 @@ Light, without importing the libraries:
 
 - `index`: the model names, each with its family and library
 - `fits`: the resolutions that a model takes, and its theoretical size there
-- `cache`: the JSON files that these two read, filled once per installation by child processes
+- `optimizer_names`: the optimizers that a training can use
+- `cache`: the JSON files that these read, filled once per installation by child processes
 - `listing`: the table of `resomap models`
 - `weights_digest`: the identity of a file of starting weights
 
 With the libraries:
 
-- `survey`, `probe`: the child processes that ask for the names, and try models at resolutions
+- `survey`, `optimizers`, `probe`: the child processes that ask for the names, and try models at resolutions
 - `build`, `size_options`: make the network, with its library's keyword for the input size
 - `weights`, `hub`: fill the network with pretrained weights, from a file or from the library
 - `operations`: counts FLOPs, activations and parameters

@@ -24,7 +24,11 @@ class CheckpointSaver:
         return time.monotonic() - self._saved_at >= self._interval
 
     def save(self, state: TrainingState) -> None:
-        """Copy the state and begin to write it; waits for a save that is under way."""
+        """Copy the state and begin to write it; waits for a save that is under way.
+
+        Raises PermanentFailure where the weights are not finite: nobody could go on from them.
+        """
+        state.require_finite()
         self._background.save(state.content(self._fixed))
         self._saved_at = time.monotonic()
 

@@ -1,6 +1,6 @@
 """Gradients of one batch: augmented images, forward and backward passes by microbatch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
+from resomap.core.errors import PermanentFailure
 from resomap.models.build import logits
 from resomap.train.augment import augment, flip, mix
 from resomap.train.batches import Batch
 from resomap.train.objective import Objective
+from resomap.train.parts import part_sizes, takes_single_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class GradientPass:
     normalisation: Normalisation
     objective: Objective
     execution: Execution
+    _least: list[int] = field(default_factory=list, init=False)  # the answer of `least_images`, once it was asked for
 
     def accumulate(
         self, model: nn.Module, scaler: torch.amp.GradScaler, batch: Batch, microbatch: int | None
@@ -33,13 +36,14 @@ class GradientPass:
         """Add the batch's gradients to the parameters'; returns its mean loss and its hits, on the device.
 
         `microbatch`: images a forward pass; None: the whole batch.
+        Raises PermanentFailure where that is one image, and batch normalisation cannot train on it.
         """
         device = self.execution.device.torch
         images, targets = self._inputs(batch)
-        size = microbatch or len(images)
+        sizes = self._part_sizes(model, images, microbatch)
         total = torch.zeros((), device=device)
         hits = torch.zeros((), dtype=torch.int64, device=device)
-        for part, target in zip(images.split(size), targets.split(size), strict=True):
+        for part, target in zip(images.split(sizes), targets.split(sizes), strict=True):
             with self.execution.autocast():
                 output = logits(model(in_layout(part, self.execution.channels_last)))
             loss = self.objective(output, target) * (len(part) / len(images))
@@ -47,6 +51,30 @@ class GradientPass:
             total += loss.detach()
             hits += (output.detach().argmax(1) == target.argmax(1)).sum()
         return total, hits
+
+    def least_images(self, model: nn.Module, images: Tensor) -> int:
+        """Return the fewest images a forward pass that the network, in training mode, takes: 1, or 2 for some.
+
+        images: [N, 3, H, W] on the device, of which the first is tried, once.
+        """
+        if not self._least:
+            image = in_layout(images[:1], self.execution.channels_last)
+            with self.execution.autocast():
+                self._least.append(1 if takes_single_image(model, image) else 2)
+        return self._least[0]
+
+    def _part_sizes(self, model: nn.Module, images: Tensor, microbatch: int | None) -> list[int]:
+        count = len(images)
+        size = min(microbatch or count, count)
+        # A network with batch normalisation is tried only where a pass of one image would come.
+        least = self.least_images(model, images) if 1 in (size, count % size) else 1
+        if size < least:
+            raise PermanentFailure(
+                f"batch normalisation cannot train with one image a forward pass at {images.shape[-1]} px, where its "
+                "last maps are a single pixel; set training.microbatch to 2 or more (or null), give at least two "
+                "training images, or use a higher resolution"
+            )
+        return part_sizes(count, microbatch, least)
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Augmented, normalised images [N, 3, H, W] and target shares [N, classes] on the device."""

@@ -87,11 +87,12 @@ class Loop:
     def run(self) -> None:
         """Train until the last epoch or until early stopping.
 
-        Raises PermanentFailure where the loss stops being finite; whatever the observer raises passes through.
+        Raises PermanentFailure where loss or weights stop being finite; whatever the observer raises passes through.
         """
         state = self._state
         while not state.is_over(self._recipe):
             self._train_epoch()
+            state.require_finite()
             metrics = {} if self._data.validation is None else self._validate(self._data.validation)
             state.epoch, state.step = state.epoch + 1, 0
             state.history.append(self._history_row(metrics))
@@ -165,18 +166,24 @@ class Loop:
                 shortage = wanted(error, memory_of(self._device))
             # Outside the handler: the error's traceback holds on to the tensors that have to go.
             self._state.optimizer.zero_grad(set_to_none=True)
-            self._halve_microbatch(len(batch.labels), shortage)
+            self._halve_microbatch(batch, shortage)
 
-    def _halve_microbatch(self, images: int, shortage: str) -> None:
+    def _halve_microbatch(self, batch: Batch, shortage: str) -> None:
         """Put half as many images into a forward pass from now on: the batch stays the same, the bits do not."""
         state = self._state
-        tried = state.microbatch or images
+        tried = state.microbatch or len(batch.labels)
         if tried == 1:
             raise PermanentFailure(
                 f"out of memory with one image at a time ({shortage}); free memory, use a lower resolution or a "
                 "smaller model, or train this one elsewhere"
             )
-        state.microbatch = (tried + 1) // 2
+        half, size = (tried + 1) // 2, batch.pixels.shape[1]
+        if half == 1 and not self._takes_single_image(size):
+            raise PermanentFailure(
+                f"out of memory with {tried} images a forward pass ({shortage}), and batch normalisation cannot train "
+                f"with one at {size} px; free memory, or train this one elsewhere"
+            )
+        state.microbatch = half
         state.deviations.append(
             f"out of memory with {tried} images a forward pass at epoch {state.epoch + 1}, step {state.step + 1} "
             f"({shortage}): "
@@ -185,6 +192,16 @@ class Loop:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._observer.after_deviation(state)
+
+    def _takes_single_image(self, size: int) -> bool:
+        """Return False if the network cannot train with one image of so many pixels; True where memory ends too."""
+        try:
+            image = torch.zeros(1, 3, size, size, device=self._device)
+            return self._pass.least_images(self._state.model, image) == 1
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return True
 
     def _check_finite(self) -> None:
         """Raise PermanentFailure where the loss that was not looked at yet is not finite."""

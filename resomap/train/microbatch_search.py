@@ -26,6 +26,7 @@ from resomap.core.files import write_json
 from resomap.core.sealed_json import sealed
 from resomap.models.build import build_model, logits
 from resomap.train.objective import make_optimizer
+from resomap.train.parts import is_single_value, part_sizes, takes_single_image
 
 # Not to be used: validation, other sizes of the last batch, and fragments need room too.
 HEAD_ROOM = 0.1
@@ -81,6 +82,10 @@ def _try(trial: "_Trial", size: int, device: Device, memory_bytes: int) -> str |
     try:
         with _limit_memory(device, before.free):
             trial.run(size)
+    except ValueError as error:
+        if not is_single_value(error):
+            raise
+        reason = "batch normalisation cannot train with one image a forward pass here"
     except (RuntimeError, MemoryError) as error:
         # oneDNN, which computes convolutions on a CPU, does not say that its memory ended: here a limit ends it.
         if not is_out_of_memory(error) and (device.is_cuda or "could not create" not in str(error)):
@@ -106,17 +111,22 @@ class _Trial:
         self._classes = classes
 
     def run(self, size: int) -> None:
-        """Run a forward and backward pass of so many images, of a batch that is there as a whole.
+        """Run a forward and backward pass of the largest part of a batch that is there as a whole.
 
-        A small pass before it leaves gradients and the optimizer's moments, as in the midst of a training.
-        Raises what torch raises where memory ends.
+        `size`: images a part, to which a training may add one, to avoid a part of a single image. A small pass before
+        it leaves gradients and the optimizer's moments, as in the midst of a training.
+        Raises what torch raises where memory ends, or where batch normalisation gets a single image.
         """
         if self._device.is_cuda:
             torch.cuda.reset_peak_memory_stats(self._device.torch)
         shape = (self.batch, 3, self.resolution, self.resolution)
         images = torch.rand(shape, device=self._device.torch)
         targets = torch.rand((self.batch, self._classes), device=self._device.torch).softmax(1)
-        for count in (min(2, size), size):
+        least = 1
+        if 1 in (size, self.batch % size):
+            least = 1 if takes_single_image(self._model, in_layout(images[:1], self._execution.channels_last)) else 2
+        largest = max(part_sizes(self.batch, size, least)) if size >= least else size
+        for count in (min(2, largest), largest):
             with self._execution.autocast():
                 output = logits(self._model(in_layout(images[:count], self._execution.channels_last)))
             F.cross_entropy(output.float(), targets[:count]).backward()

@@ -45,10 +45,10 @@ class Objective:
 def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
     """Make the recipe's optimizer by timm's factory; biases and normalisation layers have no weight decay.
 
-    Raises PermanentFailure for a name the factory does not know.
+    Raises PermanentFailure for a name the factory does not know, and for an optimizer that needs second derivatives.
     """
     try:
-        return create_optimizer_v2(
+        made = create_optimizer_v2(
             model,
             **_fused(recipe.optimizer),
             opt=recipe.optimizer,
@@ -62,6 +62,12 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
             f"timm cannot make the optimizer '{recipe.optimizer}' ({error}); "
             "common ones are adamw, sgd, nadamw, lamb, rmsprop"
         ) from None
+    if getattr(made, "is_second_order", False):
+        raise PermanentFailure(
+            f"the optimizer '{recipe.optimizer}' needs second derivatives, and a training here computes only first "
+            "ones; common ones are adamw, sgd, nadamw, lamb, rmsprop"
+        )
+    return made
 
 
 def make_scaler(execution: Execution) -> torch.amp.GradScaler:

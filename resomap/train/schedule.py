@@ -3,6 +3,7 @@
 import math
 
 from resomap.config import Training
+from resomap.config.schema import WARMUP_SHARE
 
 
 def learning_rate(step: int, steps_per_epoch: int, recipe: Training) -> float:
@@ -10,9 +11,10 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Training) -> float:
 
     Rises linearly from 0 during warm-up (Goyal et al. 2017), then follows the schedule down to
     `min_learning_rate` at the last step; cosine as in Loshchilov and Hutter 2017 (SGDR, without restarts).
+    A warm-up of more than WARMUP_SHARE of the training is cut to that: else a short one would end at its highest rate.
     """
     total = recipe.epochs * steps_per_epoch
-    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), math.floor(total * WARMUP_SHARE), total - 1)
     highest, lowest = recipe.learning_rate, min(recipe.min_learning_rate, recipe.learning_rate)
     if step < warmup:
         return highest * (step + 1) / (warmup + 1)

@@ -13,6 +13,8 @@ from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 from resomap.train.stopping import BestSoFar
 
+RUNNING_STATISTICS = ("running_mean", "running_var")  # of batch normalisation
+
 
 @dataclass
 class RunningSums:
@@ -61,6 +63,25 @@ class TrainingState:
         """True if no step is left: by the number of epochs, or by early stopping."""
         last = self.last_epoch or recipe.epochs
         return self.epoch >= last or self.best.is_exhausted(self.epoch, recipe.early_stopping)
+
+    def require_finite(self) -> None:
+        """Raise PermanentFailure where a weight, or a statistic of batch normalisation, is no longer a finite number.
+
+        The loss of a step is that of the weights before it: only the weights tell of the update.
+        """
+        named = {
+            **dict(self.model.named_parameters()),
+            **{name: values for name, values in self.model.named_buffers() if name.endswith(RUNNING_STATISTICS)},
+        }
+        if not named:
+            return
+        finite = torch.stack([values.detach().isfinite().all() for values in named.values()])
+        if not finite.all():
+            name = list(named)[int(finite.logical_not().nonzero()[0])]
+            raise PermanentFailure(
+                f"diverged at epoch {self.epoch + 1}, step {self.step} ({name} is no longer finite); "
+                "lower training.learning_rate or set training.gradient_clip for this model in `overrides`"
+            )
 
     def keep_best(self, metrics: Mapping[str, float | None]) -> None:
         """Remember the present weights as the best so far."""

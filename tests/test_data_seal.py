@@ -143,6 +143,20 @@ def test_a_changed_label_in_the_list_of_images_is_refused(study_in: Callable[...
         Store.open(DATA_DIRECTORY, 32).blocks("val")  # which images belong together
 
 
+@pytest.mark.parametrize("key", ["label", "split", "sha256", "name"])
+def test_a_list_of_images_without_a_seal_is_held_against_its_digest(study_in: Callable[..., Study], key: str) -> None:
+    study_in()
+    path = DATA_DIRECTORY / "manifest.json"
+    change(path, lambda content: content.pop("seal"))
+    assert Manifest.load(DATA_DIRECTORY).entries, "as earlier versions wrote it"
+    first = read_json(path)["entries"][0]
+    other_split = "val" if first["split"] == "test" else "test"
+    other = {"label": 1 - first["label"], "split": other_split, "sha256": "0" * 64, "name": "across/another.png"}[key]
+    change(path, lambda content: content["entries"][0].update({key: other}))
+    with pytest.raises(ResomapError, match=r"manifest\.json is missing or damaged"):
+        Manifest.load(DATA_DIRECTORY)
+
+
 def test_large_arrays_are_verified_block_by_block_at_first_read(
     study_in: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,11 @@ class Manifest:
         """Return the images of `train`, `val` or `test`, sorted by name."""
         return [entry for entry in self.entries if entry.split == split]
 
+    def _facts(self) -> Iterator[list[str]]:
+        """Yield what the content digest is of, for images that are read as versions without seals read them."""
+        for entry in self.entries:
+            yield [entry.name, entry.sha256, self.classes[entry.label], _place(entry.split, entry.fold)]
+
     def save(self, directory: Path) -> None:
         """Write manifest.json atomically."""
         write_json(directory / FILE, sealed({"schema": SCHEMA, **asdict(self)}))
@@ -77,11 +82,14 @@ class Manifest:
         """Read manifest.json. Raises ResomapError where there is none, a damaged one, or one of another version."""
         values: Any = read_json(directory / FILE)
         try:
-            break_seal(values)
+            is_sealed = break_seal(values)
             if values.pop("schema") != SCHEMA:
                 raise ValueError
             entries = [_entry(content, len(values["classes"])) for content in values.pop("entries")]
-            return cls(**values, entries=entries)
+            found = cls(**values, entries=entries)
+            if not is_sealed and _digest(found._facts()) != found.content_digest:
+                raise ValueError  # written before there were seals, and changed since
+            return found
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ResomapError(
                 f"{directory / FILE} is missing or damaged; remove it and run the same snakemake command "
@@ -156,10 +164,17 @@ def _content_digest(chosen: Iterable[Chosen]) -> str:
 
     Where the same file gives other pixels than earlier versions read from it, the way that it is read counts too.
     """
-    rows = []
+    facts = []
     for image in chosen:
-        place = image.split if image.fold is None else f"fold {image.fold}"
-        facts = [image.item.name, image.seen.sha256, image.item.label, place]
-        rows.append("\0".join([*facts, image.seen.correction] if image.seen.correction else facts))
-    rows.sort()
+        known = [image.item.name, image.seen.sha256, image.item.label, _place(image.split, image.fold)]
+        facts.append([*known, image.seen.correction] if image.seen.correction else known)
+    return _digest(facts)
+
+
+def _place(split: str, fold: int | None) -> str:
+    return split if fold is None else f"fold {fold}"
+
+
+def _digest(facts: Iterable[Sequence[str]]) -> str:
+    rows = sorted("\0".join(one) for one in facts)
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest()

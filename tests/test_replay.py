@@ -113,6 +113,7 @@ def test_a_rule_is_judged_by_hand() -> None:
     assert found.stated == pytest.approx(0.75)
     assert found.overstated == pytest.approx(0.25)
     assert Clustered.of([0.1, 0.3]).error == pytest.approx(0.1)  # sd 0.1414 of two, over its root
+    assert Clustered.of([0.1]).in_points() == "10.0"
 
 
 def test_rules_answer_every_map_and_are_not_far_off() -> None:

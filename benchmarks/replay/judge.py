@@ -47,8 +47,8 @@ class Clustered:
         return cls(float(np.mean(values)), error)
 
     def in_points(self) -> str:
-        """Return `1.2 ± 0.3`, both in points of 100."""
-        return f"{100 * self.mean:.1f} ± {100 * self.error:.1f}"
+        """Return `1.2 ± 0.3`, both in points of 100; of one grid `1.2`."""
+        return f"{100 * self.mean:.1f}" + ("" if math.isnan(self.error) else f" ± {100 * self.error:.1f}")
 
 
 def judge(rule: Rule, maps: Iterable[DrawnMap], margin: float, metric: Metric) -> Judgement:

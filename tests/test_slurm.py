@@ -110,7 +110,7 @@ def spans(directory: Path, cell: str) -> list[tuple[str, str, datetime, datetime
 
 
 def progress_of(directory: Path, cell: str) -> Progress:
-    """What a training says of itself; of one that has not begun, that it has not."""
+    """Progress file of a training; `absent` is the state of one that has not begun."""
     model, _, stem = cell.partition("@")
     return Progress.read(directory / "results" / model / f"{stem}.progress.json") or Progress(cell, "absent")
 

@@ -14,7 +14,7 @@ from typing import Any
 from resomap.cells.cell import Cell
 from resomap.cells.progress import Failure, Progress, reading
 from resomap.cells.step_failure import StepFailure, failure_file_of
-from resomap.cells.winner import Winner
+from resomap.cells.winner_cell import Winner
 from resomap.core.errors import Interrupted
 from resomap.core.files import read_json
 from resomap.core.text import duration, is_whole_number

@@ -15,5 +15,6 @@
 - `wanted`: what a plan wants, so that one process serves several jobs
 - `decision`: how the answers of a cell's best weights are read
 - `measurement`, `microbatch_choice`: a cost measurement, and the microbatch found for a model
+- `winner_cell`, `winner_record`: the winner as a cell with its choice, and the record of its evaluations on test images
 - `margin`: the cells within the margin of the best
 """

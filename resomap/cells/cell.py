@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def further_identity(self) -> Mapping[str, Any]:
-        """What decides its result beside model, resolution, seed and recipe; empty for a cell of the grid."""
+        """Contents of its fingerprint beside model, resolution, seed and recipe; none for a cell of the grid."""
         return {}
 
     @property

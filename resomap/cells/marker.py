@@ -64,7 +64,7 @@ class Marker(JsonObject):
     precision: str | None = None  # float32, or of mixed precision: bfloat16, float16
     fallback: str | None = None  # why it was computed in another way than the settings say
     fold: int | None = None  # that judged it, counted from 1; None: a study without folds
-    winner: Mapping[str, Any] | None = None  # of a winner: its choice (see winner.py); cells have no such key
+    winner: Mapping[str, Any] | None = None  # of a winner: its choice (see winner_cell.py); cells have no such key
 
     @classmethod
     def read(cls, path: Path) -> "Marker | None":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resomap.cells.marker import LOCAL
-from resomap.cells.winner import Choice, Winner
+from resomap.cells.winner_cell import Choice, Winner
 from resomap.core.files import regular_bytes, strict_json
 from resomap.core.json_object import JsonObject
 

@@ -9,7 +9,7 @@ from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.cells.tags import Tag
-from resomap.cells.winner import NAME, Winner, held_choice, winner_of
+from resomap.cells.winner_cell import NAME, Winner, held_choice, winner_of
 from resomap.commands import Commands
 from resomap.core.errors import ResomapError
 from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_uri

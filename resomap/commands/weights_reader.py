@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from resomap.cells.decision import Decision, OperatingPoint, operating_point
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
-from resomap.cells.winner import NAME
+from resomap.cells.winner_cell import NAME
 from resomap.core.errors import ResomapError
 from resomap.evaluation.evaluator import find_weights
 from resomap.evaluation.trained_weights import Weights
-from resomap.winner.weights import recommended_cell, winner_weights
+from resomap.winner.winner_weights import recommended_cell, winner_weights
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 
 from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
-from resomap.cells.winner import ENSEMBLE, NAME, Winner
+from resomap.cells.winner_cell import ENSEMBLE, NAME, Winner
 from resomap.commands import Commands
 from resomap.core.gc_control import paused_collection
 

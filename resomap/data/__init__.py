@@ -15,6 +15,7 @@
 - `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
 - `verified_pixels`: digests of arrays, verified before they are read
 - `store`, `chosen_rows`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
+- `joined_pixels`: the arrays of several splits as one
 - `identity`, `changes`: stand beside them and tell, without reading an image, whether this is still the same data
 """
 

@@ -6,7 +6,7 @@
 - `cells_plan`: the cells that are done, here or in the tracker, or trained elsewhere
 - `run_start`: set-up of a call that runs jobs
 - `cluster`: resources that jobs ask of Slurm
-- `training_rule`: name of the rule that trains, also in a workflow that uses this one as a module
+- `training_rule`: names of the rules that train, also in a workflow that uses this one as a module
 - `disk`: the disk space that the grid needs
 - `full_disk`: a disk without room, before a run and in it
 - `image_files`: paths of the prepared images, and a check of their sizes

@@ -60,7 +60,7 @@ class Planner:
         self.fetch = FetchRule(grid)
         self.evaluate = EvaluateRule(grid, self.images)
         self.map = MapRule(grid, self.evaluate, self.path)
-        self.winner = WinnerRule(grid, self.fetch)
+        self.winner = WinnerRule(grid, self.fetch, self.cluster)
 
     def command(self, words: str) -> str:
         """Return the shell command of a rule: `resomap <words>` of this workflow's environment, whatever PATH says.

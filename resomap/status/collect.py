@@ -12,7 +12,7 @@ from resomap.cells.margin import within_margin
 from resomap.cells.marker import Marker
 from resomap.cells.progress import Failure, Progress, failure_path, is_alive, progress_path
 from resomap.cells.study import Study
-from resomap.cells.winner import Winner, begun
+from resomap.cells.winner_cell import Winner, begun
 from resomap.config.judging import FurtherMetric
 from resomap.core.files import read_json
 from resomap.core.json_object import JsonObject

@@ -19,7 +19,7 @@ from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.cells.study import Study
-from resomap.cells.winner import JUDGED_BY, Winner
+from resomap.cells.winner_cell import JUDGED_BY, Winner
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, sync_directory, write_json
 from resomap.core.temporary import temporary_beside

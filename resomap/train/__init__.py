@@ -6,6 +6,7 @@ resumed training recomputes them.
 - `request`: the cell to train, and the note that a failed attempt leaves
 - `attempt`: lock, check of what is done, choice of a GPU; nothing heavy is imported before
 - `training`: the parts put together, from checkpoint to marker
+- `refit_request`, `refit`: the training of a winner, on train + validation images
 - `loop`: steps, validation, best epoch, early stopping
 - `events`: the order of a training, and where each event of it fires
 - `observer`: answers to these events: signals, checkpoints, progress, journal

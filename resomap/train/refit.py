@@ -13,7 +13,7 @@ from resomap.cells import archive, winner_record
 from resomap.cells.decision import Decision
 from resomap.cells.marker import Marker
 from resomap.cells.predictions import Predictions
-from resomap.cells.winner import JUDGED_BY
+from resomap.cells.winner_cell import JUDGED_BY
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import RunsElsewhere

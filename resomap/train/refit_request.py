@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from resomap.cells.winner import Choice, Winner
+from resomap.cells.winner_cell import Choice, Winner
 from resomap.config import Training
 from resomap.train.request import Request
 

@@ -4,5 +4,6 @@
 - `choosing`: the choice, with temperature and threshold by the pooled validation predictions of those trainings
 - `refitting`: the step of a refit: tracker, images, training
 - `ensemble`: the step of an ensemble
-- `weights`: what predicts: the winner's weights, or else those of the recommended cell
+- `begin`: the choice that stands, or a new one
+- `winner_weights`: what predicts: the winner's weights, or else those of the recommended cell
 """

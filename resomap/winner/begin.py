@@ -5,7 +5,7 @@ from collections.abc import Callable
 from resomap.cells import archive
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
-from resomap.cells.winner import Begun, Winner, begun, winner_of
+from resomap.cells.winner_cell import Begun, Winner, begun, winner_of
 
 
 def begin(study: Study, named: str | None, say: Callable[[str], None]) -> Begun:

@@ -1,4 +1,4 @@
-"""Choice of a winner: its cell, and what all finished trainings of that cell tell of it, pooled."""
+"""Choice of a winner: its cell, and the pooled predictions of all finished trainings of that cell."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.marker import Marker
 from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.cells.study import Study
-from resomap.cells.winner import ENSEMBLE, REFIT, SCHEMA, Choice
+from resomap.cells.winner_cell import ENSEMBLE, REFIT, SCHEMA, Choice
 from resomap.compute.temperature import fit_temperature
 from resomap.compute.thresholds import OneVsRest, ThresholdMetric, choose_threshold, log_odds
 from resomap.config.positive import positive_index
@@ -23,7 +23,7 @@ from resomap.winner.recommended import done_trainings, median_epoch, wanted_cell
 
 @dataclass(frozen=True)
 class Pooled:
-    """What the trainings of a cell tell together of images that they were not trained on.
+    """Finished trainings of a cell together, by their predictions of images that they were not trained on.
 
     epochs: median of the chosen ones; None where no training tells. log_probabilities float32 [N, classes] and labels
     int64 [N]: of each validation image by each training, so that an image counts as often as it was predicted.

@@ -17,7 +17,7 @@ from resomap.cells.lock import cell_lock
 from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost, require_done
 from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.cells.study import Study
-from resomap.cells.winner import JUDGED_BY, Begun
+from resomap.cells.winner_cell import JUDGED_BY, Begun
 from resomap.compute.metrics import measure
 from resomap.core.errors import ResomapError
 from resomap.evaluation.evaluator import find_weights

@@ -7,7 +7,7 @@ from typing import Any
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
-from resomap.cells.winner import Choice
+from resomap.cells.winner_cell import Choice
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
 from resomap.summary.basis import SUMMARY, basis

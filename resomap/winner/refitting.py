@@ -1,17 +1,18 @@
 """Step of a refit: takes the winner over from the tracker where it is complete there, else trains it."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from resomap.cells import fetch_record, winner_record
+from resomap.cells import archive, fetch_record, winner_record
 from resomap.cells.cell import Cell
 from resomap.cells.decision import Decision
 from resomap.cells.evaluation_record import weights_paths
-from resomap.cells.leftovers import remove_leftovers
-from resomap.cells.lock import step_lock
+from resomap.cells.leftovers import remove_leftovers, tidy_finished
+from resomap.cells.lock import cell_lock, step_lock
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.study import Study
-from resomap.cells.winner import Begun
+from resomap.cells.winner_cell import Begun
 from resomap.core.errors import ResomapError
 from resomap.core.gc_control import paused_collection
 from resomap.data import DATA_DIRECTORY
@@ -29,7 +30,7 @@ def refit(request: Request, begun: Begun, signals: SignalWatch) -> Marker:
     Raises what `train_cell` raises, and ResomapError where the images cannot be prepared.
     """
     study, cell = request.study, begun.cell
-    if begun.marker is None and not _is_taken_over(study, begun):
+    if begun.marker is None and not (_is_recovered(study, begun, request.say) or _is_taken_over(study, begun)):
         with _prepared_images(study, cell, request.threads, request.say):
             train_cell(request, training=_refit_training, watch=signals)
     marker = require_done(study, cell)
@@ -45,6 +46,16 @@ def _refit_training() -> Run:
     return run_refit
 
 
+def _is_recovered(study: Study, begun: Begun, say: Callable[[str], None]) -> bool:
+    """Bring back the marker of a winner that is complete here, or was set aside, as the plan does for a cell."""
+    with cell_lock(begun.cell, say):
+        if not archive.recover_marker(begun.cell, study.fingerprint(begun.cell), study.content_digest):
+            return False
+        tidy_finished(begun.cell, require_done(study, begun.cell), study.config.checkpoints.keep)
+        say(f"{begun.cell.name} is complete in {begun.cell.checkpoints}; its marker is written again")
+        return True
+
+
 def _is_taken_over(study: Study, begun: Begun) -> bool:
     """Write the marker of a winner that is complete in the tracker: this cell, these epochs, train + validation."""
     if not study.config.skip_completed:
@@ -53,7 +64,12 @@ def _is_taken_over(study: Study, begun: Begun) -> bool:
     if marker is None:
         return False
     _record(begun, marker)
-    marker.write(begun.cell.marker)
+    with cell_lock(begun.cell):
+        identity = {"fingerprint": marker.fingerprint, "uid": uuid.uuid4().hex, "cell": begun.cell.name}
+        archive.activate(begun.cell, {**identity, "content_digest": marker.content_digest})
+        # Where its files do not come at once, the next call knows it as done without asking again.
+        marker.write(archive.marker_copy_path(begun.cell))
+        marker.write(begun.cell.marker)
     return True
 
 

@@ -13,13 +13,6 @@ rule winner:
         PLAN.environment
     threads: PLAN.train.threads()
     resources:
-        **PLAN.cluster.winner,
-        gpu=1,
-        mem_mb=PLAN.winner.memory_mb,
-        runtime=PLAN.config.slurm.max_runtime,
-        attempt=PLAN.train.attempt,
+        **PLAN.winner.resources,
     shell:
-        PLAN.command(
-            "winner --threads {threads} --attempt {resources.attempt}"
-            f" --device {PLAN.map.device_kind}"
-        )
+        PLAN.command(PLAN.winner.words)

@@ -7,4 +7,5 @@
 - `fetch`: rule fetch
 - `evaluate`: rules evaluate and evaluations
 - `map`: rules map and report
+- `winner`: rule winner
 """

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from resomap.cells.winner import Winner
+from resomap.cells.winner_cell import Winner
 from resomap.planning.grid import Grid
 from resomap.planning.rules.evaluate import EvaluateRule
 from resomap.summary.basis import SUMMARY, basis, is_current

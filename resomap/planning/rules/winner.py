@@ -10,9 +10,10 @@ from resomap.cells.cell import Cell
 from resomap.cells.leftovers import tidy_finished
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker
-from resomap.cells.winner import REFIT, Begun, Winner, begun
+from resomap.cells.winner_cell import REFIT, Begun, Winner, begun
 from resomap.core.errors import ResomapError
 from resomap.estimates.memory_request import memory_mb
+from resomap.planning.cluster import Cluster
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.image_files import MANIFEST
 from resomap.planning.rules.fetch import FetchRule
@@ -24,8 +25,8 @@ from resomap.winner.recommended import cells_of, median_epoch, other_recommendat
 class WinnerRule:
     """Answers to the rule of the winner. Its cell is resolved by the step: the map may be made by the same call."""
 
-    def __init__(self, grid: Grid, fetch: FetchRule) -> None:
-        self._grid, self._study, self._fetch = grid, grid.study, fetch
+    def __init__(self, grid: Grid, fetch: FetchRule, cluster: Cluster) -> None:
+        self._grid, self._study, self._fetch, self._cluster = grid, grid.study, fetch, cluster
         self._named = self._study.config.winner.cell
         self._is_told = False
 
@@ -50,8 +51,29 @@ class WinnerRule:
                 return [str(MANIFEST), *self._microbatch(found.cell)]
             return [str(SUMMARY)] if self._named is None else self._of_named(self._named)
 
-    def memory_mb(self, _wildcards: Any, attempt: int) -> int:
-        """Return main memory of the step in MB: that of the largest training that it may turn out to be."""
+    @property
+    def words(self) -> str:
+        """Words of the step's command."""
+        return f"winner --threads {{threads}} --attempt {{resources.attempt}} --device {self._grid.device_kind}"
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """Resources of the step: those of a training, whose cell is not known yet."""
+        return {
+            **self._cluster.winner,
+            "gpu": 1,
+            "mem_mb": self._memory_mb,
+            "runtime": self._grid.config.slurm.max_runtime,
+            "attempt": self._attempt,
+        }
+
+    @asked_often
+    def _attempt(self, _wildcards: Any, attempt: int) -> int:
+        return attempt
+
+    @asked_often
+    def _memory_mb(self, _wildcards: Any, attempt: int) -> int:
+        """Return main memory in MB: that of the largest training that it may turn out to be."""
         with one_sentence():
             device, most = self._grid.device_kind, self._grid.api.memory_mb
             return min(most, max(memory_mb(self._study, cell, device, attempt) for cell in self._possible()))

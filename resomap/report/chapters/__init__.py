@@ -4,6 +4,7 @@
 - `choices`: the ladder, and the candidates
 - `tables`: resolutions, costs, gaps, origins
 - `operating`: thresholds of one class, and figures at another prevalence
+- `winner`: the winner, its figures on test, and how often the test images were looked at
 - `pareto`: quality against cost, with the Pareto fronts
 - `transfer`: training resolution x test resolution
 - `classes`: recall of each class, and confusion matrices

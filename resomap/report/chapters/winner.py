@@ -9,7 +9,7 @@ from resomap.cells import winner_record
 from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.marker import Marker
 from resomap.cells.predictions import Predictions
-from resomap.cells.winner import JUDGED_BY, REFIT, Begun, Winner, begun
+from resomap.cells.winner_cell import JUDGED_BY, REFIT, Begun, Winner, begun
 from resomap.evaluation.uncertainty import image_intervals
 from resomap.report.blocks import Words
 from resomap.report.material import Material, in_words

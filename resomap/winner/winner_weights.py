@@ -1,11 +1,11 @@
-"""What `resomap predict` uses where no cell is named: the winner, else the cell that the map recommends."""
+"""Weights for `resomap predict` where no cell is named: the winner's, else those of the recommended cell."""
 
 from dataclasses import dataclass
 
 from resomap.cells.decision import OperatingPoint, operating_point
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
-from resomap.cells.winner import ENSEMBLE, Choice, Winner, winner_of
+from resomap.cells.winner_cell import ENSEMBLE, Choice, Winner, winner_of
 from resomap.core.errors import ResomapError
 from resomap.evaluation.evaluator import find_weights
 from resomap.evaluation.trained_weights import Weights

@@ -12,6 +12,8 @@ from resomap.core.files import read_json
 from resomap.data.elpv import CLASSES
 from resomap.data.folder import scan, source_root
 from resomap.data.identity import classes_of
+from resomap.data.source_kind import source_files
+from resomap.data.tables import is_table, table_facts
 
 SCHEMA = 1
 KINDS = ("cpu", "cuda")
@@ -96,4 +98,7 @@ def class_count(data: Data) -> int:
     """
     if data.source == "elpv":
         return len(CLASSES)
+    found = source_files(data.source)
+    if is_table(found):
+        return len(table_facts(found, data).classes)
     return len(classes_of(scan(source_root(data.source), data.layout)))

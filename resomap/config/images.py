@@ -21,13 +21,48 @@ class Split(Section):
         return self
 
 
+class Columns(Section):
+    """Columns of a table or of shards: the names under which it keeps what a folder says by its paths."""
+
+    path: str = key(
+        "auto",
+        "column of the images: paths from the table's folder, absolute paths, or in Parquet their bytes; `auto`: "
+        "`path`, `file_name`, `filename`, `image`, `image_id`, `id` and the like",
+        min_length=1,
+    )
+    label: str = key(
+        "auto",
+        "column of the classes; in a tar shard the member (`cls`) or the key of its `.json`; `auto`: `label`, `class`, "
+        "`target`, `category` and the like, or the other one of two columns",
+        min_length=1,
+    )
+    split: OptionalText = key(
+        "auto",
+        "column of the given splits (`train`, `validation`, `test`); `auto`: `split` and the like, or the names of "
+        "shards (`train-00000-of-00004.parquet`); null: the split is made here",
+    )
+    group: OptionalText = key(
+        "auto",
+        "column of the groups, whose images stay in one split; `auto`: `group`, `patient`, `patient_id` and the like; "
+        "null: every image stands alone",
+    )
+    weight: OptionalText = key(
+        None,
+        "column of the weight of each training image in the loss, more than 0 and scaled to a mean of 1; "
+        "null: all weigh the same",
+    )
+    folder: OptionalText = key(None, "folder that the paths start from, seen from the table; null: the table's own")
+    suffix: str = key("", "what is added to each path: `.jpg` where a column `id` has none")
+
+
 class Data(Section):
     """The images: their source, their split, and the handling of damaged ones."""
 
     source: str = key(
         "elpv",
-        "`elpv` (the bundled data set: `pip install 'resomap[elpv]'`) or a folder: `train/ val/ test/` of "
-        "class folders, or class folders to be split; a relative path starts at the working directory",
+        "`elpv` (the bundled data set: `pip install 'resomap[elpv]'`); a folder: `train/ val/ test/` of "
+        "class folders, or class folders to be split; a table (`.csv`, `.tsv`, `.parquet`); or a folder of Parquet or "
+        "tar shards; a relative path starts at the working directory",
     )
     # Which folders are classes decides the list of files and the split, which are in the identity of the data.
     layout: Annotated[Literal["auto", "classes"], UNHASHED] = key(
@@ -35,6 +70,8 @@ class Data(Section):
         "`auto`: folders named like splits (`train`, `Testing`, `val_set`, `dev`, ...) that hold class folders are the "
         "splits, and folders that look like parts of a set stop; `classes`: every folder of the source is a class",
     )
+    # Which columns decide the images is in the identity of the data (`table_facts` in resomap/data/tables.py).
+    columns: Annotated[Columns, UNHASHED] = section(Columns, "columns of a table or of shards")
     split_seed: Count = key(0, "seed of the split; not the cells' seed, so all seeds share one split", ge=0)
     split: Split = section(Split, "shares of the split, where the source has none of its own")
     folds: Folds = key(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from resomap.config.images import Columns as Columns
 from resomap.config.images import Data as Data
 from resomap.config.images import Split as Split
 from resomap.config.judging import Budget, FurtherMetric, Report

@@ -1,9 +1,12 @@
 """The images: from a source to arrays that a training reads.
 
-    source (folder, elpv) -> inspection (each file once) -> selection (problems, split) -> manifest, check
-                          -> prepare (one resolution) -> store (what a training opens)
+    source (folder, table, shards) -> inspection (each file once) -> selection (problems, split) -> manifest, check
+                                   -> prepare (one resolution) -> store (what a training opens)
 
 - `source`, `folder`, `elpv`: the files and labels of a data set
+- `source_kind`, `tables`, `columns`, `lines`: CSV, Parquet and tar as a source, and what their lines say
+- `text_table`, `parquet_shards`, `tar_shards`: the listing of each kind
+- `location`, `streamed`: where an image's bytes lie, and shards read once from end to end
 - `layout`, `clutter`, `image_groups`: split or class folders, what is left out by name, images that stay together
 - `inspection`: size, mode and digests of each file, or its damage; the scale of the set
 - `decode`, `pixels`, `tiff`, `metadata`: the pixels of a file, upright and of 8 bits

@@ -7,7 +7,7 @@ beside the manifest stands `files.jsonl`: size, times, inode and digest of each 
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,6 +53,16 @@ def write_records(directory: Path, identity: str, content_digest: str, records: 
     write_text(directory / FILE, "\n".join(lines) + "\n")
 
 
+def records_of(root: Path, stamps: Mapping[Path, Stamp | None]) -> list[FileRecord]:
+    """Return the records of files below `root`, each read whole, with the times and inodes of before they were used."""
+    with ThreadPoolExecutor(min(_READERS, available_cores())) as pool:
+        digests = list(pool.map(digest_or_empty, stamps))
+    return [
+        FileRecord(path.relative_to(root).as_posix(), stamp, digest)
+        for (path, stamp), digest in zip(stamps.items(), digests, strict=True)
+    ]
+
+
 def prepared_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str | None:
     """Return the content digest of the images checked in this directory; None where they are not, or are others.
 
@@ -83,18 +93,24 @@ def checked_digest(data_identity: str, directory: Path = DATA_DIRECTORY) -> str 
         return None
 
 
-def follow_source(source: str, directory: Path = DATA_DIRECTORY) -> None:
-    """Write into the manifest where the same files lie now. Its time stays: nothing is to be prepared anew for that."""
+def follow_source(source: str, directory: Path = DATA_DIRECTORY, folder: str | None = None) -> None:
+    """Write into the manifest where the same files lie now. Its time stays: nothing is to be prepared anew for that.
+
+    `folder` is where the paths of a table start (`data.columns.folder`).
+    """
     path = directory / MANIFEST
     try:
         with open_regular(path) as stream:
-            is_there = b'\n  "source": %s,' % json.dumps(source).encode() in stream.read(_HEAD_BYTES)
+            head = stream.read(_HEAD_BYTES)
+        is_there = b'\n  "source": %s,' % json.dumps(source).encode() in head
+        if folder is not None or b'\n  "folder": "' in head:
+            is_there &= b'\n  "folder": %s,' % json.dumps(folder).encode() in head
         content = None if is_there else read_json(path)
         if isinstance(content, dict):
             status = path.stat()
             with suppress(ValueError):  # a damaged one is not made to look whole: who reads it says so
                 is_sealed = break_seal(content)
-                followed = {**content, "source": source}
+                followed = {**content, "source": source, "folder": folder}
                 write_json(path, sealed(followed) if is_sealed else followed)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     except (FileNotFoundError, IsADirectoryError, NotRegular):

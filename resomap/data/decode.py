@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from resomap.data.damage import DamagedImage
 from resomap.data.image_formats import HEIC, ImageFormat, format_of, other_content
+from resomap.data.location import InFile
 from resomap.data.metadata import leaner_copies, upright
 from resomap.data.pixels import FURTHER_FRAMES, WhiteLevel, stored_bits, to_uint8
 from resomap.data.tiff import prepare
@@ -41,17 +42,7 @@ def decode(path: Path, white_level: WhiteLevel = "each") -> np.ndarray:
 
     Raises DamagedImage as `decode_bytes` does, and where the file cannot be read.
     """
-    return decode_bytes(read_bytes(path), white_level).pixels
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the file's content. Raises DamagedImage where it cannot be read, or is no ordinary file."""
-    if path.exists() and not path.is_file():  # a named pipe would be waited for
-        raise DamagedImage("not an image", "not an ordinary file")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DamagedImage("unreadable", error.strerror or str(error)) from None
+    return decode_bytes(InFile(path).read(), white_level).pixels
 
 
 def decode_bytes(content: bytes, white_level: WhiteLevel = "each") -> Decoded:

@@ -59,7 +59,10 @@ def source_root(source: str) -> Path:
     if not root.exists():
         raise ResomapError(f"there is no data folder {root.resolve()}; set `data.source` to yours or to `elpv`")
     if not root.is_dir():
-        raise ResomapError(f"{root} is a file, and `data.source` must be a folder of class folders or `elpv`")
+        raise ResomapError(
+            f"{root} is a file, and `data.source` must be a folder of class folders or of shards, a table (.csv, .tsv, "
+            ".parquet) or `elpv`"
+        )
     return root
 
 

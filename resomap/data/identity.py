@@ -19,6 +19,8 @@ from resomap.data.elpv import CLASSES, elpv_identity, elpv_root, labelled_cells
 from resomap.data.folder import File, Scan, is_image_file, is_text_name, scan, source_root
 from resomap.data.folds import require_possible
 from resomap.data.image_groups import groups_facts
+from resomap.data.source_kind import source_files
+from resomap.data.tables import TableFacts, is_table, require_fitting, table_facts
 
 
 def data_identity(data: Data) -> str:
@@ -39,7 +41,8 @@ class Description:
 def describe(data: Data, is_to_be_dealt: bool = False) -> Description:
     """Describe a source without opening an image: its identity, number of files, channels, classes.
 
-    The identity is 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit.
+    The identity is 64 hex digits: SHA-256 over files (path, size), split rule, groups, policy for bad files and fit; of
+    shards, in place of files, over their names, sizes and footers.
     Clutter and texts beside the images do not count; with `problems: skip`, where they always have counted, they do.
     Seed and shares of the split count only where the source is split here: with three folders of its own they change
     nothing, and must not retrain anything. A key of `data` later than recipe version 2 counts where it is not at its
@@ -47,13 +50,20 @@ def describe(data: Data, is_to_be_dealt: bool = False) -> Description:
     `is_to_be_dealt` also more folds than a class has files.
     """
     found: Scan | None = None
+    table: TableFacts | None = None
+    files = source_files(data.source)
+    require_fitting(files, data)
     facts: dict[str, Any] = {"problems": data.problems, "fit": data.fit}
-    if data.source == "elpv":
+    if is_table(files):
+        table = table_facts(files, data)
+        facts |= table.facts
+        names, channels, classes, split_here = table.names, 3, table.classes, table.split_here
+    elif data.source == "elpv":
         facts["elpv"] = elpv_identity()
         cells = labelled_cells(elpv_root())
         names, labels = [cell.name for cell in cells], [cell.label for cell in cells]
         channels, classes = 1, tuple(CLASSES)
-        split_here: tuple[str, ...] = SPLITS
+        split_here = SPLITS
     else:
         found = scan(source_root(data.source), data.layout)
         split_here = found.split_here
@@ -78,7 +88,9 @@ def describe(data: Data, is_to_be_dealt: bool = False) -> Description:
     if found:
         rows = ((os.fsencode(name), size) for name, size in _counted(found, data.problems))
         digest.update(b"".join(b"\n%d %s" % (size, name) for name, size in rows))
-    return Description(digest.hexdigest(), len(names), channels, classes)
+    if table:
+        digest.update(b"".join(table.rows))
+    return Description(digest.hexdigest(), table.images if table else len(names), channels, classes)
 
 
 def classes_of(found: Scan) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def read_groups(data: Data, root: Path, names: Sequence[str]) -> Groups:
         return Groups({})
     path = _path(data)
     lines = _read(path, data.ungrouped == "alone")
-    _refuse_two_spellings(path, lines)
+    refuse_two_spellings(f"the groups file {path}", ((line.number, line.group) for line in lines))
     image_of = _images(lines, names)
     group_of: dict[str, str] = {}
     for line in lines:
@@ -128,27 +128,37 @@ def _line(path: Path, number: int, row: Mapping[str, str | None], may_be_alone: 
     name, group = (row["path"] or "").strip(), (row["group"] or "").strip()
     if not name or (not group and not may_be_alone):
         raise ResomapError(f"the groups file {path}, line {number} needs a path and a group")
-    is_missing = group.lower() in _MISSING
-    if is_missing and not may_be_alone:
+    stands_for_none = is_missing(group)
+    if stands_for_none and not may_be_alone:
         raise ResomapError(
             f"the groups file {path}, line {number} has the group {group!r}, which stands for none; give {name} its "
             f"group, or leave it empty and let such images stand alone with {ALONE}"
         )
     posix = PurePosixPath(name.replace("\\", "/")).as_posix()
-    return _Line(number, posix, None if is_missing or not group else group)
+    return _Line(number, posix, None if stands_for_none or not group else group)
 
 
-def _refuse_two_spellings(path: Path, lines: Iterable[_Line]) -> None:
-    """Raise ResomapError where two groups are most likely one: `1` and `1.0`, `P7` and `p7`, `é` in two forms."""
-    first: dict[str, _Line] = {}
-    for line in lines:
-        if line.group is None:
+def is_missing(group: str) -> bool:
+    """Return True for a group that stands for none, as pandas and spreadsheets write it."""
+    return group.lower() in _MISSING
+
+
+def refuse_two_spellings(what: str, groups: Iterable[tuple[int, str | None]]) -> None:
+    """Raise ResomapError where two groups are most likely one: `1` and `1.0`, `P7` and `p7`, `é` in two forms.
+
+    `groups` are (line, group); `what` is the file or column that has them.
+    """
+    known: set[str] = set()
+    first: dict[str, tuple[int, str]] = {}
+    for number, group in groups:
+        if group is None or group in known:
             continue
-        other = first.setdefault(_spelling(line.group), line)
-        if other.group != line.group:
+        known.add(group)
+        line, other = first.setdefault(_spelling(group), (number, group))
+        if other != group:
             raise ResomapError(
-                f"the groups file {path} spells one group in two ways, {other.group!a} (line {other.number}) and "
-                f"{line.group!a} (line {line.number}): its images would not stay together; write one of them, or, "
+                f"{what} spells one group in two ways, {other!a} (line {line}) and "
+                f"{group!a} (line {number}): its images would not stay together; write one of them, or, "
                 "where they are two groups, names that differ in more than case, zeros and accents' encoding"
             )
 

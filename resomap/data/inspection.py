@@ -12,16 +12,17 @@ import numpy as np
 
 from resomap.data.changes import Stamp, stamp_of
 from resomap.data.damage import DamagedImage
-from resomap.data.decode import decode_bytes, read_bytes
+from resomap.data.decode import decode_bytes
+from resomap.data.location import InFile, Load, Location
 from resomap.data.pixels import WhiteLevel
-from resomap.data.pool import in_order
 from resomap.data.sketch import Sketch, sketch
 from resomap.data.source import Item
+from resomap.data.streamed import streamed
 
 UNREADABLE = "unreadable"
 _TEXT_START = 2048  # bytes
 _DEEPEST: Final = 65535
-_Task = tuple[Path, str, WhiteLevel]
+_Task = tuple[Path | None, str, WhiteLevel]  # the file that is the image, its name, its scale
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,17 @@ def inspect_all(items: Sequence[Item], workers: int) -> dict[str, Seen]:
     Files that do not tell how deep their values are have one scale for the whole set: `white_level` of all. Where it
     turns out to be 255, they are read once more.
     """
-    tasks: list[_Task] = [(item.path, item.name, _DEEPEST) for item in items]
-    found = {seen.name: seen for seen in in_order(_inspect, tasks, workers, "checked")}
+    tasks = [_task(item, _DEEPEST) for item in items]
+    found = {seen.name: seen for seen in streamed(_inspect, tasks, workers, "checked")}
     level = white_level(found.values())
     if level not in (None, _DEEPEST):
-        again: list[_Task] = [(item.path, item.name, level) for item in items if found[item.name].peak is not None]
-        found |= {seen.name: seen for seen in in_order(_inspect, again, workers, "scaled")}
+        again = [_task(item, level) for item in items if found[item.name].peak is not None]
+        found |= {seen.name: seen for seen in streamed(_inspect, again, workers, "scaled")}
     return found
+
+
+def _task(item: Item, level: WhiteLevel) -> tuple[Location, _Task]:
+    return item.location, (item.location.path if isinstance(item.location, InFile) else None, item.name, level)
 
 
 def white_level(seen: Iterable[Seen]) -> Literal[255, 65535] | None:
@@ -88,12 +93,12 @@ def is_text(path: Path) -> bool:
     return bool(text) and not any(character < " " and character not in "\t\n\r\f\x1a" for character in text)
 
 
-def _inspect(task: _Task) -> Seen:
+def _inspect(task: _Task, load: Load) -> Seen:
     path, name, level = task
-    stamp = stamp_of(path)  # before the content, so that a change in between is seen the next time
+    stamp = stamp_of(path) if path else None  # before the content, so that a change in between is seen the next time
     digest = ""
     try:
-        file = read_bytes(path)
+        file = load()
         digest = hashlib.sha256(file).hexdigest()
         pixels, mode, peak, correction, losses = decode_bytes(file, level)
     except DamagedImage as damage:

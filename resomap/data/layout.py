@@ -51,6 +51,12 @@ def split_of_name(name: str) -> str | None:
     return _WORDS.get(found[0]) if len(found) == 1 else None
 
 
+def split_within(path: str) -> str | None:
+    """Return the split that the name of a shard holds among other words (`set-train-0.tar`); None for none or two."""
+    found = {_WORDS[word] for word in _words(path) if word in _WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
 def _words(name: str) -> list[str]:
     """Return the words of a name in lower case, without numbers and fillers."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)

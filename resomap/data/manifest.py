@@ -15,13 +15,14 @@ from resomap.core.json_object import known_values
 from resomap.core.sealed_json import break_seal, sealed
 from resomap.data import SPLITS
 from resomap.data.changes import MANIFEST as FILE
-from resomap.data.changes import FileRecord, write_records
+from resomap.data.changes import FileRecord, records_of, stamp_of, write_records
 from resomap.data.check import counts, short_sides, stop_on_problems, straddling_sentence, write_report
 from resomap.data.identity import data_identity
 from resomap.data.inspection import inspect_all, white_level
+from resomap.data.location import InFile, InParquet, InTar, Location
 from resomap.data.pixels import WhiteLevel
 from resomap.data.selection import Chosen, Selection, select
-from resomap.data.source import read_source
+from resomap.data.source import location_of, read_source, root_of
 
 SCHEMA = 1
 
@@ -41,6 +42,9 @@ class Entry:
     group: str | None = None  # the user's (`data.groups`)
     fold: int | None = None  # that it judges, counted from 1; None in the test split and without folds
     block: str | None = None  # name of the first image of its block (see image_blocks.py); None where it stands alone
+    weight: float | None = None  # in the loss, where it is trained on
+    shard: str | None = None  # that holds it, relative to the root; None: a file of its own
+    place: tuple[int, ...] | None = None  # in the shard: offset and bytes in a tar, row group and row in Parquet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ class Manifest:
 
     identity: str  # as data_identity gave it when the images were checked
     source: str  # `data.source` as configured
+    folder: str | None = None  # `data.columns.folder`
+    image_column: str | None = None  # of Parquet that holds the images
     fit: str
     white_level: WhiteLevel = "each"  # the scale of files that do not tell theirs: see resomap/data/pixels.py
     classes: list[str]
@@ -67,6 +73,11 @@ class Manifest:
     def of(self, split: str) -> list[Entry]:
         """Return the images of `train`, `val` or `test`, sorted by name."""
         return [entry for entry in self.entries if entry.split == split]
+
+    def locations(self, entries: Iterable[Entry]) -> dict[str, Location]:
+        """Return where the bytes of images lie, by name. Raises ResomapError where the source is not there."""
+        root, column = root_of(self.source, self.folder), self.image_column
+        return {one.name: location_of(root, one.name, one.shard, one.place, column) for one in entries}
 
     def _facts(self) -> Iterator[list[str]]:
         """Yield what the content digest is of, for images that are read as versions without seals read them."""
@@ -114,6 +125,7 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
     identity = data_identity(data)
     source = read_source(data)
     print(f"checking {len(source.items):,} images of {data.source}", flush=True)
+    stamps = {shard: stamp_of(shard) for shard in source.shards}  # before what is in them
     seen = inspect_all(source.items, workers)
     selection = select(source, seen, data)
     report = write_report(directory, data.source, data.problems, selection)
@@ -123,6 +135,8 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
     manifest = Manifest(
         identity=identity,
         source=data.source,
+        folder=source.folder,
+        image_column=source.image_column,
         fit=data.fit,
         classes=selection.classes,
         channels=max(image.seen.channels for image in selection.chosen),
@@ -131,15 +145,17 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
         native_size=short_sides(selection.chosen),
         counts=counts(selection),
         licence=source.licence,
-        entries=_entries(selection),
+        entries=_entries(selection, source.root),
     )
     records = [FileRecord(one.name, one.stamp, one.sha256) for one in seen.values()]
+    if source.shards:
+        records = records_of(source.root, stamps)
     write_records(directory, identity, manifest.content_digest, records)
     manifest.save(directory)
     return manifest
 
 
-def _entries(selection: Selection) -> list[Entry]:
+def _entries(selection: Selection, root: Path) -> list[Entry]:
     index = {label: number for number, label in enumerate(selection.classes)}
     sizes = Counter(image.block for image in selection.chosen)
     return [
@@ -154,9 +170,22 @@ def _entries(selection: Selection) -> list[Entry]:
             group=image.item.group,
             fold=image.fold,
             block=image.block if sizes[image.block] > 1 else None,
+            weight=image.item.weight,
+            **_shard_and_place(image.item.location, root),
         )
         for image in selection.chosen
     ]
+
+
+def _shard_and_place(location: Location, root: Path) -> dict[str, Any]:
+    if isinstance(location, InFile):
+        return {}
+    if isinstance(location, InTar):
+        shard, place = location.archive, (location.offset, location.size)
+    else:
+        assert isinstance(location, InParquet)
+        shard, place = location.file, (location.row_group, location.row)
+    return {"shard": shard.relative_to(root).as_posix(), "place": place}
 
 
 def _content_digest(chosen: Iterable[Chosen]) -> str:

@@ -49,7 +49,7 @@ class OnDemand:
         pixels = self._pictures[row].pixels()
         if self._digests is not None and joint_digest([row_digest(pixels)]) != self._digests[row]:
             raise PermanentFailure(
-                f"{self._pictures[row].file} is decoded to other pixels than when the images were prepared (by other "
+                f"{self._pictures[row].name} is decoded to other pixels than when the images were prepared (by other "
                 "versions of Pillow or NumPy?); install those again, or remove the store.json of this resolution and "
                 "run the same snakemake command again, which prepares them anew"
             )

@@ -2,37 +2,54 @@
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from resomap.core.errors import PermanentFailure
 from resomap.data.damage import DamagedImage
-from resomap.data.decode import decode_bytes, read_bytes, resize
+from resomap.data.decode import decode_bytes, resize
+from resomap.data.location import InFile, InParquet, InTar, Load, Location
 from resomap.data.pixels import WhiteLevel
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file, its digest when the images were checked, and the form that its pixels are to have."""
+    """An image, its digest when the images were checked, and the form that its pixels are to have."""
 
-    file: Path
+    location: Location
+    image: str  # its name in the manifest
     sha256: str
     size: int  # pixels
     channels: int
     fit: str
     white_level: WhiteLevel
 
+    @property
+    def name(self) -> str:
+        """Its file, or its name and shard, for people."""
+        if isinstance(self.location, InFile):
+            return str(self.location.path)
+        shard = self.location.archive if isinstance(self.location, InTar) else self.location.file
+        return f"{self.image} in {shard}"
+
     def pixels(self) -> np.ndarray:
-        """Decode and scale: uint8 [size, size, channels]. Raises PermanentFailure where the file is another by now."""
+        """Read, decode and scale: uint8 [size, size, channels].
+
+        Raises PermanentFailure where the file is another by now. Rows of Parquet are not read one by one.
+        """
+        assert not isinstance(self.location, InParquet)
+        return self.pixels_of(self.location.read)
+
+    def pixels_of(self, load: Load) -> np.ndarray:
+        """Decode and scale what `load` reads of this image: as `pixels`, wherever the image lies."""
         try:
-            content = read_bytes(self.file)
+            content = load()
             if hashlib.sha256(content).hexdigest() != self.sha256:
                 raise DamagedImage("changed", "its content is another one")
             pixels = resize(decode_bytes(content, self.white_level).pixels, self.size, self.fit)
         except DamagedImage as damage:
             raise PermanentFailure(
-                f"{self.file} was fine when the images were checked and now is {damage}; remove manifest.json "
+                f"{self.name} was fine when the images were checked and now is {damage}; remove manifest.json "
                 "beside the prepared images and run the same snakemake command again, which checks them anew"
             ) from None
         return np.ascontiguousarray(np.broadcast_to(pixels, (self.size, self.size, self.channels)))

@@ -19,22 +19,29 @@ _SAY_EVERY = 10.0  # seconds
 _CHUNK = 64  # tasks handed over at a time
 
 
-def in_order(function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, what: str) -> Iterator[Result]:
+def in_order(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    what: str,
+    counts: Sequence[int] | None = None,
+) -> Iterator[Result]:
     """Yield the results of a function over tasks, computed in `workers` processes, in the order of the tasks.
 
-    `what` is the verb of the progress line (`checked 300 of 42,000 images`). One worker means this process. New
-    processes are spawned, not forked: a fork copies the locks of threads it does not copy. Raises what the function
-    raises, and ResomapError where a process was killed.
+    `what` is the verb of the progress line (`checked 300 of 42,000 images`), `counts` the images of each task, one
+    where it is not given. One worker means this process. New processes are spawned, not forked: a fork copies the locks
+    of threads it does not copy. Raises what the function raises, and ResomapError where a process was killed.
     """
+    images = [1] * len(tasks) if counts is None else counts
     workers = max(1, min(workers, len(tasks)))
     if workers == 1:
-        yield from _told(map(function, tasks), len(tasks), what)
+        yield from _told(map(function, tasks), images, what)
         return
     chunk = max(1, min(_CHUNK, len(tasks) // (4 * workers)))
     spawn = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
     try:
-        yield from _told(executor.map(function, tasks, chunksize=chunk), len(tasks), what)
+        yield from _told(executor.map(function, tasks, chunksize=chunk), images, what)
     except BrokenProcessPool:
         raise ResomapError(
             "a process that decodes images was killed, most likely for want of memory; run again with fewer: "
@@ -51,9 +58,10 @@ def _end_with_parent() -> None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
-def _told(results: Iterator[Result], total: int, what: str) -> Iterator[Result]:
-    said = time.monotonic()
-    for done, result in enumerate(results, start=1):
+def _told(results: Iterator[Result], counts: Sequence[int], what: str) -> Iterator[Result]:
+    said, done, total = time.monotonic(), 0, sum(counts)
+    for count, result in zip(counts, results, strict=True):
+        done += count
         yield result
         if time.monotonic() - said > _SAY_EVERY:
             said = time.monotonic()

@@ -19,10 +19,11 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import sync_directory, write_json
 from resomap.core.sealed_json import sealed
 from resomap.core.temporary import temporary_beside
+from resomap.data.location import Load
 from resomap.data.manifest import Entry, Manifest
 from resomap.data.picture import Picture
-from resomap.data.pool import in_order
 from resomap.data.store import FILE, SCHEMA, array_file, pictures_of, store_directory
+from resomap.data.streamed import streamed
 from resomap.data.verified_pixels import Summary, block_digests, joint_digest, mean_and_std
 
 ROOM = 1.25  # of the arrays: with `auto` the rest of the disk is for checkpoints
@@ -52,6 +53,8 @@ def prepare_images(directory: Path, resolution: int, workers: int, on_disk: OnDi
     manifest = Manifest.load(directory)
     place = store_directory(directory, resolution)
     pictures = {split: pictures_of(manifest, split, resolution) for split in manifest.splits}
+    if manifest.image_column is not None:
+        on_disk = "always"  # rows of Parquet are not read one by one, so there is no other way
     place.mkdir(parents=True, exist_ok=True)
     (place / FILE).unlink(missing_ok=True)  # from here on the store is unfinished
     written = None if on_disk == "never" else _try_to_write(place, pictures, workers, on_disk)
@@ -70,6 +73,9 @@ def prepare_images(directory: Path, resolution: int, workers: int, on_disk: OnDi
         }
         for split in manifest.splits
     }
+    for split, inside in entries.items():
+        if any(entry.weight is not None for entry in inside):
+            splits[split]["weights"] = [entry.weight for entry in inside]
     statistics = mean_and_std(written["train"], resolution) | _of_folds(entries["train"], written["train"], resolution)
     description = _description(manifest, resolution) | {"is_stored": is_stored}
     write_json(place / FILE, sealed(description | statistics | {"splits": splits}))
@@ -131,7 +137,11 @@ def _read_only(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: 
     for split in pictures:
         array_file(place, split).unlink(missing_ok=True)
     rows = [_Row(picture, None) for inside in pictures.values() for picture in inside]
-    return _by_split(in_order(_write_row, rows, workers, "read"), pictures)
+    return _by_split(_streamed(rows, workers, "read"), pictures)
+
+
+def _streamed(rows: Sequence[_Row], workers: int, what: str) -> list[Summary]:
+    return streamed(_write_row, [(row.picture.location, row) for row in rows], workers, what)
 
 
 def _write_arrays(place: Path, pictures: Mapping[str, Sequence[Picture]], workers: int) -> dict[str, list[Summary]]:
@@ -143,7 +153,7 @@ def _write_arrays(place: Path, pictures: Mapping[str, Sequence[Picture]], worker
             offset = _reserve(temporary[split], (len(inside), *row_shape))
             starts = itertools.count(offset, math.prod(row_shape))
             rows += [_Row(picture, temporary[split], start) for picture, start in zip(inside, starts, strict=False)]
-        written = _by_split(in_order(_write_row, rows, workers, "prepared"), pictures)
+        written = _by_split(_streamed(rows, workers, "prepared"), pictures)
         for split, path in temporary.items():
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -177,12 +187,12 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> int:
         return offset
 
 
-def _write_row(row: _Row) -> Summary:
+def _write_row(row: _Row, load: Load) -> Summary:
     """Prepare one image in a worker process, and write its row of the array.
 
     By pwrite, not through a memory map: there a full disk kills the process.
     """
-    pixels = row.picture.pixels()
+    pixels = row.picture.pixels_of(load)
     content = pixels.tobytes()
     if row.array is not None:
         _write_at(row.array, row.offset, content)

@@ -83,6 +83,7 @@ def select(source: Source, seen: Mapping[str, Seen], data: Data) -> Selection:
     selection = Selection(splits=splits_of(data.folds), notes=_notes_on_source(source, data.folds))
     problems = selection.problems
     problems += [Problem(UNREADABLE, folder, reason) for folder, reason in source.unreadable]
+    problems += [Problem(*problem) for problem in source.problems]
     problems += _of_another_type(source, selection.notes)
     problems += [Problem(s.damage, s.name, s.detail) for s in seen.values() if s.damage]
     given = source.items if data.folds is None else pooled(source.items)
@@ -275,7 +276,7 @@ def _alike(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _notes_on_source(source: Source, folds: int | None) -> list[Note]:
-    notes = []
+    notes = [Note(remark) for remark in source.remarks]
     if folds is not None and any(item.split == "val" for item in source.items):
         notes.append(Note("The images of the val/ folder are dealt into the folds with those of train/."))
     if folds is None and source.split_here == ("train", "val"):

@@ -23,7 +23,6 @@ from resomap.data.manifest import Manifest
 from resomap.data.ondemand import OnDemand
 from resomap.data.picture import Picture
 from resomap.data.pixels import WhiteLevel
-from resomap.data.source import root_of
 from resomap.data.verified_pixels import Summary, VerifiedPixels, joint_digest, mean_and_std, row_digest, verified
 
 FILE = "store.json"
@@ -49,13 +48,16 @@ class Images:
     pixels: Pixels  # uint8 [N, H, W, C], read-only
     labels: np.ndarray  # int64 [N]
     names: list[str]
+    weights: np.ndarray | None = None  # float64 [N], of each image in the loss, as given; None: all weigh the same
 
     @classmethod
     def joined(cls, parts: "Sequence[Images]") -> "Images":
         """Return the images of several splits as one, in their order."""
         labels = np.concatenate([part.labels for part in parts])
         names = [name for part in parts for name in part.names]
-        return cls(JoinedPixels([part.pixels for part in parts]), labels, names)
+        weights = [part.weights for part in parts if part.weights is not None]
+        joined = np.concatenate(weights) if len(weights) == len(parts) else None
+        return cls(JoinedPixels([part.pixels for part in parts]), labels, names, joined)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +124,11 @@ class Store:
         """Return the images of `train`, `val` or `test`, in the order of their names."""
         array = self._array(name)
         rows = self._rows(name)
-        labels, names = self._listed(array)
+        labels, names, weights = self._listed(array)
         if rows is None:
-            return Images(self._map(array), labels, names)
-        return Images(ChosenRows(self._map(array), rows), labels[rows], [names[row] for row in rows])
+            return Images(self._map(array), labels, names, weights)
+        chosen = None if weights is None else weights[rows]
+        return Images(ChosenRows(self._map(array), rows), labels[rows], [names[row] for row in rows], chosen)
 
     def outside_test(self) -> Images:
         """Return all images outside the test split: train, then val; with folds all of them in the order of names."""
@@ -133,10 +136,12 @@ class Store:
             return Images(self._map("train"), *self._listed("train"))
         return Images.joined([self.split("train"), self.split("val")])
 
-    def _listed(self, array: str) -> tuple[np.ndarray, list[str]]:
-        """Return the labels int64 [N] and names of an array's images."""
+    def _listed(self, array: str) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+        """Return the labels int64 [N], names, and weights float64 [N] if there are any, of an array's images."""
         listed = self._splits[array]
-        return np.array(listed["labels"], dtype=np.int64), list(listed["names"])
+        weights = listed.get("weights")
+        labels = np.array(listed["labels"], dtype=np.int64)
+        return labels, list(listed["names"]), None if weights is None else np.array(weights, dtype=np.float64)
 
     def _array(self, split: str) -> str:
         """Return the split whose array holds the images of a split: with folds val is a part of train."""
@@ -220,10 +225,12 @@ class Store:
 
 def pictures_of(manifest: Manifest, split: str, resolution: int) -> list[Picture]:
     """Return the images of a split, to be scaled to a resolution in pixels, in the order of their names."""
-    root = root_of(manifest.source)
+    entries = manifest.of(split)
+    locations = manifest.locations(entries)
+    size, channels = resolution, manifest.channels
     return [
-        Picture(root / entry.name, entry.sha256, resolution, manifest.channels, manifest.fit, manifest.white_level)
-        for entry in manifest.of(split)
+        Picture(locations[one.name], one.name, one.sha256, size, channels, manifest.fit, manifest.white_level)
+        for one in entries
     ]
 
 

@@ -81,7 +81,8 @@ def look_for_changes(study: Study, is_dry_run: bool) -> bool:
     digest = study.content_digest
     if digest is None:
         return False  # not checked yet, or other files: the step `data` reads them all
-    files = CheckedFiles(root_of(study.config.data.source), study.data_identity, digest)
+    data = study.config.data
+    files = CheckedFiles(root_of(data.source, data.columns.folder), study.data_identity, digest)
     again = files.to_read_again()
     if is_dry_run:
         if again:
@@ -99,5 +100,5 @@ def look_for_changes(study: Study, is_dry_run: bool) -> bool:
             file=sys.stderr,
         )
         return True
-    follow_source(study.config.data.source)
+    follow_source(data.source, folder=data.columns.folder)
     return False

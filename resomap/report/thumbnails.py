@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from resomap.core.errors import ResomapError
-from resomap.data.decode import decode, resize
+from resomap.data.decode import decode_bytes, resize
+from resomap.data.location import loads
 from resomap.data.manifest import Manifest
-from resomap.data.source import root_of
 
 LARGEST = 144  # pixels a side
 JPEG_QUALITY = 82
@@ -26,7 +26,7 @@ class Thumbnails:
         self.of = cache(self._of)
         if manifest is not None:
             try:
-                self._root = root_of(manifest.source)
+                self._locations = manifest.locations(manifest.entries)
             except ResomapError as error:
                 self._manifest, self.reason = None, f"The images cannot be shown: {error}."
 
@@ -35,7 +35,8 @@ class Thumbnails:
         if self._manifest is None:
             return None
         try:
-            pixels = resize(decode(self._root / name, self._manifest.white_level), resolution, self._manifest.fit)
+            content = next(loads([self._locations[name]]))()
+            pixels = resize(decode_bytes(content, self._manifest.white_level).pixels, resolution, self._manifest.fit)
         except Exception:  # a picture that cannot be shown costs its place on the page, never the report
             return None
         image = Image.fromarray(np.asarray(pixels).squeeze())

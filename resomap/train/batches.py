@@ -24,6 +24,7 @@ class Batch:
     labels: Tensor  # int64 [N]
     draws: Tensor  # float32 [N, augment.COLUMNS] in 0..1
     share: float  # mixup's share of each image against its partner
+    weights: Tensor | None = None  # float32 [N], of each image in the loss; None: all weigh the same
 
 
 class TrainingBatches:
@@ -31,6 +32,9 @@ class TrainingBatches:
 
     def __init__(self, images: Images, recipe: Training, seed: int, pinned: bool) -> None:
         self._images = images
+        # Scaled to a mean of 1, so that they change no learning rate.
+        given = images.weights
+        self._weights = None if given is None else (given / given.mean()).astype(np.float32)
         self._recipe = recipe
         self._seed = seed
         self._pinned = pinned
@@ -78,6 +82,7 @@ class TrainingBatches:
             labels = torch.from_numpy(self._images.labels[rows])
             if self._pinned:
                 pixels, labels = pixels.pin_memory(), labels.pin_memory()
-            return Batch(pixels, labels, torch.from_numpy(table[rows]), float(shares[step]))
+            weights = None if self._weights is None else torch.from_numpy(self._weights[rows])
+            return Batch(pixels, labels, torch.from_numpy(table[rows]), float(shares[step]), weights)
 
         return gather

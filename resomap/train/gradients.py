@@ -40,17 +40,27 @@ class GradientPass:
         """
         device = self.execution.device.torch
         images, targets = self._inputs(batch)
+        weights = self._weights(batch)
         sizes = self._part_sizes(model, images, microbatch)
         total = torch.zeros((), device=device)
         hits = torch.zeros((), dtype=torch.int64, device=device)
-        for part, target in zip(images.split(sizes), targets.split(sizes), strict=True):
+        parts_of_weights = [None] * len(sizes) if weights is None else list(weights.split(sizes))
+        for part, target, weight in zip(images.split(sizes), targets.split(sizes), parts_of_weights, strict=True):
             with self.execution.autocast():
                 output = logits(model(in_layout(part, self.execution.channels_last)))
-            loss = self.objective(output, target) * (len(part) / len(images))
+            loss = self.objective(output, target, weight) * (len(part) / len(images))
             scaler.scale(loss).backward()
             total += loss.detach()
             hits += (output.detach().argmax(1) == target.argmax(1)).sum()
         return total, hits
+
+    def _weights(self, batch: Batch) -> Tensor | None:
+        """Weight of each image in the loss, float32 [N] on the device: mixed as the images are; None: all the same."""
+        if batch.weights is None:
+            return None
+        weights = batch.weights.to(self.execution.device.torch)
+        share = batch.share if self.recipe.augment.mixup > 0 else 1.0
+        return share * weights + (1 - share) * weights.flip(0)
 
     def least_images(self, model: nn.Module, images: Tensor) -> int:
         """Return the fewest images a forward pass that the network, in training mode, takes: 1, or 2 for some.

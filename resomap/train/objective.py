@@ -32,9 +32,17 @@ class Objective:
             weights = len(labels) / (classes * np.maximum(counts, 1))
             self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of logits [N, classes] against target shares [N, classes]; a scalar in float32."""
+    def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean loss of logits [N, classes] against target shares [N, classes]; a scalar in float32.
+
+        `weights` float32 [N] are those of the images (`data.columns.weight`), whose mean over the training images is 1:
+        an image of weight 2 counts as two. They multiply the weight of its class.
+        """
         logits, targets = logits.float(), targets.float()
+        if weights is not None:
+            losses = F.cross_entropy(logits, targets, label_smoothing=self._smoothing, reduction="none")
+            of_class = 1.0 if self._weights is None else targets @ self._weights
+            return (losses * of_class * weights).mean()
         if self._weights is None or not self._has_soft_targets:
             # For targets of one class torch's own weighing is the same, to other bits.
             return F.cross_entropy(logits, targets, weight=self._weights, label_smoothing=self._smoothing)

@@ -98,9 +98,17 @@ class TestPrediction:
         assert seconds(longer)(f"{MODEL}@32") == pytest.approx(10 * seconds(study)(f"{MODEL}@32"))
 
     def test_without_any_size_larger_images_take_longer(self, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(duration, "sizes", lambda pairs: dict.fromkeys(pairs, Size(0, 0, 0)))
-        predicted = seconds(study)
-        assert predicted(f"{MODEL}@64") > predicted(f"{MODEL}@32") > 0
+        for unknown in (Size(0, 0, 0), Size(0, None, None, "not countable")):
+            monkeypatch.setattr(duration, "sizes", lambda pairs, size=unknown: dict.fromkeys(pairs, size))
+            predicted = seconds(study)
+            assert predicted(f"{MODEL}@64") > predicted(f"{MODEL}@32") > 0
+
+    def test_what_cannot_be_counted_is_forecast_as_resnet50(self) -> None:
+        unknown, known = Size(10**8, None, None, "not countable"), size_of("resnet50", 224)
+        assert unknown.forecast_flops(224) == pytest.approx(known.flops, rel=0.02)
+        assert unknown.forecast_activations(224) == pytest.approx(known.activations, rel=0.02)
+        assert unknown.forecast_flops(448) == pytest.approx(4 * unknown.forecast_flops(224))
+        assert known.forecast_flops(224) == known.flops
 
     def test_nothing_of_it_imports_torch(self, study: Study, tmp_path: Path) -> None:
         code = (

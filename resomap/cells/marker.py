@@ -28,6 +28,7 @@ class TrainingCost(JsonObject):
     images_per_second: float | None = None
     peak_training_memory_bytes: int | None = None
     device: str | None = None  # its name
+    reasons: Mapping[str, str] | None = None  # why a figure is None, by its name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class Marker(JsonObject):
     precision: str | None = None  # float32, or of mixed precision: bfloat16, float16
     fallback: str | None = None  # why it was computed in another way than the settings say
     fold: int | None = None  # that judged it, counted from 1; None: a study without folds
+    weights: Mapping[str, Any] | None = None  # place and digest of pretrained starting weights
     winner: Mapping[str, Any] | None = None  # of a winner: its choice (see winner_cell.py); cells have no such key
 
     @classmethod

@@ -22,7 +22,8 @@ from resomap.cost.cost_table import COLUMNS
 from resomap.cost.forward_pass import Workload, ready_network
 from resomap.cost.timing import Quartiles, timed_runs
 from resomap.models.build import build_model, first_line
-from resomap.models.operations import count_operations, parameter_count, weights_bytes
+from resomap.models.fits import ASSUMED_ACTIVATIONS
+from resomap.models.operations import one_pass, parameter_count, try_count, weights_bytes
 
 SEED = 0
 ROUNDS = 10  # shares of `cost.seconds`, between which the other networks have their turn
@@ -61,8 +62,7 @@ class Subject:
         network = self._attempt("model", self._build)
         if network is None:
             return
-        self._count(network)
-        if "activations" not in self.values:
+        if not self._count(network):
             return
         resolution = self.measurement.resolution
         ready = self._attempt("model", lambda: ready_network(network, resolution, self._execution))
@@ -145,12 +145,21 @@ class Subject:
         torch.manual_seed(SEED)
         return build_model(self.measurement.model, self.measurement.resolution, self._classes).model
 
-    def _count(self, network: nn.Module) -> None:
-        """Count the figures that do not depend on the device: parameters, bytes of the weights, FLOPs, activations."""
+    def _count(self, network: nn.Module) -> bool:
+        """Count the figures that do not depend on the device: parameters, bytes of the weights, FLOPs, activations.
+
+        Returns False where the network does not run at all.
+        """
         self.values |= {"params": parameter_count(network), "weights_bytes": weights_bytes(network)}
-        operations = self._attempt("model", lambda: count_operations(network, self.measurement.resolution))
-        if operations is not None:
+        resolution = self.measurement.resolution
+        operations = try_count(network, resolution)
+        if not isinstance(operations, str):
             self.values |= {"flops": operations.flops, "activations": operations.activations}
+        elif self._attempt("model", lambda: one_pass(network, resolution)) is None:
+            return False
+        else:
+            self.reasons["flops"] = operations
+        return True
 
     def _attempt(self, what: str, work: Callable[[], Answer]) -> Answer | None:
         """Return the work's answer; None, with the reason kept, where the network or the memory does not allow it."""
@@ -190,7 +199,10 @@ class Subject:
         if self.device.is_cuda:
             return True
         allowed = min(self._memory_bytes, psutil.virtual_memory().available)
-        return batch * self.values["activations"] * BYTES_AN_ACTIVATION <= allowed
+        activations = self.values.get("activations")
+        if activations is None:
+            activations = ASSUMED_ACTIVATIONS * self.measurement.resolution**2
+        return bool(batch * activations * BYTES_AN_ACTIVATION <= allowed)
 
     def _add(self, name: str, quartiles: Quartiles, runs: str) -> None:
         self.values |= {

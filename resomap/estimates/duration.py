@@ -95,13 +95,13 @@ class Durations:
         return {pair: seconds / self._theoretical(pair) for pair, seconds in found.items()}
 
     def _theoretical(self, pair: Pair) -> float:
-        """Theoretical seconds per image: by the network's operations, by the pixels where these are not known."""
+        """Theoretical seconds per image, by the network's operations."""
         if pair not in self._sizes:
             self._learn([pair])
         flops, activations = NOMINAL[self._kind]
-        size = self._sizes[pair]
-        unknown = pair[1] ** 2 / flops
-        return max(unknown, (size.flops / flops + size.activations / activations)) / self._scale
+        size, resolution = self._sizes[pair], pair[1]
+        seconds = size.forecast_flops(resolution) / flops + size.forecast_activations(resolution) / activations
+        return max(resolution**2 / flops, seconds) / self._scale
 
     def _learn(self, pairs: Iterable[Pair]) -> None:
         """Look up the sizes of all pairs of the grid at once, as each look reads a file."""

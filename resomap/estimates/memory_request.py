@@ -22,10 +22,10 @@ GROWTH, MOST = 1.5, 4.0
 def memory_mb(study: Study, cell: Cell, kind: str, attempt: int = 1) -> int:
     """Main memory in MB to request for an attempt at a cell that trains on `cpu` or `cuda`."""
     size, recipe = _size_of(cell.model, cell.resolution), study.recipe(cell)
-    needed = PROCESS[kind] + WEIGHTS[kind] * size.weights
+    needed: float = PROCESS[kind] + WEIGHTS[kind] * size.weights
     if kind == "cpu":
         images = recipe.microbatch if isinstance(recipe.microbatch, int) else recipe.batch_size
-        needed += images * size.activations * BYTES_AN_ACTIVATION
+        needed += images * size.forecast_activations(cell.resolution) * BYTES_AN_ACTIVATION
     return round(needed / MB * min(MOST, GROWTH ** (attempt - 1)))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 
-LAYOUT = 3  # raised when the content of the files changes its form or its meaning
+LAYOUT = 4  # raised when the content of the files changes its form or its meaning
 
 
 @functools.cache

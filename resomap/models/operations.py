@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from resomap.models.build import first_line
+
 Answer = TypeVar("Answer")
 
 
@@ -28,15 +30,28 @@ def count_operations(model: nn.Module, resolution: int) -> Operations:
     One pass is computed, on the model's device (for nothing on the meta device). The model's mode stays as it was.
     Raises whatever the network raises for a size that it does not take.
     """
+    return counted(lambda: one_pass(model, resolution))[0]
+
+
+def one_pass(model: nn.Module, resolution: int) -> Any:
+    """Return what the network makes of one image of zeros, in eval mode and float32; its mode stays as it was."""
     parameter = next(model.parameters())
     image = torch.zeros(1, 3, resolution, resolution, device=parameter.device, dtype=parameter.dtype)
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            return counted(lambda: model(image))[0]
+            return model(image)
     finally:
         model.train(was_training)
+
+
+def try_count(model: nn.Module, resolution: int) -> Operations | str:
+    """Count as `count_operations` does; return the reason where that fails, because no training hangs on a figure."""
+    try:
+        return count_operations(model, resolution)
+    except Exception as error:  # of the counter, of the network or of the device: whatever it is, it is told
+        return first_line(error)
 
 
 def counted(run: Callable[[], Answer]) -> tuple[Operations, Answer]:
@@ -45,7 +60,9 @@ def counted(run: Callable[[], Answer]) -> tuple[Operations, Answer]:
     Counts are of all that `run` computes, however many images. Raises what `run` raises.
     """
     elements = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(flop_registry, _written))
-    with _in_plain_operations(), elements, FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    elements.mod_tracker = counter.mod_tracker = _WholeNetwork()  # type: ignore[assignment]
+    with _in_plain_operations(), elements, counter:
         answer = run()
     return Operations(int(counter.get_total_flops()), int(elements.get_total_flops())), answer
 
@@ -60,6 +77,22 @@ def weights_bytes(model: nn.Module) -> int:
     sink = _Sink()
     torch.save(model.state_dict(), sink)  # type: ignore[arg-type]
     return sink.size
+
+
+class _WholeNetwork:
+    """Tracker of modules for a counter that wants one sum, in place of torch's (`torch.utils.module_tracker`).
+
+    Torch's hooks the gradient of whatever a module is given, and fails where that is a view of a parameter, as the
+    class token of pit, cait and about ninety more of timm's networks.
+    """
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None:
+        """Do nothing: there is no module to follow."""
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
 
 
 class _Sink:

@@ -19,9 +19,11 @@ CLASSES = 2
 NO_CLASSIFIER = "it is no classifier"
 MOST_SUGGESTIONS_TRIED = 12
 IMAGES = 2
+NO_MEMORY = "this machine has too little memory to build it"
 
-# Bytes of the state dict in float32; FLOPs and activations of a forward pass of one image, 0 where not countable.
-Size = dict[str, int]
+# Fields of `fits.Size`: bytes of the state dict in float32; FLOPs and activations of a forward pass of one image, None
+# where they could not be counted, with the reason.
+Size = dict[str, int | str | None]
 
 
 def try_pairs(pairs: list[tuple[str, int]]) -> dict[str, Size | str]:
@@ -54,7 +56,7 @@ def size_or_reason(entry: ModelEntry, resolution: int) -> Size | str:
         return _try_on("cpu", entry, resolution)
     except Exception as error:  # any failure here is the answer
         # A machine too small for the largest networks says nothing about the resolution.
-        return _size(0, Operations(0, 0)) if "not enough memory" in str(error) else first_line(error)
+        return _size(0, NO_MEMORY) if "not enough memory" in str(error) else first_line(error)
 
 
 def _try_on(device: str, entry: ModelEntry, resolution: int) -> Size | str:
@@ -62,20 +64,25 @@ def _try_on(device: str, entry: ModelEntry, resolution: int) -> Size | str:
     with torch.device(device), torch.no_grad():
         model = construct(entry, resolution, CLASSES).train()
         images = torch.zeros(IMAGES, 3, resolution, resolution)
+        operations: Operations | str
         try:
             operations, scores = counted(lambda: logits(model(images)))
-        except Exception:  # is it the network, or that it is counted?
-            operations, scores = Operations(0, 0), logits(model(images))
+        except Exception as error:  # is it the network, or that it is counted?
+            operations, scores = first_line(error), logits(model(images))
     if scores.shape != (IMAGES, CLASSES):
         return f"{NO_CLASSIFIER} (its output for {IMAGES} images is {list(scores.shape)})"
     return _size(sum(tensor.nbytes for tensor in model.state_dict().values()), operations)
 
 
-def _size(weights: int, operations: Operations) -> Size:
+def _size(weights: int, operations: Operations | str) -> Size:
+    """Return the size by the operations of IMAGES images, or by the reason why these could not be counted."""
+    if isinstance(operations, str):
+        return {"weights": weights, "flops": None, "activations": None, "reason": operations}
     return {
         "weights": weights,
         "flops": operations.flops // IMAGES,
         "activations": operations.activations // IMAGES,
+        "reason": None,
     }
 
 

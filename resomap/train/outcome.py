@@ -18,7 +18,7 @@ from resomap.compute.normalisation import Normalisation
 from resomap.core.files import write_csv
 from resomap.data.store import Store
 from resomap.models.build import builder_options
-from resomap.models.operations import count_operations, parameter_count
+from resomap.models.operations import parameter_count, try_count
 from resomap.train.request import Request
 from resomap.train.state import TrainingState
 
@@ -111,6 +111,10 @@ def finished_marker(
 ) -> Marker:
     """The done marker of a training that ended here; `run_id` comes later, if at all."""
     cell = request.cell
+    operations = try_count(state.model, cell.resolution)
+    reasons = {"flops": operations} if isinstance(operations, str) else {}
+    for name, reason in reasons.items():
+        request.say(f"the cell's {name} stay unknown: {reason}")
     return Marker(
         schema=SCHEMA,
         model=cell.model,
@@ -128,11 +132,12 @@ def finished_marker(
         metrics=metrics,
         cost=TrainingCost(
             params=parameter_count(state.model),
-            flops=count_operations(state.model, cell.resolution).flops,
+            flops=None if isinstance(operations, str) else operations.flops,
             train_seconds=state.seconds,
             images_per_second=state.images_seen / max(1e-9, state.seconds),
             peak_training_memory_bytes=device.peak_memory_bytes(),
             device=device.name,
+            reasons=reasons,
         ),
         weights_in_tracker=request.study.config.tracking.keep_weights,
         microbatch=state.microbatch or request.recipe.batch_size,
@@ -141,6 +146,7 @@ def finished_marker(
         exact=not state.deviations,
         exact_reasons=tuple(state.deviations),
         content_digest=store.content_digest,
+        weights=fixed.get("weights"),
         environment=fixed["environment"],
         attempt=request.attempt,
     )

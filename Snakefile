@@ -2,13 +2,18 @@
 # (The logger plugin knows this project's Snakefile by the first word of this file.)
 from snakemake.utils import min_version
 
-from resomap.planning.planner import Planner
+from resomap.planning.planner import Planner, own_configuration
 
 min_version("9.23")
 
 
 # All keys, with meaning, unit and default: config/README.md
 configfile: f"{workflow.current_basedir}/config/config.yaml"
+
+
+if own := own_configuration(workflow):  # resomap.yaml in the study's folder, unless --configfile names another
+
+    configfile: own
 
 
 PLAN = Planner(workflow, config)

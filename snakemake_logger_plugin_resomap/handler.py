@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from resomap.planning.interruption import interruption
+
 if TYPE_CHECKING:
     from snakemake_logger_plugin_resomap.bars import Bars
     from snakemake_logger_plugin_resomap.sweep import Job, Sweep
@@ -39,6 +41,7 @@ SILENT_STARTS = (
         "Storing output in storage",
     ),
     *(
+        "Terminating processes on user request",
         "Shutting down, this might take some time",
         "Complete log",
         "Removing temporary output",
@@ -126,9 +129,12 @@ class LogHandler(LogHandlerBase):
             self._sweep.settle()
             if self._is_asked("all"):
                 from resomap.planning.snakemake_cli import command_line
-                from snakemake_logger_plugin_resomap.run_summary import summary
+                from snakemake_logger_plugin_resomap.run_summary import stopped_summary, summary
 
-                self._write("\n" + summary(self._sweep, command_line.resume_command))
+                if interruption.is_asked:
+                    self._write("\n" + stopped_summary(self._sweep, command_line.again))
+                else:
+                    self._write("\n" + summary(self._sweep, command_line.resume_command))
         super().close()
 
     def _line(self, record: logging.LogRecord) -> str | None:
@@ -155,6 +161,8 @@ class LogHandler(LogHandlerBase):
             return None if done is None else self._finished(done, now)
         if event == LogEvent.JOB_ERROR:
             job = self._sweep.fail(info, now)
+            if interruption.is_asked:
+                return ""  # the trainings say where they left off, and the summary once more
             if job.other:
                 return f"{self._label(job)} is {job.other}, and ended here"
             return f"{self._label(job)} failed: {job.reason}" if job.reason else None

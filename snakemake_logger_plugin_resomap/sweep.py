@@ -63,6 +63,14 @@ class Job:
         return self.failure.reason if self.failure else self.step_failure.reason if self.step_failure else ""
 
     @property
+    def stopped(self) -> str:
+        """Where a training that was asked to stop left off, in words: `saved at epoch 4, step 12`."""
+        found = re.match(r"SIG\w+ at ([^:]+): saved", self.reason)
+        if found:
+            return f"saved at {found[1]}"
+        return f"stopped: {self.reason}" if self.reason else "stopped"
+
+    @property
     def target(self) -> str:
         """Target that runs the job again: the cell's marker, else the first output; empty without one."""
         return str(self.cell.marker) if self.cell else next(iter(self.outputs), "")

@@ -181,7 +181,7 @@ def snakemake(
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """`snakemake ...` in the repository, working in `directory` with `config` as its --configfile."""
-    options = ["--directory", str(directory)]
+    options = ["--directory", str(directory), *(["-p"] if "-n" in words else [])]  # each job in its plan, by its rule
     if config is not None:
         path = directory / "study.yaml"
         path.write_text(yaml.safe_dump(config))

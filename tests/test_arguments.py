@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.cli import get_argument_parser
 
+from resomap.core.workflow_files import MARKER, PROFILE, is_ours
 from resomap.planning.argv import Options, move_targets, names_in, resume_command, values_of
-from resomap.planning.snakemake_cli import MARKER, PROFILE, CommandLine, attend, is_ours
+from resomap.planning.snakemake_cli import CommandLine, attend
 
 PARSER = get_argument_parser()
 OPTIONS = Options(PARSER)
@@ -228,7 +229,7 @@ def test_the_lines_that_people_type_train(project: Path, line: str, made: set[st
 
 
 def test_a_dry_run_needs_no_options_and_lists_each_job(project: Path) -> None:
-    done = snakemake(project, "-n")
+    done = snakemake(project, "-n", "-p")
     assert done.stdout.count("rule train:") == 4
     assert "wildcards: model=vgg11, resolution=320" in done.stdout
     assert "train        4" in done.stdout

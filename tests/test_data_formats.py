@@ -278,7 +278,7 @@ def test_without_the_extra_heic_is_refused_with_the_way_to_it(tmp_path: Path) ->
         "decode(pathlib.Path('photo.jpg'))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "unsupported format (HEIC, which is read after `pip install 'resomap[heic]'`)" in done.stderr
+    assert "unsupported format (HEIC, which is read after `pip install pillow-heif`)" in done.stderr
 
 
 def test_files_are_images_by_content_under_any_name(tmp_path: Path) -> None:

@@ -222,5 +222,5 @@ def test_without_the_package_elpv_says_what_to_install(tmp_path: Path) -> None:
         "try:\n    data_identity(Data())\nexcept ResomapError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "pip install 'resomap[elpv]'" in done.stdout, done.stderr
+    assert "run `pip install elpv-dataset`" in done.stdout, done.stderr
     assert "\n" not in done.stdout.strip()

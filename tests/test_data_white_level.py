@@ -191,7 +191,7 @@ def test_images_that_an_earlier_version_scaled_one_by_one_are_checked_again(
     del listed["white_level"], listed["seal"]
     write_json(data / "manifest.json", listed)
     write_json(data / "check.json", {**read_json(data / "check.json"), "modes": modes})
-    words = ("snakemake", "-s", ROOT / "Snakefile", "--configfile", "study.yaml", "-n", f"results/{MODEL}/32.done")
+    words = ("snakemake", "-s", ROOT / "Snakefile", "--configfile", "study.yaml", "-np", f"results/{MODEL}/32.done")
     done = command(*words, cwd=directory)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("one scale" in done.stderr) == ("I" in modes)

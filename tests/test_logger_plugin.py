@@ -19,7 +19,7 @@ import pytest
 from conftest import ROOT
 
 from resomap.cells.progress import Failure, Progress
-from resomap.planning.snakemake_cli import MARKER, PROFILE
+from resomap.core.workflow_files import MARKER, PROFILE
 from snakemake_logger_plugin_resomap.sweep import Sweep, describe, ending
 
 # Stands in for the trainer: writes its files, so that the lines can be read without waiting for a training.
@@ -227,7 +227,7 @@ def test_nothing_to_do_and_a_locked_directory_are_named(project: Path) -> None:
     locks = project / ".snakemake" / "locks"
     locks.mkdir(exist_ok=True)
     (locks / "0.output.lock").write_text(f"{project}/results/vgg11/320.done\nresults/vgg11/320.done\n")
-    assert "LockException" in run(project, "-F", rc=1)
+    assert "is locked by a snakemake that left no word here" in run(project, "-F", rc=1).splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def trainings(output: str) -> list[str]:
 def test_another_workflow_trains_the_grid_once(images: Path, tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     (tmp_path / "study.yaml").write_text(json.dumps(small_config(images, training={"epochs": 1})))
-    planned = command("snakemake", "-n", cwd=tmp_path)
+    planned = command("snakemake", "-n", "-p", cwd=tmp_path)
     assert trainings(planned.stdout) == ["resomap_train"], planned.stderr
     done = command("snakemake", "--cores", "1", "--logger", "resomap", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -33,7 +33,7 @@ def test_another_workflow_trains_the_grid_once(images: Path, tmp_path: Path) -> 
     first = read_json(marker)
     assert (tmp_path / "table.csv").read_text().splitlines()[1].startswith(f"{MODEL},32,")
     # What is done is not done again, whatever is new or lost around it.
-    assert "Nothing to be done" in command("snakemake", "-n", cwd=tmp_path).stdout
+    assert "Nothing to be done" in command("snakemake", "-n", "-p", cwd=tmp_path).stdout
     marker.unlink()
     (tmp_path / "table.csv").unlink()
     again = command("snakemake", "--cores", "1", "--logger", "resomap", cwd=tmp_path)
@@ -56,6 +56,6 @@ def test_without_a_configuration_it_is_the_default_grid(tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(
         f'module resomap:\n    snakefile: "{ROOT}/Snakefile"\nuse rule * from resomap\n'
     )
-    planned = command("snakemake", "-n", cwd=tmp_path)
+    planned = command("snakemake", "-n", "-p", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
     assert len(trainings(planned.stdout)) == 40

@@ -20,7 +20,7 @@ def study(images: Path, tmp_path: Path) -> Path:
 
 def planned(directory: Path, *words: str, **environment: str) -> dict[str, str]:
     """Plan one training; return what its job asks for: `threads` and `resources`."""
-    line = ("snakemake", "-n", "-s", ROOT / "Snakefile", "--configfile", "study.yaml", TARGET, *words)
+    line = ("snakemake", "-np", "-s", ROOT / "Snakefile", "--configfile", "study.yaml", TARGET, *words)
     done = command(*line, cwd=directory, **environment)
     assert done.returncode == 0, done.stderr
     job = done.stdout.partition("rule train:")[2].partition("\n\n")[0]

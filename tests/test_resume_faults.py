@@ -232,7 +232,7 @@ def test_a_grid_that_does_not_fit_the_disk_is_not_begun(small_disk: Path, images
     config = small_config(images, models=["vgg11", MODEL])
     listed = snakemake("-n", directory=small_disk, config=config)
     assert listed.returncode == 0, listed.stderr
-    assert "2 cells to train: at most 7.2 GB of disk (checkpoints that stay 1.0 GB" in listed.stderr
+    assert "disk: at most 7.2 GB of disk (checkpoints that stay 1.0 GB" in listed.stdout
     begun = snakemake(directory=small_disk, config=config)
     assert begun.returncode == 2
     assert "are free at" in begun.stderr

@@ -21,9 +21,9 @@ from snakemake.common import get_function_params
 from snakemake.resources import Resource
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from resomap.core.workflow_files import MARKER
 from resomap.planning.argv import Options
 from resomap.planning.snakemake_api import asked_often, remember_signatures
-from resomap.planning.snakemake_cli import MARKER
 from resomap.planning.snakemake_locks import SNAKEMAKE_LOCKS
 from snakemake_logger_plugin_resomap import handler
 

@@ -16,5 +16,6 @@
 - `decision`: how the answers of a cell's best weights are read
 - `measurement`, `microbatch_choice`: a cost measurement, and the microbatch found for a model
 - `winner_cell`, `winner_record`: the winner as a cell with its choice, and the record of its evaluations on test images
+- `settings_change`: why a finished training no longer counts, with old and new values
 - `margin`: the cells within the margin of the best
 """

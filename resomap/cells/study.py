@@ -15,13 +15,14 @@ from typing import Any
 from resomap import RECIPE_VERSION
 from resomap.cells.cell import Cell
 from resomap.cells.names import FIRST_FOLD, Suffix, fold_of, resolution_of, suffix_of
-from resomap.cells.resume_command import portable, present
+from resomap.cells.resume_command import Call, run_command
 from resomap.config import Config, Training, parse_config
 from resomap.config.hashed import hashed, recipe_version
 from resomap.config.load import training_for
 from resomap.config.positive import HOLDING, ONE_VS_REST, needs_positive, positive_index
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.core.place import short
 from resomap.data.changes import checked_digest
 from resomap.data.identity import Description, describe
 from resomap.models.fits import require_supported
@@ -31,20 +32,18 @@ from resomap.models.weights_digest import weights_identity
 
 STATE_DIRECTORY = Path(".resomap")
 CURRENT = STATE_DIRECTORY / "study.json"
-TARGET = "TARGET"
 
 
 class Study:
     """One configuration on one data set: its cells, their recipes and fingerprints."""
 
     def __init__(
-        self, config: Config, data: Description, families: Mapping[str, str] | None = None, command: str = ""
+        self, config: Config, data: Description, families: Mapping[str, str] | None = None, call: Call | None = None
     ) -> None:
         self.config = config
         self.data = data
         self.data_identity = data.identity
-        # What a person types to go on with one target, which stands in it as TARGET.
-        self.command = command or f"snakemake --rerun-incomplete {TARGET}"
+        self.call = call or Call()
         self._families = dict(families or {})
         # Planning asks for each fingerprint several times, and one weights file can be behind all of them.
         self._fingerprints: dict[Cell, str] = {}
@@ -77,25 +76,37 @@ class Study:
         """Return the study that the main process wrote. Raises ResomapError where there is no such file."""
         stored = read_json(path)
         if stored is None:
-            raise ResomapError(f"no study is written at {path}; run snakemake (or `snakemake -n`) here first")
+            raise ResomapError(
+                f"{short(path.absolute())} holds no study; `{run_command(Path.cwd(), subcommand='plan')}` with "
+                "--configfile FILE plans one there, and `resomap init DIR --data IMAGES` begins one"
+            )
         try:
             data = Description(**{**stored["data"], "classes": tuple(stored["data"].get("classes", ()))})
-            return cls(parse_config(stored["config"]), data, dict(stored["families"]), present(stored["command"]))
+            return cls(parse_config(stored["config"]), data, dict(stored["families"]), Call.read(stored))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ResomapError(f"{path} is damaged; run snakemake (or `snakemake -n`) here, which writes it") from None
 
     def save(self, path: Path) -> None:
         """Write the study for the jobs, and as the current one of this directory, which `resomap status` reads."""
+        content = self._content()
+        write_json(path, content)
+        write_json(CURRENT, content)
+
+    def save_planned(self) -> None:
+        """Write a study that was only planned as the current one, unless another one has run in this directory."""
+        stored = read_json(CURRENT)
+        if not isinstance(stored, dict) or stored.get("is_planned"):
+            write_json(CURRENT, {**self._content(), "is_planned": True})
+
+    def _content(self) -> dict[str, Any]:
         for model in self.config.models:
             self.family(model)
-        content = {
+        return {
             "config": self.config.model_dump(),
             "data": asdict(self.data),
             "families": self._families,
-            "command": portable(self.command),
+            **self.call.as_json(),
         }
-        write_json(path, content)
-        write_json(CURRENT, content)
 
     @cached_property
     def index(self) -> ModelIndex:
@@ -248,8 +259,8 @@ class Study:
         return self._fingerprints[cell]
 
     def resume_command(self, cell: Cell) -> str:
-        """Return the command that trains this cell or resumes it."""
-        return self.command.replace(TARGET, str(cell.marker), 1)
+        """Return the command that trains this cell or resumes it, for the reader of this process's output."""
+        return self.call.resume(str(cell.marker))
 
     def fingerprints(self, cells: Iterable[Cell] | None = None) -> dict[Cell, str]:
         """Return the fingerprint of each cell (of the grid where none are given)."""

@@ -3,6 +3,7 @@
 A subcommand imports what it needs when it runs, so that the status stays quick. `PEOPLE` are typed by a person, `STEPS`
 are called by the workflow's rules, each by the rule of its own name.
 
+- `run`, `plan`, `snakemake_line`: run or plan the study of a folder, and the line of Snakemake that does it
 - `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
 - `predict`, `prediction`, `weights_reader`: classify images with the winner or a trained cell, and the work behind it
 - `sync`, `forget`: send unsent journals to the tracker; set a cell aside, so that it trains anew
@@ -41,11 +42,19 @@ class Commands:
         """Add a subcommand that works on the study of the working directory, or on the one that `--study` names."""
         parser = self.add(name, run, words)
         parser.add_argument("--study", type=Path, default=CURRENT, help="as the workflow wrote it")
+        add_directory(parser)
         if name in STEPS:
             parser.add_argument("--log", type=Path, help="keep there what the step says, beside the terminal")
         return parser
 
 
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the study's folder, under Snakemake's long name too."""
+    parser.add_argument(
+        *("-C", "--directory"), type=Path, metavar="DIR", help="the study's folder, in place of the working directory"
+    )
+
+
 # Modules of this package, in the order of `resomap --help`.
-PEOPLE = ("status", "models", "sync", "forget", "predict", "adopt", "doctor", "bench", "config")
+PEOPLE = ("run", "plan", "status", "models", "sync", "forget", "predict", "adopt", "doctor", "bench", "config")
 STEPS = ("data", "images", "train", "fetch", "evaluate", "cost", "microbatch", "costs", "map", "report", "winner")

@@ -1,11 +1,13 @@
 """Attempt at a training from a command: what its end says, and to whom: log, terminal, failure file, Snakemake."""
 
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from resomap.cells.step_failure import StepFailure
 from resomap.core.errors import Interrupted, ResomapError, RunsElsewhere, refusal
 from resomap.core.logging import say
 from resomap.machine.slurm import requeue_at_time_limit
@@ -25,6 +27,7 @@ def attempt(request: Request, log: Path, terminal: IO[str], train: Callable[[], 
         say(f"interrupted: {error}")
         requeue_at_time_limit(grace, say)
         print(f"resomap: {cell.name}: {error}", file=terminal, flush=True)
+        StepFailure(str(error), names_way_out=False).write(sys.argv[1:])  # for the end of a run that was stopped
         # At once: a save that did not end in its grace still runs in a thread, on which a normal exit would trip.
         os._exit(error.exit_code)
     except RunsElsewhere as error:

@@ -6,6 +6,7 @@ from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands
 from resomap.core.gc_control import paused_collection
+from resomap.core.place import for_reader
 
 
 def add(commands: Commands) -> None:
@@ -20,4 +21,4 @@ def run(given: argparse.Namespace) -> None:
         from resomap.report.report_writer import make_report
 
     with step_lock("report"):
-        print(f"report: {make_report(Study.load(given.study), given.device)}", flush=True)
+        print(f"report: {for_reader(make_report(Study.load(given.study), given.device))}", flush=True)

@@ -60,7 +60,7 @@ class Data(Section):
 
     source: str = key(
         "elpv",
-        "`elpv` (the bundled data set: `pip install 'resomap[elpv]'`); a folder: `train/ val/ test/` of "
+        "`elpv` (the bundled data set: `pip install elpv-dataset`); a folder: `train/ val/ test/` of "
         "class folders, or class folders to be split; a table (`.csv`, `.tsv`, `.parquet`); or a folder of Parquet or "
         "tar shards; a relative path starts at the working directory",
     )

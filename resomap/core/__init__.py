@@ -5,10 +5,12 @@
 - `files`: atomic writing of JSON, CSV and text
 - `gc_control`: garbage collection disabled during heavy imports
 - `json_object`: dataclasses kept as JSON objects, with types checked
+- `place`: the folder in which a command was typed, and paths for its reader
 - `sealed_json`: JSON objects with a digest of their own content
 - `log_probabilities`: log-probabilities of a classifier, and the margins of its classes
 - `logging`: the per-cell log file
 - `seal`: the checksum at the end of a checkpoint file
 - `temporary`: names of temporary files, which tell their writer
+- `workflow_files`: Snakefile, configuration and profiles, of a clone or an installed package
 - `text`: the nearest valid name for a mistyped one, and text from outside as one printable line or as valid UTF-8
 """

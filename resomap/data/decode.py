@@ -134,7 +134,7 @@ def _refuse_unread(which: ImageFormat) -> None:
     if which.reader is None:
         raise _unsupported(which.name)
     if which == HEIC and not _opens_heic():
-        raise DamagedImage("unsupported format", "HEIC, which is read after `pip install 'resomap[heic]'`")
+        raise DamagedImage("unsupported format", "HEIC, which is read after `pip install pillow-heif`")
     feature = _FEATURES.get(which.name)
     if feature is not None and not features.check(feature):
         raise DamagedImage("unsupported format", f"{which.name}, for which the installed Pillow was not built")

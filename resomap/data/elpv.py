@@ -37,8 +37,8 @@ def elpv_root() -> Path:
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or not spec.submodule_search_locations:
         raise ResomapError(
-            "`data.source: elpv` needs the package elpv-dataset; run `pip install 'resomap[elpv]'` "
-            "(or `pip install elpv-dataset`), or set `data.source` to a folder of your own"
+            "`data.source: elpv` needs the package elpv-dataset; run `pip install elpv-dataset`, "
+            "or set `data.source` to a folder of your own"
         )
     root = Path(spec.submodule_search_locations[0], "data")
     if not (root / "labels.csv").is_file():

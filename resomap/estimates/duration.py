@@ -24,6 +24,9 @@ TRAINING_PASSES = 3
 # writing; a GPU of 2018 with mixed precision, and one core of a server's CPU.
 NOMINAL = {"cuda": (2e13, 2e10), "cpu": (6e10, 1e8)}
 
+# Of a training's process before its first step and behind its last: imports, and files that are written.
+START_SECONDS = 8.0
+
 Pair = tuple[str, int]  # model, resolution
 
 
@@ -39,6 +42,11 @@ class Durations:
     def seconds(self, cell: Cell) -> float:
         """Predicted seconds of the cell's training: all epochs with their validation, without start and end."""
         return self._pass_seconds((cell.model, cell.resolution)) * self._passes(cell, self._study.recipe(cell).epochs)
+
+    @property
+    def are_measured(self) -> bool:
+        """True if finished trainings or measured costs correct the predictions."""
+        return bool(self._corrections or self._cost_corrections)
 
     def _passes(self, cell: Cell, epochs: int) -> float:
         """Number of forward passes of one image that take as long as a training of so many epochs."""

@@ -12,5 +12,9 @@
 - `image_files`: paths of the prepared images, and a check of their sizes
 - `snakemake_api`: adapter to Snakemake's workflow object
 - `snakemake_cli`, `argv`: Snakemake's command line as it was typed and as Snakemake read it, and its words
+- `interruption`: Ctrl-C of a run, once and twice
+- `typing_mistakes`: mistakes in a typed command line, each as one sentence
+- `plan_map`: the map of the grid at the end of a dry run
+- `second_run`: the sentence for a run that finds another one in its folder
 - `snakemake_locks`: other Snakemake processes of the directory, and stale lock files
 """

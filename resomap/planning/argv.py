@@ -8,7 +8,7 @@ Only the standard library is imported here: Snakemake loads this module in every
 import argparse
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # What a command that resumes a cell needs besides the target; the rest (-n, -F, --until) is of its moment.
@@ -16,6 +16,8 @@ KEPT_FOR_RESUME = (
     *("--snakefile", "--directory", "--profile", "--workflow-profile", "--executor", "--configfile", "--config"),
     *("--cores", "--jobs", "--resources"),
 )
+# Of these, what `resomap run` does not know by itself.
+KEPT_ANYWHERE = ("--profile", "--workflow-profile", "--executor", "--cores", "--jobs", "--resources")
 
 # Values of these are told from targets by a pattern; options with choices have those, and no others are listed in
 # Snakemake's help as NAME=VALUE. Nothing tells rules or files (--until, --forcerun, --prioritize ...) from targets.
@@ -154,14 +156,20 @@ def names_in(words: list[str], options: Options) -> set[str | None]:
     return {found.name for found in options.parse(split_at_separator(words)[0])}
 
 
-def resume_command(words: list[str], options: Options, target: str) -> str:
+def resume_command(words: list[str], options: Options, target: str, begin: Sequence[str] = ()) -> str:
     """Return the command that resumes a target.
 
-    It is `snakemake --rerun-incomplete <target>` with the options of a command line that decide what runs where.
+    It is `snakemake --rerun-incomplete <target>`, or what `begin` has in place of that, with the options of a command
+    line that decide what runs where.
     """
+    begin = begin or ["snakemake", "--rerun-incomplete", target]
+    return shlex.join([*begin, *kept_words(words, options, KEPT_FOR_RESUME)])
+
+
+def kept_words(words: list[str], options: Options, names: Collection[str]) -> list[str]:
+    """Return the words of a command line that belong to options of these names."""
     parsed = options.parse(split_at_separator(words)[0])
-    kept = [word for option in parsed if option.name in KEPT_FOR_RESUME for word in option.words]
-    return shlex.join(["snakemake", "--rerun-incomplete", target, *kept])
+    return [word for option in parsed if option.name in names for word in option.words]
 
 
 def split_at_separator(words: list[str]) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.leftovers import tidy_finished
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
+from resomap.cells.settings_change import SettingsChange
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.planning.disk import forecast_disk, require_disk
@@ -31,6 +32,7 @@ class CellsPlan:
         self._asked: dict[Cell, None] = {}  # in the order in which they were asked for
         self._considered: set[Cell] = set()  # all that has been asked for
         self._warned: set[Cell] = set()
+        self._change = SettingsChange(study)
 
     def is_done(self, cell: Cell) -> bool:
         """Return True if a settled cell has a marker that counts."""
@@ -39,6 +41,10 @@ class CellsPlan:
     def is_complete_in_tracker(self, cell: Cell) -> bool:
         """Return True if the tracker has this cell as complete, which is said."""
         return bool(self._tracker.complete({cell: self._study.fingerprint(cell)}))
+
+    def elsewhere(self, cell: Cell) -> Elsewhere | None:
+        """Return where else a settled cell is trained right now; None where nowhere."""
+        return self._elsewhere.get(cell)
 
     def without_elsewhere(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return the cells without those that another place trains right now: only a target names such a cell."""
@@ -92,9 +98,10 @@ class CellsPlan:
             print(f"{cell.name}: complete in {cell.checkpoints}, its marker is back", file=sys.stderr)
         elif cell.marker.exists():
             self._api.make_again(cell.marker)
-            others = "images" if self._is_of_other_images(marker, cell) else "settings"
-            print(f"{cell.name}: the marker is of other {others}, so it trains anew", file=sys.stderr)
-            if not self._api.is_dry_run:
+            if not self._api.is_dry_run:  # which says it in its map
+                others = "images" if self._is_of_other_images(marker, cell) else "settings"
+                why = f" ({self._change.words(cell, marker.fingerprint)})" if marker and others == "settings" else ""
+                print(f"{cell.name}: the marker is of other {others}, so it trains anew{why}", file=sys.stderr)
                 self._set_results_aside(cell)
 
     def _recover(self, cell: Cell, fingerprint: str) -> bool:
@@ -151,8 +158,9 @@ class CellsPlan:
             return
         self._asked |= dict.fromkeys(new)
         at_once = self._api.gpus if self._api.is_local else self._api.jobs or len(self._asked)
+        if self._api.is_dry_run:
+            return  # its map tells the disk
         forecast = forecast_disk(self._study, list(self._asked), at_once)
         if len(new) > 1:
-            print(f"{len(self._asked)} cells to train: {forecast}", file=sys.stderr)
-        if not self._api.is_dry_run:
-            require_disk(forecast)
+            print(f"{len(self._asked)} trainings to go: {forecast}", file=sys.stderr)
+        require_disk(forecast)

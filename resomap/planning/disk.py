@@ -36,9 +36,14 @@ class DiskForecast:
         """Bytes that must be free before the first job starts."""
         return self.total if self.needs_images else self.total - self.images
 
+    @property
+    def most(self) -> str:
+        """All of them in words: `at most 2.1 GB of disk`."""
+        return f"at most {_size(self.total)} of disk"
+
     def __str__(self) -> str:
         return (
-            f"at most {_size(self.total)} of disk (checkpoints that stay {_size(self.kept)}, of trainings under way "
+            f"{self.most} (checkpoints that stay {_size(self.kept)}, of trainings under way "
             f"{_size(self.in_training)}, prepared images {_size(self.images)})"
         )
 

@@ -32,7 +32,7 @@ def no_room(directory: Path) -> OSError | None:
 
 
 def say_refusals(of: Any, directory: Path) -> None:
-    """Have Snakemake say in one sentence that a place may not be written or has no room, without a traceback.
+    """Have Snakemake say in one sentence that a place may not be written, has no room or is another run's.
 
     `of` is its class of the API, whose method `print_exception` prints what ends a run; `directory` is meant where an
     error names no file. What a log file on a full disk does not take is lost.
@@ -46,6 +46,11 @@ def say_refusals(of: Any, directory: Path) -> None:
             if (sentence := refusal(named)) is not None:
                 print(f"resomap: {sentence}", file=sys.stderr, flush=True)
                 return
+        if type(error).__name__ == "LockException":
+            from resomap.planning import second_run  # here: Snakemake loads this module in every run
+
+            print(f"resomap: {second_run.sentence(Path(place))}", file=sys.stderr, flush=True)
+            return
         printing(api, error)
 
     of.print_exception = print_sentence

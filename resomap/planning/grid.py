@@ -23,6 +23,7 @@ from resomap.planning.cells_plan import CellsPlan
 from resomap.planning.image_files import MANIFEST, look_for_changes
 from resomap.planning.run_start import RunStart
 from resomap.planning.snakemake_api import SnakemakeApi, asked_often
+from resomap.tracking.elsewhere import Elsewhere
 
 
 class Grid:
@@ -53,6 +54,10 @@ class Grid:
     def warn_if_elsewhere(self, cell: Cell) -> None:
         """Warn where a cell is a target here although another place trains it."""
         self._cells.warn_if_elsewhere(cell)
+
+    def elsewhere(self, cell: Cell) -> Elsewhere | None:
+        """Return where else a settled cell is trained right now; None where nowhere."""
+        return self._cells.elsewhere(cell)
 
     @property
     def planned(self) -> Collection[Cell]:
@@ -140,6 +145,7 @@ class Grid:
                 self.make_again(MANIFEST)
             if self.api.is_dry_run:
                 spare_collector(is_short=True)
+                self.study.save_planned()
             else:
                 self._start.begin(self.trains_on_gpu)
             self._say_what_is_left_out()

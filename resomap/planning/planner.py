@@ -2,18 +2,22 @@
 
 import hashlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resomap.cells.study import STATE_DIRECTORY, TARGET, Study
+from resomap.cells.study import STATE_DIRECTORY, Study
 from resomap.config import parse_config
+from resomap.config.documents import read_document
 from resomap.core.gc_control import spare_collector
+from resomap.core.workflow_files import OWN_CONFIGURATION, PLAN_FILE
 from resomap.planning.cells_plan import CellsPlan
 from resomap.planning.cluster import Cluster
 from resomap.planning.grid import Grid, one_sentence
+from resomap.planning.plan_map import show_plan
 from resomap.planning.rules.cost import CostRule
 from resomap.planning.rules.evaluate import EvaluateRule
 from resomap.planning.rules.fetch import FetchRule
@@ -38,6 +42,7 @@ class Planner:
         sentence where the configuration is wrong.
         """
         spare_collector()
+        self._directory = Path.cwd()
         remember_signatures()
         api = SnakemakeApi(workflow)
         api.limit_gpus(1)  # one training at a time, unless the command line says more
@@ -46,12 +51,14 @@ class Planner:
             self.path = _study_path(config)
             if api.is_main_process:
                 self.study = Study.open(config)
-                self.study.command = command_line.resume_command(TARGET)
+                self.study.call = command_line.call()
+                command_line.after_dry_run = self._show_plan
             else:
                 self.study = Study.load(self.path)
         self.config = self.study.config
         tracker = TrackerLookup(self.study, lambda: api.is_dry_run)  # not known while the file is parsed
-        grid = Grid(self.study, api, CellsPlan(api, self.study, tracker), RunStart(self.study, api, tracker, self.path))
+        start = RunStart(self.study, api, tracker, self.path)
+        grid = self._grid = Grid(self.study, api, CellsPlan(api, self.study, tracker), start)
         self.cluster = Cluster(grid)
         self.images = ImagesRule(grid)
         self.cost = CostRule(grid)
@@ -71,11 +78,34 @@ class Planner:
         python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
         return f"{python} -m resomap {words} --study {self.path} --log {{log:q}}"
 
+    def _show_plan(self) -> None:
+        """Print the map of the grid, or write it for `resomap plan`, where this was a dry run that planned jobs."""
+        api = self._grid.api
+        if not (api.is_dry_run and api.is_planning):
+            return
+        text = "\n".join(show_plan(self._grid, self._directory))
+        if file := os.environ.get(PLAN_FILE):
+            Path(file).write_text(text.lstrip() + "\n")
+        else:
+            print(text, flush=True)
+
     @staticmethod
     @asked_often
     def environment(_wildcards: Any) -> None:
         """Return no conda environment: each step runs in that of this Snakemake, whatever `--sdm` says."""
         return None
+
+
+def own_configuration(workflow: Any) -> str | None:
+    """Return the path of the study's own configuration, where it has one and no `--configfile` takes its place.
+
+    Exits with one sentence where it is no configuration.
+    """
+    if SnakemakeApi(workflow).names_configuration or not OWN_CONFIGURATION.exists():
+        return None
+    with one_sentence():
+        read_document(OWN_CONFIGURATION)
+    return str(OWN_CONFIGURATION)
 
 
 def _study_path(config: Mapping[str, Any]) -> Path:

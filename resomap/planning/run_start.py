@@ -13,6 +13,7 @@ from resomap.cells.study import Study
 from resomap.cells.wanted import WantedList
 from resomap.machine.gpus import visible_gpus
 from resomap.planning import snakemake_locks
+from resomap.planning.interruption import interruption
 from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
@@ -35,6 +36,7 @@ class RunStart:
         Raises ResomapError where a tracker that is required does not answer, or will not take all of a run.
         """
         self._tracker.require()
+        interruption.run_begins()
         self._presence, alone = snakemake_locks.register_process()
         if alone and (stale := snakemake_locks.remove_stale_locks()):
             print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)

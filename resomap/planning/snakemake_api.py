@@ -7,7 +7,8 @@ and CI runs it on the lowest and the newest version that pyproject.toml allows.
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,14 @@ def deleted_after_use(path: str) -> Any:
     return temp(path)
 
 
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job that Snakemake would run or runs: its rule and its wildcards."""
+
+    rule: str
+    wildcards: Mapping[str, str]
+
+
 class SnakemakeApi:
     """One call of Snakemake. `workflow` is its object of that name in the Snakefile."""
 
@@ -59,6 +68,11 @@ class SnakemakeApi:
         """Let a local run use `count` GPUs, and so train that many cells at once, unless a number is set already."""
         if self.is_local and "gpu" not in self._workflow.global_resources:
             self._workflow.register_resource("gpu", count)
+
+    @property
+    def names_configuration(self) -> bool:
+        """True if the command line, or that of the main process, names a configuration file."""
+        return bool(self._workflow.overwrite_configfiles)
 
     @property
     def is_main_process(self) -> bool:
@@ -127,6 +141,11 @@ class SnakemakeApi:
         settings = self._workflow.dag_settings
         kept = [trigger for trigger in settings.rerun_triggers if trigger.name in names]
         settings.rerun_triggers = type(settings.rerun_triggers)(kept)
+
+    def jobs_to_run(self) -> list[PlannedJob]:
+        """Return the jobs that this call runs, in no order; known once Snakemake has decided. Not the targets' own."""
+        jobs = self._workflow.dag.needrun_jobs(exclude_finished=False)
+        return [PlannedJob(str(job.rule), dict(job.wildcards_dict)) for job in jobs if job.output]
 
     def make_again(self, path: Path) -> None:
         """Have a file made again that is there, whatever times and metadata say."""

@@ -11,24 +11,28 @@ import argparse
 import errno
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from resomap.cells.resume_command import TARGET, Call
 from resomap.core.errors import ResomapError, refusal
+from resomap.core.place import remember_reader, typed_in
+from resomap.core.workflow_files import TYPED_AS, is_ours, profile_of
 from resomap.machine.cpus import available_cores
 from resomap.planning import argv
 from resomap.planning.full_disk import no_room, say_refusals
+from resomap.planning.interruption import EXIT_CODE, interruption
+from resomap.planning.typing_mistakes import mistake_in
 
-# One of the first lines of the Snakefile starts with this; other people's workflows are left alone.
-MARKER = "# ResoMap"
-MARKER_LINES = 5
-# Below the Snakefile's folder: Snakemake's options that a ResoMap run has where nobody says otherwise.
-PROFILE = Path("profiles", "resomap")
 LOGGER = "resomap"
 # What Snakemake and the steps write to, below the working directory.
 WRITTEN = ("", ".snakemake", ".resomap", "results", "checkpoints")
+# What a dry run leaves out of Snakemake's lines, for the map of the cells at its end; any of these options keeps them.
+QUIET = {"PROGRESS", "RULES", "HOST"}
+DETAILED = {"--quiet", "--printshellcmds", "--verbose", "--debug-dag", "--logger"}
 READING = ("lint", "list_rules", "list_target_rules", "print_compilation")  # the calls that write nothing
 
 
@@ -42,12 +46,42 @@ class CommandLine:
         self.is_local = True  # the chosen executor runs jobs on this machine, under -n too
         self.jobs: int | None = None  # at once on a cluster
         self.is_ours = False  # a main process that is to read a Snakefile of ResoMap
+        self.after_dry_run: Callable[[], None] | None = None
+        self._typed_as: list[str] | None = None  # where `resomap run` made this line
+        self._snakefile: Path | None = None
 
     def resume_command(self, target: str) -> str:
         """Return the command that resumes one target, with the options of this line that decide what runs where."""
         if self.options is None:
             return f"snakemake --rerun-incomplete {target}"
+        if self._typed_as is not None:
+            return argv.resume_command(self._typed_as, self.options, target, ["resomap", "run", target])
         return argv.resume_command(self.typed, self.options, target)
+
+    @property
+    def again(self) -> str:
+        """This command line, to be typed again."""
+        if self._typed_as is not None:
+            return shlex.join(["resomap", "run", *self._typed_as])
+        return shlex.join(["snakemake", *self.typed])
+
+    def call(self) -> Call:
+        """Return what a study remembers of this call. To be called in the study's folder."""
+        command = self.resume_command(TARGET)
+        if self.options is None:
+            return Call(command)
+        return Call(
+            command=command,
+            folder=str(typed_in()),
+            snakefile=None if self._snakefile is None else self._absolute(str(self._snakefile)),
+            configfiles=tuple(map(self._absolute, argv.values_of("--configfile", self.typed, self.options))),
+            config=tuple(argv.values_of("--config", self.typed, self.options)),
+            options=tuple(argv.kept_words(self.typed, self.options, argv.KEPT_ANYWHERE)),
+        )
+
+    @staticmethod
+    def _absolute(path: str) -> str:
+        return os.path.normpath(typed_in() / path)
 
     def read(self, words: list[str], parser: argparse.ArgumentParser) -> list[str]:
         """Keep what was typed; return the line that Snakemake should read: without swallowed targets, if it is ours.
@@ -55,11 +89,15 @@ class CommandLine:
         ResoMap's profile goes in front, so that those of the user and of the environment win over it.
         """
         self.typed, self.options = list(words), argv.Options(parser)
+        typed_as = os.environ.pop(TYPED_AS, None)
+        self._typed_as = None if typed_as is None else shlex.split(typed_as)
         is_job = {"--mode", "--target-jobs"} & argv.names_in(words, self.options)  # a job's own process
         snakefile = _snakefile(argv.values_of("--snakefile", words, self.options))
         self.is_ours = not is_job and snakefile is not None and is_ours(snakefile)
         if snakefile is None or not self.is_ours:
             return words
+        remember_reader()
+        self._snakefile = snakefile
         return _with_profile(argv.move_targets(words, self.options), snakefile, self.options)
 
     def complete(self, arguments: argparse.Namespace) -> None:
@@ -82,6 +120,8 @@ class CommandLine:
             arguments.cores = available_cores()
         if arguments.dryrun and self.options and "--logger" not in argv.names_in(self.typed, self.options):
             arguments.logger = [name for name in arguments.logger if name != LOGGER]
+        if arguments.dryrun and self.options and not DETAILED & argv.names_in(self.typed, self.options):
+            arguments.quiet = {*(arguments.quiet or ()), *_quietness(QUIET)}
 
 
 # The command line of this process.
@@ -110,22 +150,23 @@ def attend(on_run: Callable[[], None] = lambda: None) -> None:
         _guarded(lambda: command_line.complete(args))
         if command_line.is_ours:
             _guarded(lambda: say_refusals(_api(), Path(args.directory or "")))
-        return args_to_api(args, *more, **named)
+        success = args_to_api(args, *more, **named)
+        if interruption.is_asked:
+            raise SystemExit(EXIT_CODE)
+        if success and command_line.after_dry_run is not None:
+            command_line.after_dry_run()
+        return success
 
     parser.parse_args, cli.args_to_api = reading, acting  # type: ignore[method-assign, attr-defined]
 
 
-def is_ours(snakefile: Path) -> bool:
-    """Return True if one of the Snakefile's first lines says that it is ResoMap's."""
-    if not snakefile.is_file():
-        return False
-    with snakefile.open(errors="replace") as stream:
-        return any(line.startswith(MARKER) for _, line in zip(range(MARKER_LINES), stream, strict=False))
-
-
 def _read(parser: argparse.ArgumentParser, on_run: Callable[[], None]) -> None:
     sys.argv[1:] = command_line.read(sys.argv[1:], parser)
-    if command_line.is_ours:
+    if command_line.is_ours and command_line.options is not None:
+        if (sentence := mistake_in(command_line.typed, command_line.options)) is not None:
+            print(f"resomap: {sentence}", file=sys.stderr)
+            raise SystemExit(2)
+        interruption.watch()
         on_run()
 
 
@@ -173,6 +214,12 @@ def _parser_being_built() -> argparse.ArgumentParser | None:
     return None
 
 
+def _quietness(names: Iterable[str]) -> set[Any]:
+    from snakemake.settings.enums import Quietness
+
+    return {Quietness[name] for name in names}
+
+
 def _api() -> Any:
     from snakemake.api import SnakemakeApi
 
@@ -195,8 +242,8 @@ def _snakefile(named: list[str]) -> Path | None:
 
 
 def _with_profile(words: list[str], snakefile: Path, options: argv.Options) -> list[str]:
-    own = snakefile.resolve().parent / PROFILE
-    if not own.is_dir():
+    own = profile_of(snakefile)
+    if own is None:
         return words
     named = argv.values_of("--profile", words, options)
     if named == ["none"]:

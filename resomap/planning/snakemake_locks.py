@@ -6,6 +6,7 @@ however the process ends.
 """
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO
 
 from resomap.cells.presence import RUNNING
 from resomap.cells.study import STATE_DIRECTORY
+from resomap.planning import second_run
 
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 
@@ -25,6 +27,8 @@ def register_process() -> tuple[IO[str], bool]:
         alone = not any(list(_held_files()))
         own = (RUNNING / str(os.getpid())).open("w")
         fcntl.flock(own, fcntl.LOCK_EX)
+        json.dump(second_run.record(), own)
+        own.flush()
         return own, alone
 
 

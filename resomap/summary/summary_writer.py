@@ -3,6 +3,7 @@
 from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.study import Study
 from resomap.core.files import write_csv, write_json
+from resomap.core.place import for_reader
 from resomap.statistics.wording import COST_UNITS
 from resomap.summary import csv_tables
 from resomap.summary.basis import DIRECTORY, SUMMARY
@@ -41,9 +42,8 @@ def summary_text(found: Map) -> str:
         first = "No recommendation yet: no training of the grid is finished with its predictions here."
     else:
         first = found.recommendation.text
-    return "\n".join(
-        [first, *_ladder(found), *found.notes, f"figures: {SUMMARY}, results/cells.csv, results/matrix.csv"]
-    )
+    figures = ", ".join(for_reader(DIRECTORY / name) for name in ("summary.json", "cells.csv", "matrix.csv"))
+    return "\n".join([first, *_ladder(found), *found.notes, f"figures: {figures}"])
 
 
 def _ladder(found: Map) -> list[str]:

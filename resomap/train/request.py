@@ -77,7 +77,7 @@ def record_failure(request: Request, error: BaseException, log: Path) -> Failure
         reason=_reason(error),
         permanent=isinstance(error, PermanentFailure),
         log=str(log),
-        resume=request.study.resume_command(request.cell),
+        resume=request.study.call.as_typed(str(request.cell.marker)),
         attempt=request.attempt,
         at=time.time(),
         exit_code=error.exit_code if isinstance(error, ResomapError) else 1,

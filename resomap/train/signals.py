@@ -5,6 +5,8 @@ import signal
 import time
 from types import FrameType
 
+# A terminal sends Ctrl-C to all processes of a run, and Snakemake's passes it on to its trainings.
+ONE_MOMENT_SECONDS = 0.5
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -12,7 +14,7 @@ class SignalWatch:
     """Context in which SIGTERM, SIGINT and SIGUSR1/2 are remembered in place of acted on.
 
     Slurm delivers SIGTERM twice, so a repetition changes nothing. A different second signal, or a repeated SIGINT
-    (a person pressing Ctrl-C again), exits at once with the shell's code for that signal.
+    (a person pressing Ctrl-C again, not in the same moment), exits at once with the shell's code for that signal.
     """
 
     def __init__(self) -> None:
@@ -49,5 +51,7 @@ class SignalWatch:
         arrived = signal.Signals(number)
         if self.received is None:
             self.received, self._received_at = arrived, time.monotonic()
+        elif self.seconds_ago() < ONE_MOMENT_SECONDS and arrived is self.received:
+            return
         elif arrived is not self.received or arrived is signal.SIGINT:
             os._exit(128 + number)

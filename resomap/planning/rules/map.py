@@ -8,6 +8,7 @@ from typing import Any
 
 from resomap.cells.winner_cell import Winner
 from resomap.planning.grid import Grid
+from resomap.planning.interruption import interruption
 from resomap.planning.rules.evaluate import EvaluateRule
 from resomap.summary.basis import SUMMARY, basis, is_current
 
@@ -51,6 +52,8 @@ class MapRule:
 
     def make_partial(self) -> None:
         """Make map and report of the cells that are done, after a failure; they name what is missing."""
+        if interruption.is_asked:
+            return  # a person wants it to stop, and the same command goes on
         if any(cell.marker.exists() for cell in self._study.cells()):
             for step in ("map", "report"):
                 words = [sys.executable, "-m", "resomap", step, "--study", str(self._path)]

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         copy_output_to(given.log)
     is_step = words[0] in STEPS
     try:
-        if getattr(given, "directory", None) is not None and not hasattr(given, "takes_snakemakes_words"):
+        if getattr(given, "enters_directory", False) and given.directory is not None:
             _enter(given)
         if is_step:
             failure_file(words).unlink(missing_ok=True)  # of an attempt before this one

@@ -3,6 +3,7 @@
 A subcommand imports what it needs when it runs, so that the status stays quick. `PEOPLE` are typed by a person, `STEPS`
 are called by the workflow's rules, each by the rule of its own name.
 
+- `init`, `study_proposal`: begin a study of one's own images, and what is proposed for them
 - `run`, `plan`, `snakemake_line`: run or plan the study of a folder, and the line of Snakemake that does it
 - `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
 - `predict`, `prediction`, `weights_reader`: classify images with the winner or a trained cell, and the work behind it
@@ -43,6 +44,7 @@ class Commands:
         parser = self.add(name, run, words)
         parser.add_argument("--study", type=Path, default=CURRENT, help="as the workflow wrote it")
         add_directory(parser)
+        parser.set_defaults(enters_directory=True)
         if name in STEPS:
             parser.add_argument("--log", type=Path, help="keep there what the step says, beside the terminal")
         return parser
@@ -56,5 +58,5 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
 
 
 # Modules of this package, in the order of `resomap --help`.
-PEOPLE = ("run", "plan", "status", "models", "sync", "forget", "predict", "adopt", "doctor", "bench", "config")
+PEOPLE = ("init", "run", "plan", "status", "models", "sync", "forget", "predict", "adopt", "doctor", "bench", "config")
 STEPS = ("data", "images", "train", "fetch", "evaluate", "cost", "microbatch", "costs", "map", "report", "winner")

@@ -1,0 +1,140 @@
+"""Proposal of a study for a source of images: models, resolutions and recipe, by their number and their size.
+
+Nothing is trained for it. What it proposes is a beginning that a person edits: resolutions up to the images' own size,
+models that this machine can train, and for few images folds or seeds, without which nothing is proven.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from resomap.config.schema import Data
+from resomap.core.errors import ResomapError
+from resomap.data import SPLITS
+from resomap.data.source import Item, Source, read_source
+from resomap.machine.gpus import may_have_gpu
+
+# All of these models take each of them.
+RESOLUTIONS = (32, 40, 48, 56, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+LARGEST = {"cpu": 224, "cuda": 512}
+MODELS = {
+    "cpu": ("resnet18", "mobilenetv4_conv_small", "efficientnet_b0"),
+    "cuda": ("resnet18", "mobilenetv4_conv_small", "efficientnet_b0", "resnet50", "convnext_tiny"),
+}
+LOOKED_AT = 200  # images whose size is read
+FEW, SOME = 1000, 5000  # images: below the first folds, below the second seeds
+FOLDS, SEEDS = 5, (0, 1, 2)
+SEEN = 20_000  # images that a training sees at least, in epochs of what there is
+EPOCHS = range(25, 101)
+TRAIN_SHARE = 0.7  # of the images, about
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at a source finds: images by class, the median of their short sides, and whether it is split."""
+
+    by_class: dict[str, int]
+    short_side: int | None  # pixels; None where no image could be opened
+    is_split: bool
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(self.by_class.values())
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{count:,} {name}" for name, count in list(self.by_class.items())[:6])
+        more = f" and {len(self.by_class) - 6} more" if len(self.by_class) > 6 else ""
+        size = f"; the short side has {self.short_side} px (median)" if self.short_side else ""
+        return f"{self.images:,} images in {len(self.by_class)} classes ({shown}{more}){size}"
+
+
+def look_at(source: str) -> Look:
+    """Look at a source. Raises ResomapError where it has no images, or one class only."""
+    found = read_source(Data(source=source))
+    by_class = dict(sorted(Counter(item.label for item in found.items).items()))
+    if len(by_class) < 2:
+        raise ResomapError(
+            f"{found.root} has images of {len(by_class)} class, and a classifier needs two; give a folder with a "
+            "folder of images for each class"
+        )
+    return Look(by_class, _short_side(found.items), _is_split(found))
+
+
+def propose(source: str, look: Look, kind: str | None = None) -> dict[str, Any]:
+    """Return the configuration of a study, with only what differs from the defaults. `kind`: `cpu` or `cuda`."""
+    kind = kind or ("cuda" if may_have_gpu() else "cpu")
+    resolutions = _resolutions(look.short_side or LARGEST[kind], LARGEST[kind])
+    training = max(1, round(TRAIN_SHARE * look.images))
+    data: dict[str, Any] = {"source": source}
+    if source != "elpv":
+        data["near_duplicates"] = "together"
+    config: dict[str, Any] = {
+        "data": data,
+        "models": list(MODELS[kind]),
+        "resolutions": resolutions,
+    }
+    if look.images < FEW and not look.is_split:
+        data["folds"] = FOLDS
+    elif look.images < SOME:
+        config["seeds"] = list(SEEDS)
+    if (epochs := min(max(SEEN // training, EPOCHS.start), EPOCHS.stop - 1)) > EPOCHS.start:
+        config["training"] = {"epochs": epochs, "batch_size": 16 if training < FEW else 32}
+    return config
+
+
+def as_yaml(config: dict[str, Any], look: Look) -> str:
+    """Return the configuration as a file for a person, who edits it."""
+    data, training = config["data"], config.get("training")
+    lines = [
+        f"# A study of {look}.",
+        "# Only what differs from the defaults stands here: config/README.md of ResoMap lists every key.",
+        "data:",
+        f"  source: {_quoted(data['source'])}",
+    ]
+    if "near_duplicates" in data:
+        lines.append("  near_duplicates: together  # copies of one picture stay on one side of the split")
+    if "folds" in data:
+        lines.append(
+            f"  folds: {data['folds']}  # every image outside the test split judges: with few, one split proves little"
+        )
+    lines += [f"models: [{', '.join(config['models'])}]"]
+    lines += [f"resolutions: [{', '.join(map(str, config['resolutions']))}]  # up to the images' own size"]
+    if "seeds" in config:
+        lines.append(
+            f"seeds: [{', '.join(map(str, config['seeds']))}]  # trainings a square: they tell noise from an effect"
+        )
+    if training:
+        given = ", ".join(f"{name}: {value}" for name, value in training.items())
+        lines.append(f"training: {{{given}}}  # few images: more epochs, or a training has too few steps")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    import yaml
+
+    return yaml.safe_dump(text, width=10**6, allow_unicode=True).removesuffix("\n").removesuffix("\n...")
+
+
+def _resolutions(short_side: int, largest: int) -> list[int]:
+    """Return up to three resolutions, half as many pixels each, the largest the images' own or the machine's limit."""
+    top = max((size for size in RESOLUTIONS if size <= min(short_side, largest)), default=RESOLUTIONS[0])
+    wanted = (top / 2, top / 2**0.5, top)
+    return sorted({min(RESOLUTIONS, key=lambda size: abs(size - each)) for each in wanted})
+
+
+def _is_split(source: Source) -> bool:
+    return tuple(source.split_here) != tuple(SPLITS)
+
+
+def _short_side(items: Sequence[Item]) -> int | None:
+    from PIL import Image
+
+    sides = []
+    for item in items[:: max(1, len(items) // LOOKED_AT)][:LOOKED_AT]:
+        with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(item.path) as image:
+            sides.append(min(image.size))
+    return int(median(sides)) if sides else None

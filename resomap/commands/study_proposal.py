@@ -5,6 +5,7 @@ models that this machine can train, and for few images folds or seeds, without w
 """
 
 import contextlib
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
+from resomap.data.damage import DamagedImage
+from resomap.data.location import loads
 from resomap.data.source import Item, Source, read_source
 from resomap.machine.gpus import may_have_gpu
 
@@ -133,8 +136,9 @@ def _is_split(source: Source) -> bool:
 def _short_side(items: Sequence[Item]) -> int | None:
     from PIL import Image
 
+    unreadable = (OSError, ValueError, Image.DecompressionBombError, DamagedImage)
     sides = []
     for item in items[:: max(1, len(items) // LOOKED_AT)][:LOOKED_AT]:
-        with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(item.path) as image:
+        with contextlib.suppress(*unreadable), Image.open(io.BytesIO(next(loads([item.location]))())) as image:
             sides.append(min(image.size))
     return int(median(sides)) if sides else None

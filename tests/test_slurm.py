@@ -133,7 +133,7 @@ def held(process: psutil.Process) -> Iterator[psutil.Process]:
 
 
 def has_pending(process: psutil.Process, number: signal.Signals) -> bool:
-    """Whether a signal has arrived that a stopped process cannot act on."""
+    """True if a signal has arrived that a stopped process cannot act on."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     pending = next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
     return bool(pending & 1 << number - 1)

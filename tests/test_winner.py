@@ -30,6 +30,7 @@ from resomap.data import DATA_DIRECTORY
 from resomap.data.joined_pixels import JoinedPixels
 from resomap.data.store import Images, Store
 from resomap.train.refit_request import RefitRequest
+from resomap.train.signals import SignalWatch
 from resomap.winner.begin import begin
 from resomap.winner.choosing import choose, pool
 from resomap.winner.ensemble import averaged
@@ -83,7 +84,8 @@ def refitted() -> list[str]:
     said: list[str] = []
     study = Study.load(CURRENT)
     found = begin(study, None, said.append)
-    refit(RefitRequest(study, found.cell, 1, 1, said.append, found.choice), found)
+    with SignalWatch() as signals:
+        refit(RefitRequest(study, found.cell, 1, 1, said.append, found.choice), found, signals)
     return said
 
 

@@ -83,6 +83,12 @@ class Marker(JsonObject):
         """Write the marker (or its copy beside the checkpoints) atomically. Raises OSError."""
         write_json(path, self.as_json())
 
+    @classmethod
+    def parse(cls, content: Any) -> "Marker | None":
+        """Return the marker that decoded JSON holds; None where it is none of this form."""
+        is_cell = isinstance(content, dict) and "winner" not in content
+        return super().parse({**content, "winner": None} if is_cell else content)
+
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file; without the key `winner` for a cell."""
         content = super().as_json()

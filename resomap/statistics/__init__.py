@@ -6,6 +6,7 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 
 - `samples`: the input, predictions of trainings on shared images
 - `quality`: a metric's value and its influence function
+- `chance`: a metric's value of an answer that looks at no image
 - `operating_point`, `ranking`, `agreement`: those of thresholds, of average precision, and of quadratic kappa
 - `carried`, `carried_estimates`, `shares`, `prevalence`: a threshold carried from validation to test, and its figures
   at another prevalence

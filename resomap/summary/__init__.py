@@ -7,6 +7,7 @@
 - `evidence`: finished trainings, evaluations, predictions, costs, and whatever is missing
 - `judgement`: the statistics of the evidence: intervals, comparisons, fronts, recommendation
 - `operating`: the operating points of the trainings, and their thresholds
+- `against_chance`: which cells beat chance, constant answers, and few images, in sentences
 - `compose`, `advice`: the document from both; its recommendation and notes
 - `parts`, `answer_parts`, `document`: the schema of results/summary.json
 - `csv_tables`: the same figures as rows of CSV files

@@ -13,6 +13,7 @@ from resomap.statistics import Interval, Position, Recommendation, Resolutions
 from resomap.statistics.wording import COST_UNITS
 from resomap.summary import calibrated, document
 from resomap.summary.advice import advise, as_answer, as_bound, as_choice, as_place, notes
+from resomap.summary.against_chance import against_chance, chance_notes
 from resomap.summary.basis import SCHEMA, basis
 from resomap.summary.evidence import Evidence, Trained
 from resomap.summary.judgement import Judgement
@@ -29,11 +30,18 @@ def compose(evidence: Evidence) -> document.Map:
     recommendation = judgement.recommendation
     answer = judgement.answer
     told = as_answer(answer, judgement.posterior.breaking) if answer and judgement.posterior else None
+    chance = against_chance(evidence, config.report.metric, judgement.intervals("val").get(config.report.metric, {}))
+    leader = answer.choice.cell if answer else None
+    opening = chance.opening(leader) if chance and leader in chance.intervals else ""
+    # More seeds of what has learnt nothing would only cost time.
+    ahead = () if chance and leader in chance.not_beaten else judgement.prospects
     advice = (
-        advise(recommendation, answer, judgement.prospects, judgement.corrected, evidence.seconds_per_seed)
+        advise(recommendation, answer, ahead, judgement.corrected, evidence.seconds_per_seed)
         if recommendation
         else None
     )
+    if advice and opening:
+        advice = advice.model_copy(update={"text": f"{opening} {advice.text}"})
     gap = judgement.validation_gap
     further = further_values(evidence)
     return document.Map(
@@ -55,7 +63,12 @@ def compose(evidence: Evidence) -> document.Map:
         answer=told,
         ladder=[as_choice(one) for one in answer.ladder] if answer else [],
         recommendation=advice,
-        notes=[*notes(evidence, advice, told, judgement.unsteady), *operating_notes(evidence)],
+        chance=chance.level if chance else None,
+        notes=[
+            *chance_notes(evidence, chance, leader),
+            *notes(evidence, advice, told, judgement.unsteady),
+            *operating_notes(evidence),
+        ],
         squares=_squares(evidence, judgement, recommendation),
         trainings=_trainings(evidence, further),
         model_resolutions=[_model_resolutions(one) for one in judgement.resolutions.values()],

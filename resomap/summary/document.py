@@ -251,6 +251,9 @@ class Map(Part):
     answer: Answer | None = Field(description="null where no cell is within the budget, or none has predictions yet")
     ladder: list[Choice] = Field(description="each cell that is the cheapest for some margin, from cheap to dear")
     recommendation: Advice | None = Field(description="null where no cell has predictions yet")
+    chance: float | None = Field(
+        None, description="what the metric is of an answer that looks at no image, where known"
+    )
     notes: list[str] = Field(description="what a reader must know, in sentences")
     squares: list[Square]
     trainings: list[Training]

@@ -1,6 +1,9 @@
 """Writer of the map: results/summary.json and its tables, and the recommendation as text."""
 
+from pathlib import Path
+
 from resomap.cells.leftovers import remove_leftovers
+from resomap.cells.resume_command import run_command
 from resomap.cells.study import Study
 from resomap.core.files import write_csv, write_json
 from resomap.core.place import for_reader
@@ -43,7 +46,18 @@ def summary_text(found: Map) -> str:
     else:
         first = found.recommendation.text
     figures = ", ".join(for_reader(DIRECTORY / name) for name in ("summary.json", "cells.csv", "matrix.csv"))
-    return "\n".join([first, *_ladder(found), *found.notes, f"figures: {figures}"])
+    return "\n".join([first, *_ladder(found), *found.notes, f"figures: {figures}", *_next(found)])
+
+
+def _next(found: Map) -> list[str]:
+    """Return the line with the next command: what uses the answer, for the reader of this process's output."""
+    if found.answer is None:
+        return []
+    cell = f"{found.answer.model}@{found.answer.resolution}"
+    use = run_command(Path.cwd(), ["--cell", cell, "IMAGES"], subcommand="predict")
+    return [
+        f"next: `{run_command(Path.cwd(), ['winner'])}` makes the weights to use; `{use}` classifies with this cell's"
+    ]
 
 
 def _ladder(found: Map) -> list[str]:

@@ -189,7 +189,6 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "PFM in colour": lambda: b"PF\n1 1\n-1.0\n" + bytes(12),
     "PAM": lambda: b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nENDHDR\n\0",
     "Photoshop": lambda: b"8BPS\0\1" + bytes(30),
-    "DICOM": lambda: bytes(128) + b"DICM" + bytes(30),
     "icon": lambda: saved(IMAGE, "ICO"),
 }
 

@@ -14,7 +14,8 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from resomap.data.damage import DamagedImage
-from resomap.data.image_formats import HEIC, ImageFormat, format_of, other_content
+from resomap.data.dicom import decode_dicom
+from resomap.data.image_formats import DICOM, HEIC, ImageFormat, format_of, other_content
 from resomap.data.location import InFile
 from resomap.data.metadata import leaner_copies, upright
 from resomap.data.pixels import FURTHER_FRAMES, WhiteLevel, stored_bits, to_uint8
@@ -58,6 +59,8 @@ def decode_bytes(content: bytes, white_level: WhiteLevel = "each") -> Decoded:
     which = format_of(content)
     if which is not None:
         _refuse_unread(which)
+    if which == DICOM:
+        return Decoded(*decode_dicom(content))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters is raised; the rest is about metadata
         return _first_readable(content, which, white_level)

@@ -10,7 +10,7 @@ from pathlib import Path
 # Files with another suffix, or none, are images too where their content is that of a format below.
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"}
-    | {".avif", ".heic", ".heif"}
+    | {".avif", ".heic", ".heif", ".dcm", ".dicom"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf"}
 )
 HEAD = 400  # bytes, in which every signature below lies
@@ -26,6 +26,7 @@ class ImageFormat:
 
 HEIC = ImageFormat("HEIC", "HEIF")
 AVIF = ImageFormat("AVIF", "AVIF")
+DICOM = ImageFormat("DICOM", "DICOM")  # by pydicom, not by Pillow
 
 # By their signatures. Pillow would otherwise hand any file to all its readers, one of which starts Ghostscript.
 READ = {
@@ -36,6 +37,7 @@ READ = {
     ImageFormat("TIFF", "TIFF"): rb"II\*\0|MM\0\*|II\+\0|MM\0\+|II\0\*|MM\*\0",
     ImageFormat("WebP", "WEBP"): rb"RIFF.{4}WEBP",
     ImageFormat("PNM", "PPM"): rb"P[1-6]\s+(#[^\n]*\s+)*\d|Pf\n",
+    DICOM: rb".{128}DICM",
     ImageFormat("JPEG 2000", "JPEG2000"): rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
 }
 _NOTREAD = {
@@ -45,7 +47,6 @@ _NOTREAD = {
     "PFM in colour": rb"PF\n",
     "OpenEXR": rb"\x76\x2f\x31\x01",
     "Radiance HDR": rb"#\?(RADIANCE|RGBE)",
-    "DICOM": rb".{128}DICM",
     "Photoshop": rb"8BPS",
     "GIMP": rb"gimp xcf",
     "icon": rb"\0\0\x01\0[\x01-\xff]\0|icns",

@@ -124,6 +124,8 @@ def test_per_class_figures_and_confusion() -> None:
     assert found["b"] == {"precision": pytest.approx(2 / 3), "recall": 1.0, "f1": pytest.approx(0.8), "support": 2}
     assert found["c"] == {"precision": None, "recall": None, "f1": None, "support": 0}
     assert confusion(shares, labels) == [[2, 1, 0], [0, 2, 0], [0, 0, 0]]  # rows: the true class
+    wide = np.concatenate([shares, np.full((len(labels), 97), -50.0)], axis=1)
+    assert confusion(wide, labels) == {"true": [0, 0, 1], "predicted": [0, 1, 1], "images": [2, 1, 2]}
 
 
 def test_own_resolution_is_the_markers_and_another_is_computed(study: Study, cell: Cell, images: Path) -> None:

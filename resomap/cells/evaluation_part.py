@@ -21,7 +21,7 @@ from typing import Any
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
-from resomap.core.files import file_digest, read_json, write_json
+from resomap.core.files import file_digest, read_json, strict_json, write_text
 from resomap.core.seal import read_seal
 
 SCHEMA = 1
@@ -42,7 +42,7 @@ def write_part(cell: Cell, marker: Marker, record: Mapping[str, Any]) -> None:
         "predictions": {str(resolution): _predictions_digest(cell, resolution) for resolution in available},
         "record": record,
     }
-    write_json(part_path(cell), content)
+    write_text(part_path(cell), strict_json(content, indent=None) + "\n")
 
 
 def fitting_record(cell: Cell, marker: Marker, resolutions: Iterable[int]) -> dict[str, Any] | None:
@@ -78,7 +78,7 @@ def take_over(cell: Cell, marker: Marker, resolutions: Iterable[int]) -> bool:
     """
     record = fitting_record(cell, marker, resolutions)
     if record is not None:
-        write_json(evaluation_record.record_path(cell), record)
+        evaluation_record.write_record(cell, record)
     part_path(cell).unlink(missing_ok=True)
     return record is not None
 

@@ -12,7 +12,8 @@
     SPLIT: {"metrics": as `metrics.measure` gives them,
             "intervals": {metric: [low, high], or null}, 95 %, of other images; training noise is not in them
             "per_class": {class: {precision, recall, f1, support}},
-            "confusion": [[images]], rows: true class, columns: predicted class,
+            "confusion": [[images]], rows: true class, columns: predicted class; of more than 64 classes
+                         {"true": [class], "predicted": [class], "images": [count]}, entries that are not 0,
             "calibration": {"temperature": fitted on the validation images,
                             "as_trained", "tempered": as `statistics.Calibration` has them, or null}}
 
@@ -21,7 +22,7 @@
 All figures are shares (0..1) but for losses (nats) and counts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +30,25 @@ from resomap.cells import archive
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
-from resomap.core.files import read_json
+from resomap.core.files import read_json, strict_json, write_text
 from resomap.core.text import is_whole_number
 
 if TYPE_CHECKING:
     from resomap.cells.predictions import Predictions
 
 SCHEMA = 2
+_READ_BY_PEOPLE = 64  # classes
 
 
 def record_path(cell: Cell) -> Path:
     """Return the path of a cell's evaluation record, beside its marker."""
     return cell.beside_marker("evaluation.json")
+
+
+def write_record(cell: Cell, content: Mapping[str, Any]) -> None:
+    """Write a record atomically: one number a line for people, without blanks where there are many classes."""
+    indent = 2 if len(content.get("classes") or ()) <= _READ_BY_PEOPLE else None
+    write_text(record_path(cell), strict_json(content, indent) + "\n")
 
 
 def predictions_path(cell: Cell, resolution: int | None = None) -> Path:

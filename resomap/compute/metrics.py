@@ -9,6 +9,7 @@ from sklearn import metrics
 from resomap.core.log_probabilities import class_margins
 
 CALIBRATION_BINS = 15
+DENSE_CLASSES = 64  # up to which a confusion matrix is written whole
 METRICS = (
     "loss",
     "accuracy",
@@ -87,16 +88,24 @@ def per_class(log_probabilities: np.ndarray, labels: np.ndarray, classes: list[s
     }
 
 
-def confusion(log_probabilities: np.ndarray, labels: np.ndarray) -> list[list[int]]:
+def confusion(log_probabilities: np.ndarray, labels: np.ndarray) -> list[list[int]] | dict[str, list[int]]:
     """Return the confusion matrix of log-probabilities [N, classes] and labels int [N].
 
-    It counts images by true class (rows) and predicted class (columns).
+    It counts images by true class (rows) and predicted class (columns). Up to DENSE_CLASSES classes it is a list of
+    rows; beyond, where nearly all entries are 0 and the matrix grows with the square of the classes, only the others:
+    `true`, `predicted` and `images` of each, in the order of the matrix.
     """
-    predicted = log_probabilities.argmax(axis=1)
-    counts: list[list[int]] = metrics.confusion_matrix(
-        labels, predicted, labels=range(log_probabilities.shape[1])
-    ).tolist()
-    return counts
+    classes = log_probabilities.shape[1]
+    places = labels.astype(np.int64) * classes + log_probabilities.argmax(axis=1)
+    if classes <= DENSE_CLASSES:
+        matrix: list[list[int]] = np.bincount(places, minlength=classes**2).reshape(classes, classes).tolist()
+        return matrix
+    filled, images = np.unique(places, return_counts=True)
+    return {
+        "true": (filled // classes).tolist(),
+        "predicted": (filled % classes).tolist(),
+        "images": images.tolist(),
+    }
 
 
 def _auroc(log_probabilities: np.ndarray, labels: np.ndarray) -> float | None:

@@ -24,7 +24,6 @@ from resomap.cells.study import Study
 from resomap.compute.metrics import confusion, measure, per_class
 from resomap.compute.temperature import decide
 from resomap.core.errors import Interrupted, ResomapError
-from resomap.core.files import write_json
 from resomap.core.gc_control import paused_collection
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
@@ -47,7 +46,7 @@ def evaluate_cell(study: Study, cell: Cell, threads: int, say: Callable[[str], N
         marker = require_done(study, cell)
         evaluation = _Evaluation(study, cell, marker, threads, say)
         content = evaluation.record(evaluation_record.resolutions(study, cell, marker))
-        write_json(evaluation_record.record_path(cell), content)
+        evaluation_record.write_record(cell, content)
         evaluation_part.part_path(cell).unlink(missing_ok=True)
 
 

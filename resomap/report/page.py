@@ -28,7 +28,9 @@ from resomap.report.chapters import (
     tables,
     transfer,
 )
+from resomap.report.chapters.class_table import class_table
 from resomap.report.chapters.disagreements import disagreements
+from resomap.report.chapters.label_errors import label_errors
 from resomap.report.chapters.winner import winner
 from resomap.report.figure import Figure
 from resomap.report.material import Material, interval
@@ -167,13 +169,14 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
         ("resolution", figures["curves"].title, "Resolution", [figures["curves"], tables.resolutions(material)]),
         ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),
         ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),
-        ("classes", figures["per-class"].title, "Classes", [figures["per-class"]]),
+        ("classes", figures["per-class"].title, "Classes", [figures["per-class"], _class_table(material)]),
         (
             "disagreements",
             "Images on which resolution decides",
             "Images",
             [_disagreements(material, pairs, thumbnails)],
         ),
+        ("label-errors", "Labels that are probably wrong", "Labels", [_label_errors(material, thumbnails)]),
         ("confusion", figures["confusion"].title, "Confusion", [figures["confusion"]]),
         ("calibration", "Are confidences to be believed?", "Calibration", [_calibration(material)]),
         ("learning", figures["learning"].title, "Learning", [figures["learning"]]),
@@ -207,6 +210,16 @@ def _disagreements(material: Material, pairs: list[Any], thumbnails: Thumbnails)
     if not pairs:
         return Words("No model has predictions at two resolutions yet, so there is nothing to compare.")
     return Part("disagreements", {"pairs": pairs, "caveat": material.one_seed_note, "reason": thumbnails.reason})
+
+
+def _class_table(material: Material) -> Part | None:
+    found = class_table(material)
+    return Part("class-table", found) if found else None
+
+
+def _label_errors(material: Material, thumbnails: Thumbnails) -> Any:
+    found = label_errors(material, thumbnails)
+    return Words(found.reason) if found.reason else Part("label-errors", {"found": found, "reason": thumbnails.reason})
 
 
 def _calibration(material: Material) -> Any:

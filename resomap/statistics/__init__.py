@@ -24,6 +24,7 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `pareto`, `recommendation`: the Pareto front, and the cell that is proven to do
 - `pattern`, `linearised`, `posterior`: the true qualities, as far as they can be known, with what cells have in common
 - `answer`, `prospects`, `wording`: the cell to use and how sure that is, what would make it surer, and the sentences
+- `label_errors`: images whose label is probably wrong, by confident learning
 - `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
 - `simulation`, `families`, `confusion_worlds`, `operating_worlds`: maps and models with a known truth
 - `promises`, `interval_promises`, `choice_promises`, `answer_promises`, `calibration_promises`, `operating_promises`:

@@ -1,5 +1,6 @@
 """Results by class, on the test images: recall of each class against resolution, and confusion matrices."""
 
+from collections import defaultdict
 from typing import Any
 
 import altair as alt
@@ -19,8 +20,8 @@ _NONE = "No predictions of a finished training are here yet."
 
 def per_class(material: Material) -> Figure:
     """Draw recall by class and resolution, a panel a model."""
-    matrices = _confusions(material)
-    names = _classes(material)
+    matrices = confusions(material)
+    names = class_names(material)
     found = [
         {"model": model, "resolution": resolution, "class": label, "recall": float(recall), "images": int(images)}
         for (model, resolution), matrix in matrices.items()
@@ -50,12 +51,12 @@ def per_class(material: Material) -> Figure:
 def _most_changed(found: list[dict[str, Any]], names: list[str]) -> list[str]:
     if len(names) <= SHOWN:
         return names
+    recalls: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in found:
+        recalls[row["class"], row["model"]].append(row["recall"])
     spans: dict[str, float] = dict.fromkeys(names, 0.0)
-    for label in names:
-        of_class = [row for row in found if row["class"] == label]
-        for model in {row["model"] for row in of_class}:
-            recalls = [row["recall"] for row in of_class if row["model"] == model]
-            spans[label] = max(spans[label], max(recalls) - min(recalls))
+    for (label, _), values in recalls.items():
+        spans[label] = max(spans[label], max(values) - min(values))
     chosen = set(sorted(names, key=lambda label: -spans[label])[:SHOWN])
     return [label for label in names if label in chosen]
 
@@ -108,7 +109,7 @@ def _squares(own: list[dict[str, Any]], shown: list[str]) -> Chart:
 
 def confusion(material: Material) -> Figure:
     """Draw the confusion matrices, a panel a square of the map; all its seeds together."""
-    every, matrices = _classes(material), _confusions(material)
+    every, matrices = class_names(material), confusions(material)
     shown = _most_confused(list(matrices.values()), len(every))
     names = [every[index] for index in shown]
     panels = [
@@ -181,16 +182,17 @@ def _matrix(matrix: np.ndarray, images: np.ndarray, names: list[str]) -> Chart:
     return alt.layer(squares, text).resolve_scale(color="independent").properties(height=step * len(names))
 
 
-def _classes(material: Material) -> list[str]:
+def class_names(material: Material) -> list[str]:
+    """Return the classes of the predictions, in the order of matrices; empty where none are here."""
     return next((one.predictions.classes for one in material.evidence.trained if one.predictions is not None), [])
 
 
-def _confusions(material: Material) -> dict[Position, np.ndarray]:
+def confusions(material: Material) -> dict[Position, np.ndarray]:
     """Return the confusion matrix of each square with predictions here, summed over its seeds.
 
     It counts test images by true class (rows) and predicted class (columns).
     """
-    count = len(_classes(material))
+    count = len(class_names(material))
     found: dict[Position, np.ndarray] = {}
     for position in material.evidence.positions:
         matrix = np.zeros((count, count), dtype=int)

@@ -17,6 +17,21 @@
   };
   addEventListener("scroll", look, { passive: true });
   look();
+  for (const field of document.querySelectorAll("[data-search]")) {
+    const rows = [...document.querySelectorAll(`#${field.dataset.search} tbody tr`)];
+    const first = rows.map((row) => row.hidden);
+    const count = document.getElementById(`${field.dataset.search}-count`);
+    const said = count.textContent;
+    field.addEventListener("input", () => {
+      const wanted = field.value.trim().toLowerCase();
+      let found = 0;
+      rows.forEach((row, index) => {
+        row.hidden = wanted ? !row.cells[0].textContent.toLowerCase().includes(wanted) : first[index];
+        found += !row.hidden;
+      });
+      count.textContent = wanted ? `${found} found` : said;
+    });
+  }
   const options = { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } };
   for (const place of document.querySelectorAll("[data-chart]")) {
     try {

@@ -20,6 +20,7 @@ from resomap.commands.config_documents import config_readme, config_schema, conf
 from resomap.config import Config, Training, load_config, merge, parse_config
 from resomap.config.load import training_for
 from resomap.config.messages import shown
+from resomap.config.recipes import NAMED_KEYS
 from resomap.config.schema import DEFAULT_MODELS
 from resomap.core.errors import ResomapError
 
@@ -51,7 +52,7 @@ def test_writing_mends_a_drift_and_nothing_else(tmp_path: Path) -> None:
     assert len(write_documents(tmp_path)) == 4
     assert write_documents(tmp_path) == []
     changed = tmp_path / "config" / "config.yaml"
-    changed.write_text(changed.read_text().replace("epochs: 25", "epochs: 26"))
+    changed.write_text(changed.read_text().replace("batch_size: 32", "batch_size: 33"))
     assert drifted(tmp_path) == [changed]
     assert write_documents(tmp_path) == [changed]
     assert drifted(tmp_path) == []
@@ -59,7 +60,10 @@ def test_writing_mends_a_drift_and_nothing_else(tmp_path: Path) -> None:
 
 def test_yaml_holds_every_key_with_its_default() -> None:
     values = yaml.safe_load(config_yaml())
-    assert values == Config().model_dump()
+    assert parse_config(values) == Config()
+    missing = {name for name in Config().training.model_dump() if name not in values["training"]}
+    assert missing == {name for name in NAMED_KEYS if "." not in name}, "those that a recipe sets stand in comments"
+    assert {**values, "training": {}} == {**Config().model_dump(), "training": {}}
     assert load_config(ROOT / "config" / "config.yaml") == Config()
 
 
@@ -107,7 +111,7 @@ def test_readme_examples_are_valid() -> None:
 def test_json_schema_accepts_the_defaults_and_the_quick_study() -> None:
     schema = json.loads(config_schema())
     jsonschema.Draft202012Validator.check_schema(schema)
-    for name in ("config.yaml", "quick.yaml"):
+    for name in ("config.yaml", "quick.yaml", "finetune.yaml"):
         jsonschema.validate(yaml.safe_load((ROOT / "config" / name).read_text()), schema)
 
 

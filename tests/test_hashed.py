@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
 from resomap.config import Config, Training
 from resomap.config.hashed import KEYS_OF_VERSION_2
+from resomap.config.recipes import RECIPES
 from resomap.config.schema import Augment, Cost, Data, Report, Split
 from resomap.config.values import UNHASHED, Section, key, section
 from resomap.data.identity import Description, data_identity
 from resomap.summary.basis import basis
-
-PRESETS = {"scratch": {}, "finetune": {"learning_rate": 0.0001, "epochs": 7}}
 
 
 class Ema(Section):
@@ -28,22 +27,17 @@ class Ema(Section):
 class LaterAugment(Augment):
     """`training.augment` with a key of its own."""
 
-    policy: str = key("none", "a list of operations")
+    order: str = key("none", "a list of operations")
 
 
 class LaterTraining(Training):
-    """`training` of a later version: a key, a section, a key inside an old section, a preset, a key without effect."""
+    """`training` of a later version: a key, a section, a key inside an old section, a key without effect."""
 
-    layer_decay: float | None = key(None, "decay of the learning rate from layer to layer")
+    distance: float | None = key(None, "distance that the weights may go")
     stages: list[int] = Field(default_factory=lambda: [1, 2])
     averaging: Ema = section(Ema, "moving average")
     augment: LaterAugment = section(LaterAugment, "random changes")
-    recipe: Annotated[str, UNHASHED] = key("scratch", "name of settings")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expanded(cls, values: Any) -> Any:
-        return {**PRESETS[values.get("recipe", "scratch")], **values}
+    shown: Annotated[str, UNHASHED] = key("name", "how it is shown")
 
 
 class LaterSplit(Split):
@@ -109,13 +103,13 @@ def test_the_frozen_list_names_keys_that_exist() -> None:
 def test_later_keys_at_their_defaults_change_nothing_and_at_other_values_all() -> None:
     now = prints(study())
     assert later() == now
-    assert later(layer_decay=None, stages=[1, 2], averaging={"warmup": 0}, augment={"policy": "none"}) == now
+    assert later(distance=None, stages=[1, 2], averaging={"warmup": 0}, augment={"order": "none"}) == now
     others = [
-        later(layer_decay=0.5),
-        later(layer_decay=0.75),
+        later(distance=0.5),
+        later(distance=0.75),
         later(stages=[3]),
         later(averaging={"warmup": 2}),
-        later(augment={"policy": "ta_wide"}),
+        later(augment={"order": "blur"}),
     ]
     assert len({now[1], *(fingerprint for _, fingerprint in others)}) == 6
     assert len({now[0], *(base for base, _ in others)}) == 6
@@ -127,17 +121,18 @@ def test_an_old_key_counts_at_its_default_too() -> None:
 
 
 def test_a_later_key_in_an_override_touches_its_cell_and_not_the_base() -> None:
-    overridden = study(LaterConfig, overrides={"resnet18": {"layer_decay": 0.5}})
+    overridden = study(LaterConfig, overrides={"resnet18": {"distance": 0.5}})
     assert overridden.base == study().base
     assert prints(overridden)[1] != prints(study())[1]
-    at_default = study(LaterConfig, overrides={"resnet18": {"layer_decay": None}})
+    at_default = study(LaterConfig, overrides={"resnet18": {"distance": None}})
     assert prints(at_default) == prints(study())
 
 
 def test_presets_count_by_what_they_stand_for() -> None:
-    assert later(recipe="finetune") == prints(study(training=PRESETS["finetune"]))
-    assert later(recipe="finetune", epochs=9) == prints(study(training={**PRESETS["finetune"], "epochs": 9}))
-    assert later(recipe="finetune") != later()
+    values = RECIPES["finetune"]
+    assert later(recipe="finetune") == prints(study(training=values))
+    assert later(recipe="finetune", epochs=9) == prints(study(training={**values, "epochs": 9}))
+    assert later(recipe="finetune") != later() == later(shown="other")
 
 
 def test_the_version_of_one_recipe_is_in_its_fingerprint_and_never_in_the_base(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ class Faulty(nn.Module):
 def check_of(model: nn.Module, execution: Execution = BF16, **settings: Any) -> tuple[SelfCheck, Loop]:
     """The check of a training of some random images, and the training."""
     random = np.random.default_rng(0)
-    recipe = Training(epochs=1, batch_size=8, warmup_epochs=0, **settings)
+    recipe = Training(**{"epochs": 1, "batch_size": 8, "warmup_epochs": 0, **settings})
 
     def images(count: int) -> Images:
         pixels = random.integers(0, 256, (count, 24, 24, 1), dtype=np.uint8)

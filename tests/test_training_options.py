@@ -28,6 +28,7 @@ CHANGES_WEIGHTS: dict[str, dict[str, Any]] = {
     "optimizer": {"optimizer": "sgd"},
     "learning_rate": {"learning_rate": 0.01},
     "weight_decay": {"weight_decay": 0.5},
+    "layer_decay": {"layer_decay": 0.5},
     "momentum": {"optimizer": "sgd", "momentum": 0.5},
     "schedule": {"schedule": "constant"},
     "warmup_epochs": {"warmup_epochs": 1},
@@ -47,9 +48,19 @@ CHANGES_WEIGHTS: dict[str, dict[str, Any]] = {
     "augment.contrast": {"augment": {"contrast": 0.3}},
     "augment.erase": {"augment": {"erase": 0.5}},
     "augment.mixup": {"augment": {"mixup": 0.4}},
+    "augment.cutmix": {"augment": {"cutmix": 1.0}},
+    "augment.policy": {"augment": {"policy": "trivialaugment"}},
+    "augment.blur": {"augment": {"blur": 0.5}},
 }
 # Keys whose effect has another shape, each with a test below or elsewhere.
 TESTED_ELSEWHERE = {
+    "recipe": "test_recipes.py",
+    "augment.operations": "test_policies.py",
+    "augment.magnitude": "test_policies.py",
+    "augment.saturation": "test_policies.py",  # the images here are grey
+    "augment.hue": "test_policies.py",
+    "freeze_epochs": "test_recipes.py",
+    "trainable": "test_recipes.py",
     "weights": "test_weights.py",
     "channels_last": "test_channels_last_sets_the_memory_layout",
     "monitor": "test_monitor_chooses_the_best_epoch",

@@ -83,7 +83,7 @@ def test_the_plans_answer_says_why_nothing_was_counted() -> None:
 
 @pytest.mark.parametrize("resolution", [64, 224, 240])
 def test_a_network_that_scales_its_images_takes_any_size(resolution: int) -> None:
-    """As in plain timm, where crossvit is built for 240 px and scales others to that."""
+    """Plain timm builds crossvit for 240 px, and it scales other images to that."""
     network = construct(entry_of("crossvit_tiny_240"), resolution, 2)
     images = torch.rand(2, 3, resolution, resolution)
     scores: Tensor = logits(network(images))

@@ -1,4 +1,4 @@
-"""What cannot train says so before its first step, in one sentence; nothing that is not finite is saved."""
+"""Trainings that cannot be done are refused before their first step, and nothing that is not finite is saved."""
 
 import contextlib
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from resomap.config import Training
 from resomap.config.hashed import recipe_version
 from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.models.optimizer_names import require_optimizers
+from resomap.train.batch_parts import part_sizes, takes_single_image
 from resomap.train.checkpoint_saver import CheckpointSaver
 from resomap.train.microbatch_search import _largest_fitting, _Trial
 from resomap.train.objective import make_optimizer
-from resomap.train.parts import part_sizes, takes_single_image
 from resomap.train.schedule import learning_rate
 
 CPU = Execution(device=Device(torch.device("cpu"), "cpu"), precision=None, channels_last=False)

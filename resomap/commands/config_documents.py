@@ -14,13 +14,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from resomap.config.messages import section_of
+from resomap.config.recipes import NAMED_KEYS, RECIPES
 from resomap.config.schema import Config
 from resomap.core.files import write_text
 
 WIDTH = 100  # columns of config.yaml
 
 YAML_HEAD = """\
-# Every key with its default. Generated from resomap/config/schema.py.
+# Every key with its default. Generated from resomap/config/schema.py. Keys behind a # have the
+# value of `training.recipe`; those of `scratch` are shown.
 # For a study of your own, write only the keys that differ into a file and give it with
 # --configfile: config/README.md says how, and has the limits of each key and examples of overrides.
 """
@@ -80,6 +82,12 @@ overrides:
 
 vgg11@512 trains with `learning_rate: 0.0003`, `patience: 15` and `microbatch: 4`. Overrides are part of a cell's
 fingerprint: changing one retrains the cells that it touches and no others.
+
+## Recipes: values by name
+
+`training: {recipe: finetune}` stands for these values; each can still be set beside it, and in `--config`. The name
+itself is in no fingerprint: the values are. docs/recipes.md says how they were chosen.
+
 """
 
 
@@ -91,8 +99,22 @@ def config_yaml() -> str:
 def config_readme() -> str:
     """Return config/README.md: how values merge, examples, and a table of the keys of each section."""
     schema = json.loads(config_schema())
-    parts = [README_HEAD, "## Keys\n", *_tables(Config, schema, schema, "")]
+    parts = [README_HEAD + _recipes_table(), "## Keys\n", *_tables(Config, schema, schema, "")]
     return "\n".join(parts)
+
+
+def _recipes_table() -> str:
+    """Return the table of the keys that recipes set, with the value in each."""
+    lines = [
+        f"| key of `training` | {' | '.join(f'`{name}`' for name in RECIPES)} |",
+        "|---" * (len(RECIPES) + 1) + "|",
+    ]
+    for path in RECIPES["scratch"]:
+        inner = list(RECIPES["scratch"][path]) if isinstance(RECIPES["scratch"][path], dict) else [""]
+        for name in inner:
+            values = [recipe[path][name] if name else recipe[path] for recipe in RECIPES.values()]
+            lines.append(f"| {f'{path}.{name}'.rstrip('.')} | {' | '.join(f'`{_scalar(each)}`' for each in values)} |")
+    return "\n".join(lines) + "\n\n"
 
 
 def config_schema() -> str:
@@ -150,10 +172,17 @@ def drifted(root: Path) -> list[Path]:
     return [path for path, text in expected.items() if not path.exists() or path.read_text("utf-8") != text]
 
 
-def _yaml_lines(kind: type[BaseModel], depth: int) -> Iterator[str]:
-    """Yield the YAML lines of a section: short meanings behind the value in one column, long ones above their key."""
+def _yaml_lines(kind: type[BaseModel], depth: int, path: str = "") -> Iterator[str]:
+    """Yield the YAML lines of a section: short meanings behind the value in one column, long ones above their key.
+
+    A key that recipes set stands in a comment: a value in the file would go before the recipe's.
+    """
     indent = "  " * depth
-    lines = {name: _yaml_value(name, field) for name, field in kind.model_fields.items()}
+    lines = {
+        name: ("# " if f"{path}{name}".removeprefix("training.") in NAMED_KEYS and path.startswith("training.") else "")
+        + _yaml_value(name, field)
+        for name, field in kind.model_fields.items()
+    }
     column = max(len(line) for line in lines.values() if len(line) <= 28) + 2
     after_gap = True
     for name, field in kind.model_fields.items():
@@ -169,10 +198,11 @@ def _yaml_lines(kind: type[BaseModel], depth: int) -> Iterator[str]:
             continue
         yield from textwrap.wrap(meaning, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         if inner is None:
-            yield from (indent + line for line in _yaml_block(name, field, WIDTH - len(indent)))
+            mark = lines[name][: lines[name].index(name)]
+            yield from (indent + mark + line for line in _yaml_block(name, field, WIDTH - len(indent)))
         else:
             yield f"{indent}{name}:"
-            yield from _yaml_lines(inner, depth + 1)
+            yield from _yaml_lines(inner, depth + 1, f"{path}{name}.")
         after_gap = depth == 0
         if after_gap and name != list(kind.model_fields)[-1]:
             yield ""

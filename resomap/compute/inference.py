@@ -36,11 +36,15 @@ class Predictor:
     inference: Inference
     normalisation: Normalisation
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Return log-probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]; finite where the logits are."""
+    def network_output(self, pixels: Tensor) -> Any:
+        """Return what the network makes of pixels uint8 [N, H, W, C]."""
         execution = self.inference.execution
         images = self.normalisation(to_unit_range(on_device(pixels, execution.device.torch)))
-        output = self.inference(in_layout(images, execution.channels_last))
+        return self.inference(in_layout(images, execution.channels_last))
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return log-probabilities float32 [N, classes] of pixels uint8 [N, H, W, C]; finite where the logits are."""
+        output = self.network_output(pixels)
         with torch.inference_mode():
             # In double precision: the logits of a network that diverges differ by more than float32 can hold.
             exact = logits(output).double().log_softmax(dim=1)
@@ -59,7 +63,7 @@ def predict(
     model.eval()
     try:
         parts = []
-        for batch in _in_batches(images.pixels, batch_size):
+        for batch in in_batches(images.pixels, batch_size):
             parts.append(predictor(batch).cpu())
             between()
     finally:
@@ -76,7 +80,8 @@ def require_finite(log_probabilities: np.ndarray, what: str) -> None:
         )
 
 
-def _in_batches(pixels: Pixels, batch_size: int) -> Iterator[Tensor]:
+def in_batches(pixels: Pixels, batch_size: int) -> Iterator[Tensor]:
+    """Yield stored pixels uint8 [N, H, W, C] in batches, in their order."""
     for start in range(0, len(pixels), batch_size):
         yield torch.from_numpy(np.array(pixels[start : start + batch_size]))
 

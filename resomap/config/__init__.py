@@ -1,6 +1,7 @@
 """The configuration, from defaults to a checked value.
 
 - `schema`: every key with its type, default and meaning
+- `training_keys`, `recipes`: its section that is the recipe of a training, and recipes by name
 - `judging`: the sections of report and budget, by which the map compares and chooses
 - `positive`: the positive class, and the metrics that need one
 - `images`: its section of the images

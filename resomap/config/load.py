@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from resomap.config.documents import read_document, require_bounded
 from resomap.config.messages import section_of, sentence
+from resomap.config.recipes import recipe_values
 from resomap.config.schema import Config, Training
 from resomap.core.errors import ResomapError
 
@@ -66,12 +67,14 @@ def parse_config(values: Mapping[str, Any]) -> Config:
 def training_for(config: Config, target: str) -> Training:
     """Return the recipe of `model` or `model@resolution` after its overrides (the model's first, then the cell's).
 
+    An override that names a recipe starts from all its values.
     Raises ResomapError where an override does not fit the recipe.
     """
     kind, values = type(config.training), config.training.model_dump()
     model = target.partition("@")[0]
     for name in dict.fromkeys((model, target)):
-        values = merge(values, _without_empty_sections(kind, config.overrides.get(name, {})))
+        change = _without_empty_sections(kind, config.overrides.get(name, {}))
+        values = merge(merge(values, recipe_values(change.get("recipe"))), change)
     return _parse(kind, values, f"overrides.{target}")
 
 

@@ -7,110 +7,29 @@ config/config.yaml, config/README.md and workflow/schemas/config.schema.json are
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from resomap.config.images import Columns as Columns
 from resomap.config.images import Data as Data
 from resomap.config.images import Split as Split
-from resomap.config.judging import Budget, FurtherMetric, Report
+from resomap.config.judging import Budget, Report
 from resomap.config.tracker_uri import problem_of
+from resomap.config.training_keys import WARMUP_SHARE as WARMUP_SHARE
+from resomap.config.training_keys import Augment as Augment
+from resomap.config.training_keys import EarlyStopping as EarlyStopping
+from resomap.config.training_keys import Training as Training
 from resomap.config.values import (
     Count,
-    Microbatch,
     Names,
-    OptionalFloat,
     OptionalText,
-    Probability,
     Resolutions,
     Section,
     Seeds,
     key,
     list_from_text,
-    off_from_false,
     section,
     without_repeats,
 )
-
-WARMUP_SHARE = 0.5  # of a training: a longer warm-up is cut to it
-
-
-class Augment(Section):
-    """Random augmentation of the training images, drawn per image as a pure function of (seed, epoch, index)."""
-
-    hflip: Probability = key(0.5, "probability of a horizontal flip")
-    vflip: Probability = key(0.0, "probability of a vertical flip")
-    rotate90: bool = key(False, "turn by a random multiple of 90 degrees")
-    scale: Annotated[float, Field(gt=0, le=1)] = key(
-        1.0, "smallest share of the area in a random crop, which is scaled back to full size; 1: no crop"
-    )
-    degrees: Annotated[float, Field(ge=0, le=180)] = key(0.0, "largest random rotation to either side", "degrees")
-    brightness: Probability = key(0.0, "largest relative change of brightness")
-    contrast: Probability = key(0.0, "largest relative change of contrast")
-    erase: Probability = key(0.0, "probability that a random rectangle is erased (Zhong et al. 2020)")
-    mixup: Annotated[float, Field(ge=0)] = key(0.0, "alpha of mixup (Zhang et al. 2018); 0: off")
-
-
-class EarlyStopping(Section):
-    """Early stopping: the end of a training whose validation metric no longer improves."""
-
-    enabled: bool = key(True, "whether a training may end before `training.epochs`")
-    patience: Count = key(8, "epochs without improvement before the training ends", "epochs", ge=1)
-    min_delta: Annotated[float, Field(ge=0)] = key(0.0, "improvements smaller than this do not count")
-    warmup_epochs: Count = key(5, "epochs at the start that never end the training", "epochs", ge=0)
-
-
-class Training(Section):
-    """The recipe of one training, all of it in the fingerprint; overrides change it per model or cell."""
-
-    epochs: Count = key(25, "passes over the training images", "epochs", ge=1)
-    batch_size: Count = key(32, "images an optimizer step", "images", ge=2)
-    microbatch: Microbatch = key(
-        None,
-        "images a forward pass; gradients are accumulated up to `batch_size`; null: the whole batch; `auto`: as many "
-        "as fit, tried once for each model at its largest resolution. Changes the statistics of batch normalisation",
-        "images",
-    )
-    optimizer: str = key("adamw", "any optimizer that timm's factory knows (`adamw`, `sgd`, `lamb`, ...)")
-    learning_rate: float = key(0.001, "highest learning rate of the schedule", gt=0)
-    weight_decay: float = key(0.05, "weight decay; biases and normalisation layers are left out", ge=0)
-    momentum: float = key(0.9, "momentum of optimizers that have one (sgd, rmsprop, ...)", ge=0, lt=1)
-    schedule: Literal["cosine", "linear", "constant"] = key("cosine", "course of the learning rate after warm-up")
-    warmup_epochs: float = key(
-        1.0, "epochs in which the learning rate rises from 0, at most half of all", "epochs", ge=0
-    )
-    min_learning_rate: float = key(1e-6, "learning rate at the end of the schedule", ge=0)
-    gradient_clip: OptionalFloat = key(1.0, "largest norm of the gradient; null: not clipped", gt=0)
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = key(0.0, "share of the target spread over all classes")
-    class_weights: Literal["none", "balanced"] = key(
-        "none", "`balanced` weighs each image in the loss by the inverse frequency of its true class"
-    )
-    ema_decay: OptionalFloat = key(
-        None,
-        "decay of an exponential moving average of the weights, which is then evaluated; null: off",
-        gt=0,
-        lt=1,
-    )
-    dropout: OptionalFloat = key(None, "dropout before the head; null: the model's own default", ge=0, lt=1)
-    weights: OptionalText = key(
-        None, "null: random; `default`: the library's pretrained weights; or a safetensors or state-dict file"
-    )
-    amp: Annotated[Literal["auto", "bf16", "fp16", "off"], BeforeValidator(off_from_false)] = key(
-        "auto", "mixed precision; `auto`: bf16 where the device computes in it, else off"
-    )
-    channels_last: bool = key(True, "channels-last memory layout, which convolutions prefer")
-    monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", FurtherMetric] = key(
-        "loss",
-        "validation metric that chooses the best epoch and drives early stopping; class and share of an operating "
-        "point are `report.positive` and `report.at`, which then retrain too",
-    )
-    early_stopping: EarlyStopping = section(EarlyStopping, "when a training ends before its last epoch")
-    augment: Augment = section(Augment, "random changes of the training images")
-
-    @model_validator(mode="after")
-    def _microbatch_fits(self) -> "Training":
-        if isinstance(self.microbatch, int) and self.microbatch > self.batch_size:
-            raise ValueError(f"microbatch {self.microbatch} is larger than batch_size {self.batch_size}")
-        return self
 
 
 class Checkpoints(Section):
@@ -234,6 +153,11 @@ class Config(Section):
     )
     resolutions: Resolutions = key([224, 256, 320, 384, 512], "input sizes; images are square", "pixels", min_length=1)
     seeds: Seeds = key([0], "one training each; the first has no suffix in its file names", min_length=1)
+    weights_directory: OptionalText = key(
+        None,
+        "directory that `resomap weights fetch` filled, for nodes without a network; the environment's "
+        "`RESOMAP_WEIGHTS` goes before it",
+    )
     device: Literal["auto", "cpu", "cuda"] = key("auto", "`auto`: the GPU given to the job, else the CPU")
     deterministic: bool = key(False, "only algorithms that give the same bits each time; slower on a GPU")
     skip_completed: bool = key(True, "ask the tracker for cells that are complete there, to skip them")

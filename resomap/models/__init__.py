@@ -13,6 +13,7 @@ With the libraries:
 
 - `survey`, `optimizers`, `probe`: the child processes that ask for the names, and try models at resolutions
 - `build`, `size_options`: make the network, with its library's keyword for the input size
-- `weights`, `hub`: fill the network with pretrained weights, from a file or from the library
+- `weights`, `weights_names`, `weights_fit`: read a file of weights, bring its names to the network's, and fill it
+- `weights_store`, `hub`: pretrained weights from a directory or a package, and from the library
 - `operations`: counts FLOPs, activations and parameters
 """

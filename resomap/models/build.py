@@ -1,6 +1,7 @@
 """Build a network by its name: library, input size, classes, dropout, starting weights."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,10 +13,12 @@ from resomap.models.hub import load_default
 from resomap.models.index import ModelEntry
 from resomap.models.size_options import size_options
 from resomap.models.survey import entry_of
-from resomap.models.weights import Triple, fit_weights, read_weights
+from resomap.models.weights import Statistics, read_weights
+from resomap.models.weights_fit import fit_weights
+from resomap.models.weights_store import Origin, origin_of
 
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
+IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
 
 # Where the libraries keep the dropout between the pooled features and the class scores.
 _HEADS = ("classifier", "dropout", "drop", "head", "head_drop", "heads", "fc")
@@ -26,13 +29,15 @@ class BuiltModel:
     """A network on the CPU, and the normalisation that its starting weights ask of the images.
 
     `mean`, `std`: per channel of images in [0, 1]; None where the weights are random, so that the caller may
-    take those of its data. `notes`: what somebody who reads the log should know, one sentence each.
+    take those of its data. `notes`: what somebody who reads the log should know, one sentence each. `origin`: of the
+    weights, None where they are random.
     """
 
     model: nn.Module
-    mean: Triple | None
-    std: Triple | None
+    mean: Statistics | None
+    std: Statistics | None
     notes: list[str] = field(default_factory=list)
+    origin: Origin | None = None
 
 
 def build_model(
@@ -42,11 +47,12 @@ def build_model(
     *,
     weights: str | None = None,
     dropout: float | None = None,
+    directory: Path | None = None,
 ) -> BuiltModel:
     """Build a classifier for [N, 3, resolution, resolution] images whose `logits` are [N, num_classes].
 
     Random weights come from torch's global generator: the caller seeds. `weights`: None, "default" (the
-    library's own, downloaded or from its cache) or the path of a file. `dropout`: probability before the
+    library's own, from `directory`, its cache or the net) or the path of a file. `dropout`: probability before the
     head, None for the model's own.
     Raises ResomapError: unknown name, a resolution it cannot be built for, a dropout it has no place for,
     weights that are out of reach, unsafe or of another network.
@@ -60,10 +66,10 @@ def build_model(
         return BuiltModel(model, None, None)
     mean, std = default_statistics(entry, model)
     if weights == "default":
-        return BuiltModel(model, mean, std, load_default(entry, model, resolution, num_classes))
+        return BuiltModel(model, mean, std, *load_default(entry, model, resolution, num_classes, directory))
     found = read_weights(weights)
-    notes = fit_weights(entry, model, found.state, f"the weights file {weights}")
-    return BuiltModel(model, found.mean or mean, found.std or std, notes)
+    notes = fit_weights(entry, model, found.states, f"the weights file {weights}")
+    return BuiltModel(model, found.mean or mean, found.std or std, notes, origin_of(Path(weights).expanduser()))
 
 
 def construct(entry: ModelEntry, resolution: int, num_classes: int, dropout: float | None = None) -> nn.Module:
@@ -102,7 +108,7 @@ def logits(output: Any) -> Tensor:
     return scores if isinstance(scores, Tensor) else logits(output[0])
 
 
-def default_statistics(entry: ModelEntry, model: nn.Module) -> tuple[Triple, Triple]:
+def default_statistics(entry: ModelEntry, model: nn.Module) -> tuple[Statistics, Statistics]:
     """Return mean and standard deviation, per channel, of the images that the library's weights were trained with."""
     if entry.library == "timm":
         cfg: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}

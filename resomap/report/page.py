@@ -249,4 +249,5 @@ def _circumstances(material: Material) -> list[Any]:
     ran = circumstances.environments(material) or (
         Words("No record of a training's environment is here.") if material.squares else None
     )
-    return [changed, circumstances.all_settings(material), ran, circumstances.packages(material)]
+    weights = circumstances.starting_weights(material)
+    return [changed, circumstances.all_settings(material), weights, ran, circumstances.packages(material)]

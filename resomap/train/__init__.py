@@ -14,8 +14,9 @@ resumed training recomputes them.
 - `tracked_run`: the attempt as the tracker will see it
 - `outcome`: weights, history, predictions and marker of a finished training
 - `state`: all that a training carries from step to step
-- `batches`, `draws`, `augment`: training batches, their random draws, and the changes made with them
-- `gradients`: forward and backward passes of one batch, as the loop and the self-check call them
+- `batches`, `draws`, `augment`, `policies`: training batches, their random draws, and the changes made with them
+- `gradients`, `batch_parts`: forward and backward passes of one batch, as loop and self-check call them; its parts
+- `freezing`, `probing`: which parts of the network learn in an epoch; the head alone, on features
 - `self_check`: the gradients of one batch, computed twice before the first step
 - `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience
 - `microbatch_search`: how many images a forward pass fit into memory

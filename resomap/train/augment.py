@@ -6,6 +6,7 @@ epoch depends on nothing else: not on the batch, not on workers, not on an inter
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +78,42 @@ def mix(images: Tensor, labels: Tensor, classes: int, alpha: float, share: float
     if alpha == 0:
         return images, targets
     return share * images + (1 - share) * images.flip(0), share * targets + (1 - share) * targets.flip(0)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rectangle of CutMix for a batch, in shares of the image: its centre, and how much area outside it is kept."""
+
+    kept: float
+    x: float
+    y: float
+
+    def box(self, rows: int, columns: int) -> tuple[int, int, int, int]:
+        """Return the pixels top, bottom, left and right of the rectangle, cut off at the border."""
+        half = math.sqrt(1 - self.kept) / 2
+        left, right = (round(min(1.0, max(0.0, self.x + side * half)) * columns) for side in (-1, 1))
+        top, bottom = (round(min(1.0, max(0.0, self.y + side * half)) * rows) for side in (-1, 1))
+        return top, bottom, left, right
+
+    def share(self, rows: int, columns: int) -> float:
+        """Return the share of an image's area that stays its own."""
+        top, bottom, left, right = self.box(rows, columns)
+        return 1 - (right - left) * (bottom - top) / (rows * columns)
+
+
+def cut_mix(images: Tensor, labels: Tensor, classes: int, cut: Cut) -> tuple[Tensor, Tensor]:
+    """Put a rectangle of each image's mirror partner in the batch into it (CutMix, Yun et al. 2019).
+
+    Targets are mixed by the area that is replaced: at the border the rectangle is cut off. Returns images [N, C, H, W]
+    and targets [N, classes].
+    """
+    rows, columns = images.shape[2:]
+    top, bottom, left, right = cut.box(rows, columns)
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images.flip(0)[:, :, top:bottom, left:right]
+    share = cut.share(rows, columns)
+    targets = F.one_hot(labels, classes).to(images.dtype)
+    return mixed, share * targets + (1 - share) * targets.flip(0)
 
 
 def _crop_and_rotate(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:

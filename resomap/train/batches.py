@@ -1,7 +1,7 @@
 """Training batches, gathered from the prepared store one step ahead of the device."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resomap.config import Training
 from resomap.data.store import Images
-from resomap.train import augment, draws
+from resomap.train import augment, draws, policies
 
 AHEAD = 2  # batches in preparation: one being gathered, one waiting
 
@@ -24,6 +24,9 @@ class Batch:
     labels: Tensor  # int64 [N]
     draws: Tensor  # float32 [N, augment.COLUMNS] in 0..1
     share: float  # mixup's share of each image against its partner
+    seeds: Tensor  # int64 [N, policies.KINDS], on the CPU
+    cut: augment.Cut | None  # CutMix in place of mixup
+    rows: Tensor  # int64 [N]: which of the training images these are
     weights: Tensor | None = None  # float32 [N], of each image in the loss; None: all weigh the same
 
 
@@ -72,6 +75,8 @@ class TrainingBatches:
         count = len(self._images.labels)
         order = draws.order(count, self._seed, epoch)
         table = draws.uniforms(count, augment.COLUMNS, self._seed, epoch).astype(np.float32)
+        seeds = draws.seeds(count, policies.KINDS, self._seed, epoch)
+        cuts = self._cuts(epoch)
         alpha = self._recipe.augment.mixup
         mixing = draws.generator(self._seed, epoch, "mixup")
         shares = mixing.beta(alpha, alpha, self.steps) if alpha > 0 else np.ones(self.steps)
@@ -83,6 +88,29 @@ class TrainingBatches:
             if self._pinned:
                 pixels, labels = pixels.pin_memory(), labels.pin_memory()
             weights = None if self._weights is None else torch.from_numpy(self._weights[rows])
-            return Batch(pixels, labels, torch.from_numpy(table[rows]), float(shares[step]), weights)
+            return Batch(
+                pixels,
+                labels,
+                torch.from_numpy(table[rows]),
+                float(shares[step]),
+                torch.from_numpy(seeds[rows]),
+                cuts[step],
+                torch.from_numpy(rows),
+                weights,
+            )
 
         return gather
+
+    def _cuts(self, epoch: int) -> Sequence[augment.Cut | None]:
+        """Return CutMix's rectangle for each step of an epoch; None where there is none, or mixup has its turn."""
+        alpha = self._recipe.augment.cutmix
+        if alpha == 0:
+            return [None] * self.steps
+        cutting = draws.generator(self._seed, epoch, "cutmix")
+        kept = cutting.beta(alpha, alpha, self.steps)
+        places = cutting.random((self.steps, 3))
+        has_turn = (places[:, 2] < 0.5) | (self._recipe.augment.mixup == 0)
+        return [
+            augment.Cut(float(share), float(x), float(y)) if own else None
+            for share, (x, y, _), own in zip(kept, places, has_turn, strict=True)
+        ]

@@ -25,6 +25,11 @@ def uniforms(images: int, columns: int, seed: int, epoch: int) -> np.ndarray:
     return generator(seed, epoch, "augment").random((images, columns))
 
 
+def seeds(images: int, kinds: int, seed: int, epoch: int) -> np.ndarray:
+    """Seeds of generators [images, kinds], int64 of 63 bits; row i belongs to image i."""
+    return generator(seed, epoch, "seeds").integers(0, 2**63, (images, kinds), dtype=np.int64)
+
+
 def step_seed(seed: int, step: int) -> int:
     """Seed for draws inside the model (dropout, stochastic depth) at one optimizer step: 63 bits."""
     digest = hashlib.sha256(f"{seed}/{step}/model".encode()).digest()

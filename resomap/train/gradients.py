@@ -1,6 +1,7 @@
 """Gradients of one batch: augmented images, forward and backward passes by microbatch."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,25 @@ from resomap.compute.normalisation import Normalisation, in_layout, on_device, t
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 from resomap.models.build import logits
-from resomap.train.augment import augment, flip, mix
+from resomap.train.augment import augment, cut_mix, flip, mix
+from resomap.train.batch_parts import part_sizes, takes_single_image
 from resomap.train.batches import Batch
 from resomap.train.objective import Objective
-from resomap.train.parts import part_sizes, takes_single_image
+from resomap.train.policies import change_each
+
+
+class BatchPass(Protocol):
+    """Forward and backward pass of a batch, by the whole network (`GradientPass`) or its head (`probing.HeadPass`)."""
+
+    def accumulate(
+        self, model: nn.Module, scaler: torch.amp.GradScaler, batch: Batch, microbatch: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Add the batch's gradients to the parameters'; returns its mean loss and its hits, on the device."""
+        ...
+
+    def least_images(self, model: nn.Module, images: Tensor) -> int:
+        """Return the fewest images a forward pass that the network takes."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +44,8 @@ class GradientPass:
     normalisation: Normalisation
     objective: Objective
     execution: Execution
-    _least: list[int] = field(default_factory=list, init=False)  # the answer of `least_images`, once it was asked for
+    # Answers of `least_images`, by the network's mode: frozen batch normalisation takes any number of images.
+    _least: dict[bool, int] = field(default_factory=dict, init=False)
 
     def accumulate(
         self, model: nn.Module, scaler: torch.amp.GradScaler, batch: Batch, microbatch: int | None
@@ -60,18 +77,20 @@ class GradientPass:
             return None
         weights = batch.weights.to(self.execution.device.torch)
         share = batch.share if self.recipe.augment.mixup > 0 else 1.0
+        if batch.cut is not None:
+            share = batch.cut.share(*batch.pixels.shape[1:3])
         return share * weights + (1 - share) * weights.flip(0)
 
     def least_images(self, model: nn.Module, images: Tensor) -> int:
-        """Return the fewest images a forward pass that the network, in training mode, takes: 1, or 2 for some.
+        """Return the fewest images a forward pass that the network takes in its present mode: 1, or 2 for some.
 
         images: [N, 3, H, W] on the device, of which the first is tried, once.
         """
-        if not self._least:
+        if model.training not in self._least:
             image = in_layout(images[:1], self.execution.channels_last)
             with self.execution.autocast():
-                self._least.append(1 if takes_single_image(model, image) else 2)
-        return self._least[0]
+                self._least[model.training] = 1 if takes_single_image(model, image) else 2
+        return self._least[model.training]
 
     def _part_sizes(self, model: nn.Module, images: Tensor, microbatch: int | None) -> list[int]:
         count = len(images)
@@ -91,7 +110,10 @@ class GradientPass:
         device, changes = self.execution.device.torch, self.recipe.augment
         table = batch.draws.to(device, non_blocking=True)
         labels = batch.labels.to(device, non_blocking=True)
-        pixels = flip(on_device(batch.pixels, device), table, changes)
+        pixels = change_each(flip(on_device(batch.pixels, device), table, changes), batch.seeds, changes)
         images = augment(to_unit_range(pixels), table, changes)
-        images, targets = mix(images, labels, self.classes, changes.mixup, batch.share)
+        if batch.cut is not None:
+            images, targets = cut_mix(images, labels, self.classes, batch.cut)
+        else:
+            images, targets = mix(images, labels, self.classes, changes.mixup, batch.share)
         return self.normalisation(images), targets

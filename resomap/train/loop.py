@@ -6,8 +6,10 @@ with every event, stands in `events.Observer`.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +27,8 @@ from resomap.data.store import Images
 from resomap.train import draws
 from resomap.train.batches import Batch, TrainingBatches
 from resomap.train.events import Observer
-from resomap.train.gradients import GradientPass
+from resomap.train.freezing import begin_epoch
+from resomap.train.gradients import BatchPass, GradientPass
 from resomap.train.objective import Objective
 from resomap.train.schedule import learning_rate
 from resomap.train.state import RunningSums, TrainingState
@@ -47,7 +50,7 @@ class TrainingData:
     positive: int | None = None
     at: float = 0.9
 
-    def gradient_pass(self, recipe: Training, objective: Objective, execution: Execution) -> GradientPass:
+    def gradient_pass(self, recipe: Training, objective: Objective, execution: Execution) -> BatchPass:
         """Return the pass that computes gradients of these images' batches."""
         return GradientPass(
             recipe=recipe,
@@ -56,6 +59,10 @@ class TrainingData:
             objective=objective,
             execution=execution,
         )
+
+    def scores(self, inference: Inference, images: Images, batch_size: int, between: Callable[[], None]) -> np.ndarray:
+        """Return log-probabilities float32 [N, classes] of the validation images; `between` runs after each batch."""
+        return predict(Predictor(inference, self.normalisation), images, batch_size, between)
 
 
 class Loop:
@@ -105,7 +112,7 @@ class Loop:
 
     def _train_epoch(self) -> None:
         state = self._state
-        state.model.train()
+        begin_epoch(state.model, state.epoch, self._recipe)
         before = time.monotonic()
         for batch in self._data.batches.epoch(state.epoch, state.step):
             loss = self._step(batch)
@@ -220,9 +227,8 @@ class Loop:
 
         Raises PermanentFailure where the network answers with anything but finite numbers.
         """
-        inference = Inference(self._state.evaluated_model(), self._execution)
-        log_probabilities = predict(
-            Predictor(inference, self._data.normalisation),
+        log_probabilities = self._data.scores(
+            Inference(self._state.evaluated_model(), self._execution),
             images,
             evaluation_batch(self._recipe, self._state.microbatch),
             lambda: self._observer.during_validation(self._state),

@@ -25,8 +25,8 @@ from resomap.compute.normalisation import in_layout
 from resomap.core.files import write_json
 from resomap.core.sealed_json import sealed
 from resomap.models.build import build_model, logits
+from resomap.train.batch_parts import is_single_value, part_sizes, takes_single_image
 from resomap.train.objective import make_optimizer
-from resomap.train.parts import is_single_value, part_sizes, takes_single_image
 
 # Not to be used: validation, other sizes of the last batch, and fragments need room too.
 HEAD_ROOM = 0.1

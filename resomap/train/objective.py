@@ -1,6 +1,8 @@
 """Loss with class weights and label smoothing, its scaler, and the optimizer, by timm's factory."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from resomap.compute.execution import Execution
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
+from resomap.models.weights_fit import head_tensors
 
 
 class Objective:
@@ -24,7 +27,7 @@ class Objective:
 
     def __init__(self, recipe: Training, labels: np.ndarray, classes: int, device: torch.device) -> None:
         self._smoothing = recipe.label_smoothing
-        self._has_soft_targets = recipe.label_smoothing > 0 or recipe.augment.mixup > 0
+        self._has_soft_targets = recipe.label_smoothing > 0 or recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
         self._weights: Tensor | None = None
         if recipe.class_weights == "balanced":
             counts = np.bincount(labels, minlength=classes)
@@ -56,15 +59,17 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
     Raises PermanentFailure for a name the factory does not know, and for an optimizer that needs second derivatives.
     """
     try:
-        made = create_optimizer_v2(
-            model,
-            **_fused(recipe.optimizer),
-            opt=recipe.optimizer,
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            momentum=recipe.momentum,
-            filter_bias_and_bn=True,
-        )
+        with layers_known(model):
+            made = create_optimizer_v2(
+                model,
+                **_fused(recipe.optimizer),
+                opt=recipe.optimizer,
+                lr=recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                momentum=recipe.momentum,
+                filter_bias_and_bn=True,
+                layer_decay=recipe.layer_decay,
+            )
     except (ValueError, AssertionError, KeyError, ModuleNotFoundError) as error:
         raise PermanentFailure(
             f"timm cannot make the optimizer '{recipe.optimizer}' ({error}); "
@@ -76,6 +81,19 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
             "ones; common ones are adamw, sgd, nadamw, lamb, rmsprop"
         )
     return made
+
+
+@contextmanager
+def layers_known(model: nn.Module) -> Iterator[None]:
+    """Tell timm which tensors are the head of a network that is not its own, so that it can count the layers below."""
+    is_told = hasattr(model, "group_matcher") or hasattr(model, "pretrained_cfg")
+    if not is_told:
+        model.pretrained_cfg = {"classifier": sorted({name.rpartition(".")[0] for name in head_tensors(model)})}  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if not is_told:
+            del model.pretrained_cfg
 
 
 def make_scaler(execution: Execution) -> torch.amp.GradScaler:

@@ -19,7 +19,7 @@ from resomap.compute import checkpoint
 from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
 from resomap.compute.environment import deviations, environment
 from resomap.compute.execution import Execution
-from resomap.compute.inference import Inference, Predictor
+from resomap.compute.inference import Inference, Predictor, evaluation_batch
 from resomap.compute.normalisation import Normalisation
 from resomap.compute.temperature import decide
 from resomap.config.judging import FurtherMetric
@@ -28,6 +28,7 @@ from resomap.core.errors import Interrupted, RunsElsewhere
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
 from resomap.models.build import BuiltModel, build_model
+from resomap.models.weights_store import Origin, weights_directory
 from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
 from resomap.train.checkpoint_saver import CheckpointSaver
@@ -35,6 +36,7 @@ from resomap.train.live_progress import LiveProgress
 from resomap.train.loop import Loop, TrainingData
 from resomap.train.objective import Objective, make_optimizer, make_scaler
 from resomap.train.observer import CellObserver
+from resomap.train.probing import ProbeData, probe_data
 from resomap.train.request import Request
 from resomap.train.self_check import SelfCheck
 from resomap.train.signals import SignalWatch
@@ -86,13 +88,19 @@ class CellTraining:
             self._restore(state, saved)
         else:
             state.microbatch = microbatch_choice.require(self._request.study, self._cell)
+        saved_features = saved.get("features") if saved else None
         del saved  # its tensors are views of last.pt
 
         run = TrackedRun(self._request, uid, self._device, self._store.content_digest)
         try:
-            data = self._training_data(built)
-            execution = self._checked(state, data, execution)
-            fixed = self._fixed_content(uid, threads, execution)
+            images = self._training_data(built)
+            data = self._with_features(state, images, execution, saved_features)
+            checked = self._checked(state, data, execution)
+            if checked != execution:  # features of the way that gives the same bits twice
+                data, execution = self._with_features(state, images, checked, saved_features), checked
+            fixed = self._fixed_content(uid, threads, execution, built.origin)
+            if isinstance(data, ProbeData):
+                fixed["features"] = data.digest
             saver = CheckpointSaver(self._cell, self._config.checkpoints, fixed, self._say)
             progress = LiveProgress(self._request, state, self._device, data.batches.steps)
             observer = CellObserver(self._request, self._signals, saver, progress, run)
@@ -147,7 +155,10 @@ class CellTraining:
             len(self._store.classes),
             weights=self._recipe.weights,
             dropout=self._recipe.dropout,
+            directory=weights_directory(self._config.weights_directory),
         )
+        if built.origin is not None:
+            self._say(f"starting weights: {built.origin.place} ({built.origin.digest or 'digest unknown'})")
         for note in built.notes:
             self._say(note)
         return built
@@ -172,7 +183,7 @@ class CellTraining:
             self._say(f"{reason}: the result will be marked as not exact")
         self._say(f"going on at epoch {state.epoch + 1}, step {state.step}")
 
-    def _fixed_content(self, uid: str, threads: int, execution: Execution) -> dict[str, Any]:
+    def _fixed_content(self, uid: str, threads: int, execution: Execution, origin: Origin | None) -> dict[str, Any]:
         """Part of a checkpoint that does not change while the training goes on."""
         return {
             "fingerprint": self._request.fingerprint,
@@ -183,6 +194,7 @@ class CellTraining:
             "precision": execution.precision_name if execution.precision else None,
             "onednn": execution.onednn,
             "environment": environment(self._device),
+            "weights": origin.as_json() if origin is not None else None,
         }
 
     def _training_data(self, built: BuiltModel) -> TrainingData:
@@ -200,6 +212,19 @@ class CellTraining:
             positive=positive_index(report, store.classes) if speaks_of_class else None,
             at=report.at,
         )
+
+    def _with_features(
+        self, state: TrainingState, data: TrainingData, execution: Execution, saved_digest: str | None
+    ) -> TrainingData:
+        """Return the data with the features of a frozen network, where only its head learns and steps are left."""
+        if self._recipe.trainable != "head" or state.is_over(self._recipe):
+            return data
+        execution.activate()
+        batch = evaluation_batch(self._recipe, state.microbatch)
+        probe = probe_data(data, state.model, execution, batch, self._stop_before_first_step)
+        if saved_digest is not None and saved_digest != probe.digest:
+            state.deviations.append("the features of the frozen network are not those of the checkpoint to the bit")
+        return probe
 
     def _checked(self, state: TrainingState, data: TrainingData, execution: Execution) -> Execution:
         """Return the way of computing that gives the same bits twice, where steps are left; says what it is."""

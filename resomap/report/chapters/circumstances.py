@@ -57,6 +57,19 @@ def environments(material: Material) -> Table | None:
     )
 
 
+def starting_weights(material: Material) -> Table | None:
+    """Return the table of pretrained weights that trainings started from; None where all started at random."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in material.evidence.trained:
+        if (weights := one.marker.weights) is not None:
+            origin = str(weights.get("place") or "–"), str(weights.get("digest") or "–")
+            groups.setdefault(origin, []).append(one.cell.name)
+    if not groups:
+        return None
+    rows = [[*origin, f"{len(cells)}{_some(cells)}"] for origin, cells in sorted(groups.items())]
+    return Table("Pretrained weights", ["origin", "digest", "trainings"], rows, ["code", "code", "text"])
+
+
 def packages(material: Material) -> Code | None:
     """Return every installed package of the newest training here; None where no record is here."""
     newest = sorted(material.evidence.trained, key=lambda one: one.marker.finished_at or 0)

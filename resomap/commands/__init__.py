@@ -16,6 +16,7 @@ are called by the workflow's rules, each by the rule of its own name.
 - `cost`, `costs`: measure a model at a resolution, and the table of all measurements
 - `map`, `report`: write the map, and the report for a person
 - `winner`: refit the recommended cell on train + validation, or make an ensemble of its trainings
+- `export`, `export_source`: a trained cell as a file for another runtime, and the weights that it takes
 - `attempts`: the end of an attempt at a training, as `train` and `winner` say it
 """
 
@@ -74,4 +75,5 @@ PEOPLE = (
     "bench",
     "config",
 )
-STEPS = ("data", "images", "train", "fetch", "evaluate", "cost", "microbatch", "costs", "map", "report", "winner")
+_OF_ALL = ("data", "images", "cost", "microbatch", "costs", "map", "report")
+STEPS = (*_OF_ALL, "train", "fetch", "evaluate", "export", "winner")

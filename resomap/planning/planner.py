@@ -20,6 +20,7 @@ from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.plan_map import show_plan
 from resomap.planning.rules.cost import CostRule
 from resomap.planning.rules.evaluate import EvaluateRule
+from resomap.planning.rules.export import ExportRule
 from resomap.planning.rules.fetch import FetchRule
 from resomap.planning.rules.images import ImagesRule
 from resomap.planning.rules.map import MapRule
@@ -66,6 +67,7 @@ class Planner:
         self.train = TrainRule(grid, self.images)
         self.fetch = FetchRule(grid)
         self.evaluate = EvaluateRule(grid, self.images)
+        self.export = ExportRule(grid, self.images)
         self.map = MapRule(grid, self.evaluate, self.path)
         self.winner = WinnerRule(grid, self.fetch, self.cluster)
 

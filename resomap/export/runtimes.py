@@ -1,0 +1,45 @@
+"""An exported file, computed by the runtime that it is for, on the CPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from resomap.core.errors import ResomapError
+from resomap.export.export_files import FP32, ONNX
+from resomap.export.facts import INPUT
+from resomap.models.build import first_line
+
+# Logits float32 [N, classes] of images float32 [N, 3, R, R].
+Computed: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+
+def open_file(path: Path, file_format: str, precision: str, threads: int) -> Computed:
+    """Return what computes an exported file. Raises ResomapError where its runtime does not take it."""
+    try:
+        return _onnxruntime(path, threads) if file_format == ONNX else _openvino(path, precision, threads)
+    except Exception as error:  # each runtime has exceptions of its own
+        raise ResomapError(
+            f"{'ONNX Runtime' if file_format == ONNX else 'OpenVINO'} does not take this network in {precision} "
+            f"({first_line(error)}); export it with another --precision or --format"
+        ) from None
+
+
+def _onnxruntime(path: Path, threads: int) -> Computed:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # its advice about nodes is for developers
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda images: np.asarray(session.run(None, {INPUT: images})[0])
+
+
+def _openvino(path: Path, precision: str, threads: int) -> Computed:
+    import openvino
+
+    # Of itself OpenVINO computes in bfloat16 where the processor can.
+    hint = {"INFERENCE_PRECISION_HINT": "f32"} if precision == FP32 else {}
+    compiled: Any = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, **hint})
+    return lambda images: np.array(compiled([images])[0])

@@ -24,13 +24,15 @@ class End:
     marker: dict[str, Any]
 
     @classmethod
-    def of(cls, directory: Path, resolution: int = RESOLUTION) -> "End":
-        marker = read_json(next(directory.glob(f"results/*/{resolution}.done")))
+    def of(cls, directory: Path, resolution: int = RESOLUTION, suffix: str = "") -> "End":
+        """Read the end of the one cell of this resolution and suffix, such as `.fold2`."""
+        stem, place = f"{resolution}{suffix}", f"{resolution}{suffix.replace('.', '/')}"
+        marker = read_json(next(directory.glob(f"results/*/{stem}.done")))
         return cls(
-            load_sealed(next(directory.glob(f"checkpoints/*/*/{resolution}/final.pt")))["model"],
-            load_sealed(next(directory.glob(f"checkpoints/*/*/{resolution}/best.pt")))["model"],
+            load_sealed(next(directory.glob(f"checkpoints/*/*/{place}/final.pt")))["model"],
+            load_sealed(next(directory.glob(f"checkpoints/*/*/{place}/best.pt")))["model"],
             marker["metrics"],
-            next(directory.glob(f"results/*/{resolution}.history.csv")).read_bytes(),
+            next(directory.glob(f"results/*/{stem}.history.csv")).read_bytes(),
             marker,
         )
 

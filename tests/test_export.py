@@ -268,7 +268,7 @@ def study_with_margin(exported: Exported, place: Path, margin: float) -> Path:
     ],
 )
 def test_three_channels_are_told_of_grey_networks_too(channels: int, mean: Any, std: Any) -> None:
-    """Normalisation as in the training, for grey statistics, a constant channel, and pretrained weights on grey images."""
+    """Normalisation as in the training: grey statistics, a constant channel, pretrained weights on grey images."""
     normalisation = Normalisation(mean, std)
     told_mean, told_std = three_channels(normalisation)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, channels)).astype(np.uint8)

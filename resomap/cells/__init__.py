@@ -10,6 +10,7 @@
 - `progress`, `step_failure`: progress of a running training, failure of one that ended, and of any other step
 - `leftovers`: what killed processes left, and files that a finished cell no longer needs
 - `archive`: checkpoints and results of other settings, set aside under their fingerprint
+- `out_of_fold`: what a fold's training says of its own images after each epoch
 - `predictions`, `evaluation_record`, `fetch_record`: the predictions of a cell, the records of evaluation and fetch
 - `evaluation_part`, `measurement_part`: evaluations and costs that wait for their rule
 - `wanted`: what a plan wants, so that one process serves several jobs

@@ -17,7 +17,11 @@ from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.core.files import read_json, write_json
 
-TRAINING_FILES = ("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "decision.json", "final.pt")
+EPOCH_RECORDS = "epochs.bin"
+TRAINING_FILES = (
+    *("cell.json", "done.json", "last.pt", "previous.pt", "best.pt", "decision.json", "final.pt"),
+    EPOCH_RECORDS,  # of a fold's training, until it is finished (see out_of_fold.py)
+)
 UNKNOWN = "unknown"
 SET_ASIDE = "set-aside"
 _DIGEST_LENGTH = 12  # hex digits of a content digest in a directory's name

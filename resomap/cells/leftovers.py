@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from resomap.cells import decision
+from resomap.cells.archive import EPOCH_RECORDS
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.progress import failure_path, progress_path
@@ -60,6 +61,7 @@ def tidy_finished(cell: Cell, marker: Marker, keep: Sequence[str]) -> None:
 
 def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:
     """Delete the checkpoint files that `checkpoints.keep` does not name; the cell is complete without them."""
+    (cell.checkpoints / EPOCH_RECORDS).unlink(missing_ok=True)  # an archive beside the marker has them
     files = {"last": ("last.pt", "previous.pt"), "best": ("best.pt", decision.NAME), "final": ("final.pt",)}
     for kind, names in files.items():
         for name in names if kind not in (*keep, *cell.always_kept) else ():

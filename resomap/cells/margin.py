@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 
 
-def within_margin(values: Sequence[float | None], margin: float) -> list[bool]:
+def within_margin(
+    values: Sequence[float | None], margin: float, folds: Sequence[int | None] | None = None
+) -> list[bool]:
     """Return, for each validation quality (higher is better), True if its deficit to the highest is at most `margin`.
 
-    An undefined quality is within no margin.
+    An undefined quality is within no margin. `folds` are those that the qualities are of: only trainings that judge the
+    same images are compared.
     """
-    best = max((value for value in values if value is not None), default=None)
+    folds = [None] * len(values) if folds is None else folds
+    best: dict[int | None, float] = {}
+    for value, fold in zip(values, folds, strict=True):
+        if value is not None:
+            best[fold] = max(value, best.get(fold, value))
     # 0.84 - 0.83 is a little more than 0.01 in binary: rounding must not decide.
-    return [best is not None and value is not None and best - value <= margin + 1e-9 for value in values]
+    return [
+        value is not None and best[fold] - value <= margin + 1e-9 for value, fold in zip(values, folds, strict=True)
+    ]

@@ -28,6 +28,7 @@ class SplitPredictions:
     labels: np.ndarray
     log_probabilities: np.ndarray
     groups: np.ndarray | None = None  # int64 [N]: images of one number belong together; None: not known
+    folds: np.ndarray | None = None  # int64 [N], of several folds put together; in no archive
 
     @cached_property
     def probabilities(self) -> np.ndarray:

@@ -4,6 +4,7 @@ import argparse
 
 from resomap.cells.study import Study
 from resomap.commands import Commands
+from resomap.core.errors import ResomapError
 
 
 def add(commands: Commands) -> None:
@@ -28,7 +29,13 @@ def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     from resomap.commands.adoption import Adoption
 
-    adoption = Adoption(Study.load(given.study), given.experiment, given.metric)
+    study = Study.load(given.study)
+    if study.config.data.folds is not None:
+        raise ResomapError(
+            "this study has folds, and runs of older scripts were judged on one split; adopt them in a study without "
+            "data.folds"
+        )
+    adoption = Adoption(study, given.experiment, given.metric)
     chosen = given.names or given.all or given.runs
     for line in adoption.adopt(given.names, given.runs, given.all) if chosen else adoption.listing():
         print(line)

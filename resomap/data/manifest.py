@@ -74,6 +74,10 @@ class Manifest:
         """Return the images of `train`, `val` or `test`, sorted by name."""
         return [entry for entry in self.entries if entry.split == split]
 
+    def holding(self, split: str) -> str:
+        """Return the split that has the images of a split: with folds those of val are in train."""
+        return split if split in self.splits else "train"
+
     def locations(self, entries: Iterable[Entry]) -> dict[str, Location]:
         """Return where the bytes of images lie, by name. Raises ResomapError where the source is not there."""
         root, column = root_of(self.source, self.folder), self.image_column

@@ -120,6 +120,11 @@ class Store:
             raise _unusable(place, f"has a damaged {FILE}") from None
         return store
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have an array of their own."""
+        return tuple(split for split in SPLITS if split in self._splits)
+
     def split(self, name: str) -> Images:
         """Return the images of `train`, `val` or `test`, in the order of their names."""
         array = self._array(name)

@@ -52,7 +52,6 @@ def _look_at_sources(files: CheckedFiles, words: str) -> Finding:
 
 def _look_at_stores() -> Iterator[Finding]:
     """Yield findings about every byte of the prepared images, against the digests of when they were written."""
-    from resomap.data.manifest import Manifest
     from resomap.data.store import Store, array_file
 
     whole = []
@@ -61,7 +60,7 @@ def _look_at_stores() -> Iterator[Finding]:
     ):
         try:
             # Training images may be gone (`data.keep_train`).
-            splits = Manifest.load(DATA_DIRECTORY).splits
+            splits = Store.open(DATA_DIRECTORY, int(place.name), ("test",)).splits
             there = tuple(split for split in splits if split != "train" or array_file(place, split).exists())
             store = Store.open(DATA_DIRECTORY, int(place.name), there)
             if store.is_stored:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from resomap.cells.predictions import SplitPredictions
 from resomap.statistics import Position
 from resomap.summary.document import Estimate, Gap, Map, OperatingPoint, Square, Training
 from resomap.summary.evidence import Evidence
@@ -54,6 +55,20 @@ class Material:
             " With one seed a cell this is said of these trained models only: trained again with another seed, each "
             "would judge some images otherwise."
         )
+
+    @property
+    def shown_images(self) -> str:
+        """Images that examples and errors are shown of: of the test split, or with folds those that judge."""
+        if self.map.folds is None:
+            return "test images"
+        return "images outside the test split, each judged by a training that did not see it"
+
+    def shown(self, position: Position) -> list[SplitPredictions]:
+        """Return a square's predictions of these images, one for each training, or with folds for each seed."""
+        if self.map.folds is not None:
+            return self.evidence.judged.get(position, [])
+        known = (one.predictions for one in self.evidence.of(position))
+        return [one.splits["test"] for one in known if one is not None]
 
     @property
     def chosen(self) -> Position | None:

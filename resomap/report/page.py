@@ -209,7 +209,15 @@ def _operating(material: Material) -> list[tuple[str, str, str, list[Any]]]:
 def _disagreements(material: Material, pairs: list[Any], thumbnails: Thumbnails) -> Any:
     if not pairs:
         return Words("No model has predictions at two resolutions yet, so there is nothing to compare.")
-    return Part("disagreements", {"pairs": pairs, "caveat": material.one_seed_note, "reason": thumbnails.reason})
+    return Part(
+        "disagreements",
+        {
+            "pairs": pairs,
+            "images": material.shown_images,
+            "caveat": material.one_seed_note,
+            "reason": thumbnails.reason,
+        },
+    )
 
 
 def _class_table(material: Material) -> Part | None:

@@ -11,6 +11,7 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `carried`, `carried_estimates`, `shares`, `prevalence`: a threshold carried from validation to test, and its figures
   at another prevalence
 - `scatter`: training variance, pooled over the cells
+- `fold_noise`, `chosen_epochs`: training noise where folds judge, and the epoch that each is judged at
 - `groups`: images that stand or fall together
 - `class_parts`: intervals of means over classes, which hold for rare classes too
 - `interval_estimates`: values, covariances and confidence intervals
@@ -26,9 +27,9 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `answer`, `prospects`, `wording`: the cell to use and how sure that is, what would make it surer, and the sentences
 - `label_errors`: images whose label is probably wrong, by confident learning
 - `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
-- `simulation`, `families`, `confusion_worlds`, `operating_worlds`: maps and models with a known truth
-- `promises`, `interval_promises`, `choice_promises`, `answer_promises`, `calibration_promises`, `operating_promises`:
-  what the above keeps of its promises on them
+- `simulation`, `families`, `confusion_worlds`, `operating_worlds`, `fold_worlds`: maps and models with a known truth
+- `promises`, `interval_promises`, `choice_promises`, `answer_promises`, `calibration_promises`, `operating_promises`,
+  `fold_promises`: what the above keeps of its promises on them
 - `claims`: the table of what was promised and measured
 """
 

@@ -13,6 +13,7 @@ from resomap.statistics import (
     answer_promises,
     calibration_promises,
     choice_promises,
+    fold_promises,
     interval_promises,
     operating_promises,
 )
@@ -52,6 +53,7 @@ PARTS: dict[str, Callable[[int], Iterable[Claim]]] = {
     "classes": interval_promises.of_classes,
     "positives": interval_promises.of_rare_positives,
     "seeds": interval_promises.of_seeds,
+    "folds": fold_promises.of_folds,
     "gap": interval_promises.of_the_gap,
     "claims": choice_promises.false_claims,
     "looks": choice_promises.repeated_looks,

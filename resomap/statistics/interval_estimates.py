@@ -15,6 +15,7 @@ from scipy import stats
 from resomap.compute.thresholds import OneVsRest
 from resomap.core.errors import ResomapError
 from resomap.statistics.class_parts import Parts, limits, mean_parts
+from resomap.statistics.fold_noise import fold_noise
 from resomap.statistics.groups import Groups
 from resomap.statistics.quality import Quality, Question, quality
 from resomap.statistics.repeated_looks import CONFIDENCE, error_rate
@@ -40,6 +41,7 @@ class Estimates:
     seeds / seeds. With one seed a cell everywhere `scatter` is None, `common` is all of the variance, and nothing here
     speaks of training again. `effective_images` and `grain` are those of `Quality`, the grain of a group where there
     are groups. freedom: degrees of freedom of the variances of images, infinite where these are known well enough.
+    With folds `common` is all of the images' part, and `between` what trainings add (`resomap.statistics.fold_noise`).
     parts: of each cell's mean, None for a metric without them. `metric` is a name for sentences, `_` for its spaces.
     """
 
@@ -60,6 +62,7 @@ class Estimates:
     scatter: Scatter | None
     parts: tuple[Parts | None, ...]
     lowest: float = 0.0  # of the metric
+    folds: int | None = None  # that judged the images, each a part of them; None: each training judged all
 
     @property
     def images(self) -> int:
@@ -144,7 +147,7 @@ def estimate(cells: Mapping[Position, Trainings], metric: Question) -> Estimates
             f"{metric} is undefined for every cell (a class without images, or predictions that are not finite); "
             "choose another report.metric"
         )
-    return combine(metric, found, tuple(undefined), labels, groups)
+    return combine(metric, found, tuple(undefined), labels, groups, folds=next(iter(cells.values()))[0].folds)
 
 
 def combine(
@@ -154,10 +157,12 @@ def combine(
     labels: np.ndarray,
     groups: Groups,
     scale: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
 ) -> Estimates:
     """Combine the qualities of each cell's trainings on images with these labels int [N] and groups.
 
-    scale [K], on average 1: how training variance is shared out over the cells; None: as for a share.
+    scale [K], on average 1: how training variance is shared out over the cells; None: as for a share. folds int [N]:
+    the training that judged each image, where each judged a part; None: each judged all.
     """
     cells = list(found.values())
     images = len(labels)
@@ -181,7 +186,14 @@ def combine(
     observed = np.array(spread)
     lowest = cells[0][0].lowest
     scale = _scale((values - lowest) / (1 - lowest), effective) if scale is None else scale
-    scatter = pool(np.nan_to_num(observed), seeds - 1, np.maximum(own, grain), scale, list(found))
+    if folds is None:
+        scatter = pool(np.nan_to_num(observed), seeds - 1, np.maximum(own, grain), scale, list(found))
+        between = np.zeros(len(cells)) if scatter is None else scatter.variance / seeds
+    else:
+        each = np.stack([np.mean([one.influence for one in trainings], axis=0) for trainings in cells])
+        noise = fold_noise(each, folds, groups, of_mean, scale)
+        scatter, common = (None, of_mean.copy()) if noise is None else (noise.scatter, of_mean.copy())
+        between = np.zeros(len(cells)) if noise is None else noise.between
     return Estimates(
         metric=str(metric),
         lowest=lowest,
@@ -197,9 +209,10 @@ def combine(
         deviations=np.sqrt(observed),
         image_covariance=covariance,
         common=common,
-        between=np.zeros(len(cells)) if scatter is None else scatter.variance / seeds,
+        between=between,
         scatter=scatter,
         parts=tuple(_mean_parts(trainings) for trainings in cells),
+        folds=None if folds is None else len(np.unique(folds)),
     )
 
 

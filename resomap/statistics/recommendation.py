@@ -47,6 +47,7 @@ class Recommendation:
     includes_training_noise: bool
     budget: Mapping[str, float] = field(default_factory=dict)
     least_provable: float = 0.0
+    folds: int | None = None  # that judged the images, each a part of them
 
 
 def recommend(
@@ -111,6 +112,7 @@ def recommend(
         includes_training_noise=estimates.includes_training_noise,
         budget=budget,
         least_provable=comparison.least_provable() if comparison else 0.0,
+        folds=estimates.folds,
     )
 
 

@@ -17,6 +17,8 @@ Position: TypeAlias = tuple[str, int]
 class Sample:
     """One training's predictions of one split: labels int [N], log_probabilities [N, classes].
 
+    folds int [N]: with folds, the number of the training that judged each image, which saw the images of the others;
+    the predictions of all of them are one sample. None: one training judged all.
     groups int [N]: images of one number stand or fall together (of one patient, or copies of one picture); None: each
     image speaks for itself. Probabilities (rows sum to 1) are taken in place of their logarithms, from which their
     sign tells them.
@@ -25,6 +27,7 @@ class Sample:
     labels: np.ndarray
     log_probabilities: np.ndarray
     groups: np.ndarray | None = None
+    folds: np.ndarray | None = None
 
     @classmethod
     def of_probabilities(
@@ -59,7 +62,8 @@ def require_shared_images(cells: Mapping[Position, Trainings]) -> np.ndarray:
             raise ResomapError(f"{position_name(position)} has no predictions; evaluate it or leave it out of the map")
         for sample in trainings:
             first = first or sample
-            same = np.array_equal(sample.labels, first.labels) and _same_groups(sample.groups, first.groups)
+            same = np.array_equal(sample.labels, first.labels)
+            same = same and _same(sample.groups, first.groups) and _same(sample.folds, first.folds)
             if not same or sample.log_probabilities.shape != first.log_probabilities.shape:
                 raise ResomapError(
                     f"the predictions of {position_name(position)} are of other images or classes than those of "
@@ -70,7 +74,7 @@ def require_shared_images(cells: Mapping[Position, Trainings]) -> np.ndarray:
     return first.labels
 
 
-def _same_groups(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     if one is None or other is None:
         return one is other
     return np.array_equal(one, other)

@@ -63,7 +63,7 @@ def pool(
         return None
     several = freedom > 0
     steady = several.copy()
-    steady[several] = _steady(observed[several], freedom[several], own[several], scale[several])
+    steady[several] = steady_ones(observed[several], freedom[several], own[several], scale[several])
     training = _common_variance(observed[steady], freedom[steady], own[steady], scale[steady])
     pools = np.zeros(len(observed), dtype=int)
     if cells is not None:
@@ -76,7 +76,7 @@ def pool(
         inside = pools == number
         speaking = inside & several
         # What scatters more together is no outlier: only among its own kind can a cell be one.
-        speaking[speaking] = _steady(observed[speaking], freedom[speaking], own[speaking], scale[speaking])
+        speaking[speaking] = steady_ones(observed[speaking], freedom[speaking], own[speaking], scale[speaking])
         if not speaking.any():  # a resolution without a second seed: that of all cells stands in
             speaking = steady
         common = _common_variance(observed[speaking], freedom[speaking], own[speaking], scale[speaking])
@@ -117,7 +117,7 @@ def _bartlett(variances: np.ndarray, freedom: np.ndarray) -> float:
     return float(stats.chi2.sf(statistic / correction, len(freedom) - 1))
 
 
-def _steady(observed: np.ndarray, freedom: np.ndarray, own: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def steady_ones(observed: np.ndarray, freedom: np.ndarray, own: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return a mask [cells] of those that speak of the common variance: all but outliers, which are at most half.
 
     One after the other, the largest first: its variance over that of the rest against the F distribution, corrected

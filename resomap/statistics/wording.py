@@ -42,7 +42,14 @@ def sentences(
 def validation_images(result: Recommendation) -> str:
     """Return how many images the answer rests on, and of how many groups where they belong together."""
     of_groups = "" if result.groups is None else f" of {result.groups:,} groups"
+    if result.folds is not None:
+        return f"{result.images:,} images{of_groups}, each judged by a training that did not see it"
     return f"{result.images:,} validation images{of_groups}"
+
+
+def estimand(folds: int) -> str:
+    """Return what the qualities of folds are those of."""
+    return f"training on {folds - 1}/{folds} of such data"
 
 
 def points(share: float) -> str:
@@ -86,6 +93,11 @@ def _losses(answer: Answer) -> str:
 
 
 def _basis(result: Recommendation) -> str:
+    if result.folds is not None and not result.includes_training_noise:
+        return (
+            f"It rests on {result.images:,} images of one fold: how much trainings vary is not known before a second "
+            "one is trained, so nothing is decided, and what is proven is said of these trained models only."
+        )
     if not result.includes_training_noise:
         return (
             f"It rests on {validation_images(result)} and one seed a cell: how much trainings of these images vary is "
@@ -93,15 +105,23 @@ def _basis(result: Recommendation) -> str:
         )
     fewest, most = min(result.seeds.values()), max(result.seeds.values())
     seeds = str(most) if fewest == most else f"{fewest} to {most}"
+    if result.folds is not None:
+        each = "" if most == 1 else f", with {seeds} seeds a cell"
+        return (
+            f"It rests on {validation_images(result)} ({result.folds} folds{each}), and is said of "
+            f"{estimand(result.folds)}."
+        )
     return f"It rests on {validation_images(result)} and {seeds} seeds a cell."
 
 
 def _surer(result: Recommendation, answer: Answer, ahead: Sequence[Prospect], seconds: float | None) -> str:
     """Return what would decide, and the margin that is decided already."""
+    if result.folds is not None and not result.includes_training_noise:
+        return "The other folds would tell how much they vary."
     if not result.includes_training_noise:
         price = f" (about {duration(seconds)} here)" if seconds else ""
         return f"A second seed of each cell{price} would tell how much they vary."
-    ways = [_way(one, seconds) for one in ahead]
+    ways = [_way(one, seconds, result.folds) for one in ahead]
     if ways:
         text = f"With a chance of about 80 % it would be decided by {' or by '.join(ways)} [may do to nearly surely]."
     else:
@@ -114,11 +134,11 @@ def _surer(result: Recommendation, answer: Answer, ahead: Sequence[Prospect], se
     return f"{text} With a margin of {points(enough)} {would} decided on now."
 
 
-def _way(one: Prospect, seconds: float | None) -> str:
+def _way(one: Prospect, seconds: float | None, folds: int | None) -> str:
     most = f"{one.high:,}" if one.high is not None else "many more"
     among = f" [{one.low:,} to {most}]"
     if one.kind == "images":
-        return f"{one.count:,} more validation images{among}"
+        return f"{one.count:,} more {'validation images' if folds is None else 'images outside the test split'}{among}"
     price = f" (about {duration(seconds * one.count)} here)" if seconds else ""
     return f"{one.count} more seed{'' if one.count == 1 else 's'} a cell{among}{price}"
 

@@ -77,11 +77,10 @@ def collect(
     """
     statuses = [_status(cell, fingerprints[cell], metric, content_digest) for cell in cells]
     _take_from_map(statuses, metric)
-    judged = [status.value for status in statuses]
-    best = max((value for value in judged if value is not None), default=None)
-    for status, is_near in zip(statuses, within_margin(judged, margin), strict=True):
-        status.is_near_best = is_near
-        status.is_best = is_near and status.value == best
+    judged, folds = [status.value for status in statuses], [status.cell.fold for status in statuses]
+    near, best = within_margin(judged, margin, folds), within_margin(judged, 0.0, folds)
+    for status, is_near, is_best in zip(statuses, near, best, strict=True):
+        status.is_near_best, status.is_best = is_near, is_best
     return statuses
 
 

@@ -106,7 +106,7 @@ def _single(status: CellStatus) -> tuple[str, str]:
 
 
 def _legend(statuses: list[CellStatus], margin: float) -> Iterable[str]:
-    best = next((status for status in statuses if status.is_best), None)
+    best = next((status for status in statuses if status.is_best and status.cell.fold is None), None)
     if best is not None and best.value is not None:
         test = "" if best.test is None else f" (test {best.test:.3f})"
         yield f"* by validation within {margin:g} of the best, {best.cell.name} with {best.value:.3f}{test}"

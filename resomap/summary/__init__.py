@@ -4,6 +4,7 @@
 
 - `basis`: the path of results/summary.json, and the digest of the settings that it was made for. Light
 - `calibrated`: calibration errors with and without temperature scaling
+- `trained`, `shared_images`, `pooling`: a finished training; predictions of the same images; folds as one sample
 - `evidence`: finished trainings, evaluations, predictions, costs, and whatever is missing
 - `judgement`: the statistics of the evidence: intervals, comparisons, fronts, recommendation
 - `operating`: the operating points of the trainings, and their thresholds

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from resomap.statistics import Answer, Choice, Deficit, Position, Prospect, Recommendation, sentences
-from resomap.statistics.wording import points
+from resomap.statistics.wording import estimand, points
 from resomap.summary import answer_parts, parts
 from resomap.summary.evidence import Evidence
 
@@ -52,6 +52,8 @@ def advise(
         ],
         images=found.images,
         groups=found.groups,
+        folds=found.folds,
+        estimand=None if found.folds is None else estimand(found.folds),
         includes_training_noise=found.includes_training_noise,
         least_provable=found.least_provable,
         surer=[
@@ -100,10 +102,11 @@ def notes(
     """
     found = []
     margin = evidence.study.config.report.margin
+    what = "validation images" if advice is None or advice.folds is None else "images"
     # Where a cell stands out, more is proven than could be of cells all alike.
     if advice and advice.chosen is None and advice.least_provable > margin and len(advice.candidates) > 1:
         found.append(
-            f"With {advice.images:,} validation images no map of these cells can prove a deficit of less than about "
+            f"With {advice.images:,} {what} no map of these cells can prove a deficit of less than about "
             f"{points(advice.least_provable)}, however often they are trained; the margin is {points(margin)}."
         )
     if answer and answer.breaking_model:
@@ -141,9 +144,10 @@ def _few_groups(evidence: Evidence) -> list[str]:
     """Return a warning where the validation images of a class come from so few groups that intervals are guesses."""
     groups = evidence.groups["val"]
     known = next((one.predictions for one in evidence.trained if one.predictions is not None), None)
-    if groups is None or known is None:
+    judged = evidence.first_judged
+    if groups is None or known is None or judged is None:
         return []
-    labels = np.asarray(known.splits["val"].labels)
+    labels = np.asarray(judged.labels)
     counts = {name: len(set(groups[labels == index])) for index, name in enumerate(known.classes)}
     few = {name: count for name, count in counts.items() if 0 < count < FEW_GROUPS}
     if not few:

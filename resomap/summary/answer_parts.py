@@ -66,6 +66,8 @@ class Advice(Part):
     excluded: list[Excluded]
     images: int = Field(description="validation images")
     groups: int | None = Field(description="groups that these are of; null: each image stands for itself")
+    folds: int | None = Field(None, description="that judged them, each a part; null: each training judged all")
+    estimand: str | None = Field(None, description="with folds, what the qualities are those of")
     includes_training_noise: bool
     least_provable: float = Field(description="the least deficit that these images could prove, of cells all alike")
     surer: list[Surer] = Field(description="what would decide; empty where that is done, or where nothing would")

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from resomap.cells.predictions import EVALUATED
+from resomap.evaluation.calibration_figures import calibration_figures
+from resomap.statistics import Position
 from resomap.summary import document
-from resomap.summary.evidence import Trained
+from resomap.summary.evidence import Evidence, Trained
 
 
 def metrics(one: Trained) -> dict[str, float | None]:
@@ -15,6 +17,15 @@ def metrics(one: Trained) -> dict[str, float | None]:
         if known and known.as_trained:
             found[f"{split}/calibration_error"] = known.as_trained.error
     return found
+
+
+def of_folds(evidence: Evidence, position: Position) -> document.Calibrated | None:
+    """Return the calibration of a square on the images that its folds judge together; None without folds."""
+    parts = [one for _, one in evidence.pooled.get(position, {}).values()]
+    if not parts:
+        return None
+    # Of several seeds the first: their means would be surer than any of the networks.
+    return document.Calibrated(**calibration_figures({"val": parts[0]})["val"])
 
 
 def calibrations(one: Trained) -> dict[str, document.Calibrated | None]:

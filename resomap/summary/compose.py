@@ -131,6 +131,7 @@ def _squares(evidence: Evidence, judgement: Judgement, recommendation: Recommend
                 best_test_resolution=best_tested.get(position),
                 deficit=as_bound(deficit) if deficit else None,
                 cost=_measured(measured, position in judgement.comparable) if measured else None,
+                calibration=calibrated.of_folds(evidence, position),
             )
         )
     return squares
@@ -146,11 +147,14 @@ def _qualities(
     if position in found.get(judged, {}):  # markers have no metric that needs the map's settings
         names[f"{split}/{judged}"] = None
     qualities: dict[str, document.Estimate | None] = {}
+    # With folds the trainings of a seed together are one estimate on validation.
+    is_pooled = split == "val" and evidence.study.config.data.folds is not None
+    wanted = len({one.cell.seed for one in trained}) if is_pooled else len(trained)
     for name in names:
         metric = name.removeprefix(f"{split}/")
         interval = found.get(metric, {}).get(position)
         values = [calibrated.metrics(one).get(name) for one in trained]
-        if interval is not None and interval.seeds == len(trained):
+        if interval is not None and interval.seeds == wanted:
             qualities[metric] = document.Estimate(
                 value=interval.value,
                 low=interval.low,
@@ -195,7 +199,8 @@ def _trainings(evidence: Evidence, further: _Further) -> list[document.Training]
         own = further.get(one.marker.uid, {}).get(one.cell.resolution, {})
         named = {f"{split}/{config.report.metric}": value for split, value in own.items()}
         metrics.append({**calibrated.metrics(one), **named})
-    near = within_margin([each.get(f"val/{config.report.metric}") for each in metrics], config.report.margin)
+    values = [each.get(f"val/{config.report.metric}") for each in metrics]
+    near = within_margin(values, config.report.margin, [one.cell.fold for one in evidence.trained])
     return [_training(*each) for each in zip(evidence.trained, metrics, near, strict=True)]
 
 

@@ -68,6 +68,9 @@ class Square(Place):
     )
     deficit: Bound | None
     cost: Measured | None
+    calibration: "Calibrated | None" = Field(
+        None, description="of the images that all folds judge together; null without folds"
+    )
 
 
 class CalibrationError(Part):

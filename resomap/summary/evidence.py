@@ -4,7 +4,7 @@ Whatever is not there is listed in `missing`; nothing here raises for an incompl
 images, without which intervals would silently count other groups.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +16,7 @@ from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.measurement import KINDS, class_count, measurements
-from resomap.cells.predictions import EVALUATED, Predictions, SplitPredictions
+from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
@@ -24,50 +24,11 @@ from resomap.data.changes import MANIFEST
 from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.statistics import Position, Sample
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One finished training: its marker, its evaluation at all resolutions and its predictions, each None if absent."""
-
-    cell: Cell
-    marker: Marker
-    evaluation: Mapping[str, Any] | None
-    predictions: Predictions | None
-
-    @property
-    def position(self) -> Position:
-        """The training's square of the map."""
-        return self.cell.model, self.cell.resolution
-
-    def tested(self, resolution: int, split: str) -> SplitPredictions | None:
-        """Return the training's predictions of a split at a test resolution; None where they are not here."""
-        if self.predictions is None:
-            return None
-        if resolution == self.cell.resolution:
-            return self.predictions.splits[split]
-        found = Predictions.load(evaluation_record.predictions_path(self.cell, resolution))
-        if found is None or not self.marker.is_of(found.fingerprint, found.uid):
-            return None
-        own, part = self.predictions.splits[split], found.splits[split]
-        same = list(part.names) == list(own.names) and np.array_equal(part.labels, own.labels)
-        return part if same and found.classes == self.predictions.classes else None
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A part that is missing from the map: `what` is training, predictions, evaluation or cost.
-
-    `can_come`: True if running the workflow again may bring it; False for what does not exist.
-    """
-
-    model: str
-    resolution: int
-    seed: int | None  # None: the same for all seeds
-    fold: int | None  # None: the same for all folds, or a study without folds
-    what: str
-    reason: str
-    can_come: bool = False
+from resomap.summary.pooling import counted_folds, joined, pooled
+from resomap.summary.shared_images import with_shared_images
+from resomap.summary.trained import Missing as Missing
+from resomap.summary.trained import Trained as Trained
+from resomap.summary.trained import gap_of
 
 
 @dataclass(frozen=True)
@@ -99,40 +60,102 @@ class Evidence:
             taken = [one.marker.cost.train_seconds for one in self.of(position)]
             known = [one for one in taken if one is not None]
             found += [sum(known) / len(known)] if known else []
-        return sum(found) * len(self.positions) / len(found) if found else None
+        trainings = len(self.positions) * (self.study.config.data.folds or 1)
+        return sum(found) * trainings / len(found) if found else None
 
     @cached_property
     def groups(self) -> Mapping[str, np.ndarray | None]:
-        """Group int64 [N] of each image that is predicted, by split; None where each image stands for itself.
-
-        As the manifest has them, else as the predictions do: a study whose trainings were fetched has no images.
-        """
-        return {split: self._groups_of(split) for split in EVALUATED}
+        """Group int64 [N] of each image that judges or tests, by split; None where each image stands for itself."""
+        parts = {"val": self.first_judged, "test": self._first("test")}
+        return {split: None if part is None else self._groups_of(part, split) for split, part in parts.items()}
 
     def sample(self, part: SplitPredictions, split: str) -> Sample:
         """Return predictions of a split as the statistics take them, with the groups of its images."""
-        return Sample(np.asarray(part.labels), part.log_probabilities, self.groups[split])
+        return Sample(np.asarray(part.labels), part.log_probabilities, self._groups_of(part, split), part.folds)
 
-    def _groups_of(self, split: str) -> np.ndarray | None:
-        parts = [one.predictions.splits[split] for one in self.trained if one.predictions is not None]
-        if not parts:
-            return None
+    @property
+    def first_judged(self) -> SplitPredictions | None:
+        """Validation predictions of one of the squares, for the images that judge; None without predictions."""
+        return next((parts[0] for parts in self.judged.values()), None)
+
+    @cached_property
+    def judged(self) -> dict[Position, list[SplitPredictions]]:
+        """Validation predictions by square: of each training, or with folds of each seed, all of its folds as one."""
+        return {position: [one for one, _ in found.values()] for position, found in self.pooled.items()} or {
+            position: parts for position in self.positions if (parts := self._parts(position, "val"))
+        }
+
+    @cached_property
+    def judged_by_probabilities(self) -> dict[Position, list[SplitPredictions]]:
+        """The same for metrics of probabilities, where some cells stored only classes and losses."""
+        return {position: [one for _, one in found.values()] for position, found in self.pooled.items()} or self.judged
+
+    @cached_property
+    def pooled(self) -> dict[Position, dict[int, tuple[SplitPredictions, SplitPredictions]]]:
+        """Pooled validation predictions of each square by seed, as `pooling.pooled` gives them; empty without folds."""
+        if self.study.config.data.folds is None:
+            return {}
+        found = {position: pooled(self.of(position), self.folds) for position in self.positions}
+        return {position: by_seed for position, by_seed in found.items() if by_seed}
+
+    @cached_property
+    def folds(self) -> frozenset[int]:
+        """The folds that squares are compared by; empty without folds."""
+        return counted_folds(self.trained)
+
+    def _parts(self, position: Position, split: str) -> list[SplitPredictions]:
+        return [one.predictions.splits[split] for one in self.of(position) if one.predictions is not None]
+
+    def _first(self, split: str) -> SplitPredictions | None:
+        return next((part for position in self.positions for part in self._parts(position, split)), None)
+
+    def _groups_of(self, part: SplitPredictions, split: str) -> np.ndarray | None:
+        """Return the groups of a part's images, as the manifest has them, else as the predictions do.
+
+        A study whose trainings were fetched has no images. Without folds all parts of a split have the same images.
+        """
+        key = split, hash(tuple(part.names))
+        if key not in self._groups:
+            self._groups[key] = self._find_groups(part, split)
+        return self._groups[key]
+
+    @cached_property
+    def _groups(self) -> dict[tuple[str, int], np.ndarray | None]:
+        return {}
+
+    def _find_groups(self, part: SplitPredictions, split: str) -> np.ndarray | None:
         if self.manifest is not None:
-            entries = {entry.name: entry for entry in self.manifest.of(split)}
-            if all(name in entries for name in parts[0].names):
-                found = block_indices([entries[name] for name in parts[0].names])
+            entries = {entry.name: entry for entry in self.manifest.of(self.manifest.holding(split))}
+            if all(name in entries for name in part.names):
+                found = block_indices([entries[name] for name in part.names])
                 return found if len(np.unique(found)) < len(found) else None
-        return next((part.groups for part in parts if part.groups is not None), None)
+        if part.groups is not None or self.study.config.data.folds is not None:
+            return part.groups
+        others = (one.predictions.splits[split] for one in self.trained if one.predictions is not None)
+        return next((other.groups for other in others if other.groups is not None), None)
 
     def tested(self, position: Position, split: str) -> dict[int, list[SplitPredictions]]:
-        """Return a square's predictions of a split by test resolution, where each of its trainings has them."""
+        """Return a square's predictions of a split by test resolution, where each of its trainings has them.
+
+        With folds those of validation are one for each seed, of the best weights, where it has all folds.
+        """
         trained = [one for one in self.of(position) if one.predictions is not None]
+        is_pooled = split == "val" and self.study.config.data.folds is not None
+        if is_pooled:
+            seeds = self.pooled.get(position, {})
+            trained = [one for one in trained if one.cell.seed in seeds and one.cell.fold in self.folds]
         found: dict[int, list[SplitPredictions]] = {}
         for resolution in self.study.config.resolutions:
-            parts = [one.tested(resolution, split) for one in trained]
-            known = [part for part in parts if part is not None]
-            if known and len(known) == len(parts):
-                found[resolution] = known
+            parts = [(one.cell, part) for one in trained if (part := one.tested(resolution, split)) is not None]
+            if not parts or len(parts) < len(trained):
+                continue
+            if is_pooled:
+                by_seed: dict[int, dict[int, SplitPredictions]] = defaultdict(dict)
+                for cell, part in parts:
+                    by_seed[cell.seed][int(cell.fold or 0)] = part
+                found[resolution] = [joined(folds) for folds in by_seed.values()]
+            else:
+                found[resolution] = [part for _, part in parts]
         return found
 
     def upsampled(self, resolution: int) -> float | None:
@@ -153,7 +176,7 @@ def gather(study: Study, kind: str | None = None) -> Evidence:
     `kind` is the kind of device whose costs count; None: the one with the most measurements.
     """
     missing: list[Missing] = []
-    trained = _with_shared_images(list(_trained(study, missing)), missing)
+    trained = with_shared_images(list(_trained(study, missing)), missing)
     for one in trained:
         _note_gaps(one, study.config.resolutions, missing)
     costs = _costs(study, kind, missing)
@@ -180,47 +203,21 @@ def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
         missing.append(Missing(cell.model, cell.resolution, cell.seed, cell.fold, "training", note, can_come=True))
 
 
-def _with_shared_images(trained: list[Trained], missing: list[Missing]) -> list[Trained]:
-    """Drop predictions of other images than those of most trainings: only shared images can be compared in pairs."""
-    seen = Counter(_images(one.predictions) for one in trained if one.predictions is not None)
-    if len(seen) < 2:
-        return trained
-    shared, _ = seen.most_common(1)[0]
-    kept = []
-    for one in trained:
-        if one.predictions is not None and _images(one.predictions) != shared:
-            reason = "they are of other images than those of the other cells"
-            missing.append(_gap(one, "predictions", reason))
-            one = Trained(one.cell, one.marker, one.evaluation, None)
-        kept.append(one)
-    return kept
-
-
-def _images(predictions: Predictions) -> tuple[Any, ...]:
-    """Return a key that is equal for predictions of the same images: classes, and names and labels of both splits."""
-    splits = (predictions.splits[split] for split in EVALUATED)
-    return (*predictions.classes, *((hash(tuple(part.names)), part.labels.tobytes()) for part in splits))
-
-
 def _note_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing]) -> None:
     noted = {(gap.model, gap.resolution, gap.seed, gap.fold) for gap in missing if gap.what == "predictions"}
     cell = one.cell
     if one.predictions is None and (cell.model, cell.resolution, cell.seed, cell.fold) not in noted:
         where = "the tracker has none of them" if one.marker.is_from_tracker else "their file is gone"
-        missing.append(_gap(one, "predictions", where))
+        missing.append(gap_of(one, "predictions", where))
     if one.evaluation is None:
-        missing.append(_gap(one, "evaluation", "not evaluated yet; `snakemake evaluations` does it", can_come=True))
+        missing.append(gap_of(one, "evaluation", "not evaluated yet; `snakemake evaluations` does it", can_come=True))
         return
     entries = one.evaluation["test_resolutions"]
     for resolution in resolutions:
         if entries.get(str(resolution)) is None:
             reason = one.evaluation.get("unavailable", {}).get(str(resolution), "not evaluated yet")
             can_come = str(resolution) not in entries
-            missing.append(_gap(one, "evaluation", f"at {resolution} px: {reason}", can_come))
-
-
-def _gap(one: Trained, what: str, reason: str, can_come: bool = False) -> Missing:
-    return Missing(one.cell.model, one.cell.resolution, one.cell.seed, one.cell.fold, what, reason, can_come)
+            missing.append(gap_of(one, "evaluation", f"at {resolution} px: {reason}", can_come))
 
 
 def _costs(study: Study, kind: str | None, missing: list[Missing]) -> dict[Position, Mapping[str, Any]]:

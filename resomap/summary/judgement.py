@@ -2,14 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import get_args
 
 import numpy as np
 
 from resomap.cells.measurement import why_unsteady
-from resomap.cells.predictions import EVALUATED
 from resomap.core.errors import ResomapError
 from resomap.statistics import (
     Answer,
@@ -48,6 +47,8 @@ from resomap.summary.operating import question
 # Figures in costs.csv and in the budget are plain counts; the statistics take them in these units.
 UNITS: dict[str, float] = {"flops": 1e9, "params": 1e6}
 MB = 1e6
+# Metrics that the likeliest class of each image decides.
+OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "quadratic_kappa")
 COMPARABLE = ("device", "threads", "precision")
 
 
@@ -60,7 +61,16 @@ class Judgement:
     @cached_property
     def samples(self) -> dict[str, dict[Position, list[Sample]]]:
         """Predictions by split and square; squares without any are left out."""
-        return {split: self._samples_of(split) for split in EVALUATED}
+        judged = {
+            place: [self.evidence.sample(one, "val") for one in parts] for place, parts in self.evidence.judged.items()
+        }
+        return {"val": judged, "test": self._samples_of("test")}
+
+    @cached_property
+    def _by_probabilities(self) -> dict[Position, list[Sample]]:
+        """Validation predictions for metrics of probabilities."""
+        found = self.evidence.judged_by_probabilities
+        return {place: [self.evidence.sample(one, "val") for one in parts] for place, parts in found.items()}
 
     def _samples_of(self, split: str) -> dict[Position, list[Sample]]:
         found: dict[Position, list[Sample]] = defaultdict(list)
@@ -72,7 +82,8 @@ class Judgement:
     def estimates(self, split: str, metric: Question) -> Estimates | None:
         """Return the estimates of a metric on a split; None without predictions, or where none of them defines it."""
         if (split, metric) not in self._estimated:
-            samples = self.samples[split]
+            by_class = metric in OF_CLASSES or split != "val"
+            samples = self.samples[split] if by_class else self._by_probabilities
             try:
                 self._estimated[split, metric] = estimate(samples, metric) if samples else None
             except ResomapError:
@@ -114,8 +125,25 @@ class Judgement:
         if not isinstance(self.question, OneVsRest) or not self.question.needs_threshold:
             estimates = self.estimates("test", self.question)
             return intervals(estimates) if estimates else {}
-        validation, test = self.samples["val"], self.samples["test"]
+        validation, test = self._chosen_and_tested()
         return carried_intervals(validation, test, self.question) if test else {}
+
+    def _chosen_and_tested(self) -> tuple[dict[Position, list[Sample]], dict[Position, list[Sample]]]:
+        """Return the samples that thresholds are chosen on and carried to, of each training in the same order.
+
+        With folds a threshold is chosen on all images of its seed, and carried to test with each fold's training.
+        """
+        evidence = self.evidence
+        if evidence.study.config.data.folds is None:
+            return self.samples["val"], self.samples["test"]
+        chosen: dict[Position, list[Sample]] = defaultdict(list)
+        tested: dict[Position, list[Sample]] = defaultdict(list)
+        for position, by_seed in evidence.pooled.items():
+            for one in evidence.of(position):
+                if one.predictions is not None and one.cell.seed in by_seed and one.cell.fold in evidence.folds:
+                    chosen[position].append(replace(evidence.sample(by_seed[one.cell.seed][1], "val"), folds=None))
+                    tested[position].append(evidence.sample(one.predictions.splits["test"], "test"))
+        return dict(chosen), dict(tested)
 
     @cached_property
     def resolutions(self) -> dict[str, Resolutions]:

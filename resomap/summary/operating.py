@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from resomap.cells import decision
 from resomap.cells.archive import held_fingerprint
 from resomap.cells.predictions import EVALUATED, Predictions
@@ -63,7 +65,8 @@ def operating_notes(evidence: Evidence) -> list[str]:
         found.append(f"{positive} is taken for the positive class, the second of two; `report.positive` names another.")
     wanted = question(evidence)
     if isinstance(wanted, OneVsRest) and wanted.needs_threshold:
-        labels = next(one.predictions for one in evidence.trained if one.predictions is not None).splits["val"].labels
+        judged = evidence.first_judged
+        labels = np.array([]) if judged is None else judged.labels
         held = int(((labels == wanted.positive) != wanted.holds_negatives).sum())
         if held < (needed := least_held(wanted.at)):
             share = HELD[wanted.metric]  # type: ignore[index]

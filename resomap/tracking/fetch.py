@@ -17,6 +17,7 @@ from resomap.cells.fetch_record import SCHEMA, record_path
 from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker, require_done
+from resomap.cells.out_of_fold import OutOfFold, out_of_fold_path
 from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.cells.study import Study
 from resomap.cells.winner_cell import JUDGED_BY, Winner
@@ -57,6 +58,7 @@ class _Fetch:
         # By artifact: its path here, and the test whether a file is of the marker's training; any config.yaml counts.
         self._wanted: dict[str, tuple[Path, Callable[[Path], bool]]] = {
             "predictions.npz": (predictions_path(cell), self._are_predictions_of_training),
+            **({} if cell.fold is None else {"out-of-fold.npz": (out_of_fold_path(cell), self._are_out_of_fold)}),
             "history.csv": (cell.history, lambda path: path.read_text().startswith("epoch,")),
             "config.yaml": (provenance.config_path(cell), lambda _: True),
             "environment.json": (provenance.environment_path(cell), lambda path: read_json(path) is not None),
@@ -134,6 +136,10 @@ class _Fetch:
 
     def _are_predictions_of_training(self, path: Path) -> bool:
         found = Predictions.load(path, JUDGED_BY if isinstance(self._cell, Winner) else EVALUATED)
+        return found is not None and self._marker.is_of(found.fingerprint, found.uid)
+
+    def _are_out_of_fold(self, path: Path) -> bool:
+        found = OutOfFold.load(path)
         return found is not None and self._marker.is_of(found.fingerprint, found.uid)
 
     def _are_weights_of_training(self, path: Path) -> bool:

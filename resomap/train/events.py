@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+import numpy as np
+
 from resomap.train.state import TrainingState
 
 
@@ -25,6 +27,7 @@ class Observer(Protocol):
             for images in validation:
                 predict(state, images)
                 observer.during_validation(state)
+            observer.after_validation(state, log_probabilities)
             state.epoch, state.step = state.epoch + 1, 0
             state.history.append(metrics)
             if is_best(metrics):
@@ -48,6 +51,9 @@ class Observer(Protocol):
 
     def during_validation(self, state: TrainingState) -> None:
         """Called after each batch of validation; all steps of the epoch are done, and `state` may be saved."""
+
+    def after_validation(self, state: TrainingState, log_probabilities: np.ndarray) -> None:
+        """Called with the log-probabilities [N, classes] of the validation images, before the epoch is counted."""
 
     def after_epoch(self, state: TrainingState) -> None:
         """Called when an epoch is counted; its metrics are the last row of `state.history`."""
@@ -73,6 +79,9 @@ class NullObserver(Observer):
         """Do nothing."""
 
     def during_validation(self, state: TrainingState) -> None:
+        """Do nothing."""
+
+    def after_validation(self, state: TrainingState, log_probabilities: np.ndarray) -> None:
         """Do nothing."""
 
     def after_epoch(self, state: TrainingState) -> None:

@@ -234,6 +234,7 @@ class Loop:
             lambda: self._observer.during_validation(self._state),
         )
         require_finite(log_probabilities, f"validation images after epoch {self._state.epoch + 1}")
+        self._observer.after_validation(self._state, log_probabilities)
         found = measure(log_probabilities, images.labels)
         for name in self._data.further:
             found[name] = further_metric(name, log_probabilities, images.labels, self._data.positive, self._data.at)

@@ -3,6 +3,9 @@
 import time
 from typing import NoReturn
 
+import numpy as np
+
+from resomap.cells.out_of_fold import EpochRecords
 from resomap.core.errors import Interrupted, RunsElsewhere
 from resomap.train.checkpoint_saver import CheckpointSaver
 from resomap.train.events import Observer
@@ -25,9 +28,11 @@ class CellObserver(Observer):
         saver: CheckpointSaver,
         progress: LiveProgress,
         run: TrackedRun,
+        records: EpochRecords | None = None,
     ) -> None:
         self._request, self._config = request, request.study.config
         self._signals, self._saver, self._progress, self._run = signals, saver, progress, run
+        self._records = records
         self._looked_at = 0.0
 
     def needs_checked_state(self) -> bool:
@@ -53,6 +58,11 @@ class CellObserver(Observer):
             self._stop(state)
         self._progress.show_when_due(state, "evaluating")
         self._look_elsewhere(state)
+
+    def after_validation(self, state: TrainingState, log_probabilities: np.ndarray) -> None:
+        """Keep what a fold's training says of its images: on the disk before any checkpoint counts the epoch."""
+        if self._records is not None:
+            self._records.write(state.epoch + 1, log_probabilities)
 
     def after_epoch(self, state: TrainingState) -> None:
         """Write the epoch's figures to journal, log and progress file; stop after a signal."""

@@ -9,6 +9,8 @@ import numpy as np
 from resomap.cells import archive, evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import LOCAL, SCHEMA, Marker, TrainingCost
+from resomap.cells.names import FIRST_FOLD
+from resomap.cells.out_of_fold import EpochRecords, OutOfFold, out_of_fold_path
 from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.compute import checkpoint
 from resomap.compute.device import Device
@@ -94,6 +96,28 @@ def metrics_of(predictions: Predictions) -> Metrics:
         for split, part in predictions.splits.items()
         for name, value in measure(part.log_probabilities, np.asarray(part.labels)).items()
     }
+
+
+def write_out_of_fold(request: Request, state: TrainingState, store: Store, records: EpochRecords) -> None:
+    """Write what the training said of its own fold's images after each epoch, beside the marker."""
+    images, monitor = store.split("val"), request.recipe.monitor
+    epochs, arrays = records.read(state.epoch)
+    if len(epochs) < state.epoch:
+        request.say(f"of {state.epoch} epochs {len(epochs)} have out-of-fold predictions: records were lost")
+    values = [state.history[epoch - 1][f"val/{monitor}"] for epoch in epochs]
+    OutOfFold(
+        fingerprint=request.fingerprint,
+        uid=archive.held_uid(request.cell),
+        fold=request.cell.fold or FIRST_FOLD,
+        classes=store.classes,
+        names=images.names,
+        labels=images.labels,
+        groups=store.blocks("val"),
+        epochs=epochs,
+        monitor=monitor,
+        monitored=np.array([np.nan if value is None else value for value in values]),
+        **arrays,
+    ).save(out_of_fold_path(request.cell))
 
 
 def write_history(cell: Cell, rows: list[dict[str, Any]]) -> None:

@@ -51,10 +51,12 @@ class TrackedRun:
         """Run that counts in place of this one, once the sender has found one; a look at a file."""
         return Elsewhere.read(self._note) if self._note.exists() else None
 
-    def keep(self, history: Path, predictions: Path, weights: Path) -> None:
+    def keep(self, history: Path, predictions: Path, weights: Path, out_of_fold: Path | None) -> None:
         """Add the files of a finished training to its run, and figures, which the sender draws from them."""
         self.journal.artifact(history, "history.csv")
         self.journal.artifact(predictions, "predictions.npz")
+        if out_of_fold is not None:
+            self.journal.artifact(out_of_fold, "out-of-fold.npz")
         self.journal.figures(history, predictions)
         if self._request.study.config.tracking.keep_weights:
             self.journal.artifact(weights, "best.pt")

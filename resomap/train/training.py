@@ -13,6 +13,7 @@ from resomap.cells.decision import Decision
 from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.leftovers import prune_checkpoints, remove_cell_leftovers
 from resomap.cells.marker import Marker
+from resomap.cells.out_of_fold import EpochRecords, out_of_fold_path
 from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.cells.tags import completion
 from resomap.compute import checkpoint
@@ -103,10 +104,13 @@ class CellTraining:
                 fixed["features"] = data.digest
             saver = CheckpointSaver(self._cell, self._config.checkpoints, fixed, self._say)
             progress = LiveProgress(self._request, state, self._device, data.batches.steps)
-            observer = CellObserver(self._request, self._signals, saver, progress, run)
+            records = self._records(data)
+            observer = CellObserver(self._request, self._signals, saver, progress, run, records)
             self._loop(state, data, execution, observer).run()
 
             metrics = self._evaluate_best(state, data.normalisation, execution, observer)
+            if records is not None:
+                outcome.write_out_of_fold(self._request, state, self._store, records)
             saver.wait()
             self._add_results(run, state.epoch, metrics)
             marker = self._marker(state, fixed, metrics)
@@ -226,6 +230,12 @@ class CellTraining:
             state.deviations.append("the features of the frozen network are not those of the checkpoint to the bit")
         return probe
 
+    def _records(self, data: TrainingData) -> EpochRecords | None:
+        """Return the records of what a fold's training says of its own images; None without folds."""
+        if self._cell.fold is None or data.validation is None:
+            return None
+        return EpochRecords(self._cell, data.validation.labels, data.classes, self._recipe.epochs)
+
     def _checked(self, state: TrainingState, data: TrainingData, execution: Execution) -> Execution:
         """Return the way of computing that gives the same bits twice, where steps are left; says what it is."""
         execution.activate()
@@ -303,7 +313,8 @@ class CellTraining:
         tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
         run.journal.metrics(epoch, tested)
         cell = self._cell
-        run.keep(cell.history, predictions_path(cell), cell.checkpoints / "best.pt")
+        out_of_fold = None if cell.fold is None else out_of_fold_path(cell)
+        run.keep(cell.history, predictions_path(cell), cell.checkpoints / "best.pt", out_of_fold)
 
     def _mark_done(self, marker: Marker, run: TrackedRun) -> None:
         """Write the marker's copy first: from then on the cell is complete, and a kill costs no training."""

@@ -10,7 +10,7 @@
 - `classes`: recall of each class, and confusion matrices
 - `calibration`: calibration errors, before and after temperature scaling
 - `operating`: decisions for one class, by a threshold
-- `disagreements`: test images on which resolution decides
+- `disagreements`: images on which resolution decides
 - `learning`: learning curves
 - `dataset`: classes, sizes and examples of the images
 - `circumstances`: settings, software and machines

@@ -7,7 +7,11 @@ from resomap.summary.document import Calibrated, CalibrationError
 
 def calibration(material: Material) -> Table | None:
     """Return the table of each training's calibration error; None where no evaluation of this version is here."""
-    rows = []
+    rows = [
+        [name(one), "all folds", f"{one.calibration.temperature:.2f}", *_figures(one.calibration), *_figures(None)]
+        for one in material.map.squares
+        if one.calibration is not None
+    ]
     for one in material.map.trainings:
         splits = [one.calibration.get(split) for split in ("val", "test")]
         first = splits[0]

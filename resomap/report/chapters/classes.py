@@ -1,4 +1,4 @@
-"""Results by class, on the test images: recall of each class against resolution, and confusion matrices."""
+"""Results by class: recall of each class against resolution, and confusion matrices."""
 
 from collections import defaultdict
 from typing import Any
@@ -40,8 +40,8 @@ def per_class(material: Material) -> Figure:
     return Figure(
         "per-class",
         "Each class against resolution",
-        "Recall on the test images (share of a class that is recognised), mean over the seeds: which classes gain "
-        f"from more pixels, and which do not.{left_out}",
+        f"Recall on the {material.shown_images} (share of a class that is recognised), mean over the seeds: which "
+        f"classes gain from more pixels, and which do not.{left_out}",
         panels,
         keys if len(shown) <= LINES else (),
         _NONE,
@@ -66,7 +66,7 @@ def _tooltip() -> list[alt.Tooltip]:
         alt.Tooltip("class:N"),
         alt.Tooltip("resolution:O", title="resolution (px)"),
         alt.Tooltip("recall:Q", format=".3f"),
-        alt.Tooltip("images:Q", title="test images, all seeds"),
+        alt.Tooltip("images:Q", title="images, all seeds"),
     ]
 
 
@@ -79,7 +79,7 @@ def _lines(own: list[dict[str, Any]], shown: list[str], material: Material) -> C
             scale=alt.Scale(type="log", padding=16, nice=False),
             axis=alt.Axis(values=material.map.resolutions, grid=False, format="d"),
         ),
-        y=alt.Y("recall:Q", title="recall (test)", scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("recall:Q", title="recall", scale=alt.Scale(domain=[0, 1])),
         color=alt.Color(
             "class:N", title=None, scale=alt.Scale(domain=shown, range=[colour for colour, _ in looks.values()])
         ),
@@ -100,7 +100,7 @@ def _squares(own: list[dict[str, Any]], shown: list[str]) -> Chart:
         .encode(
             x=alt.X("resolution:O", title="resolution (px)", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("class:N", title=None, sort=shown),
-            color=alt.Color("recall:Q", title="recall (test)", scale=alt.Scale(scheme=SCHEME, domain=[0, 1])),
+            color=alt.Color("recall:Q", title="recall", scale=alt.Scale(scheme=SCHEME, domain=[0, 1])),
             tooltip=_tooltip(),
         )
         .properties(height=16 * len({row["class"] for row in own}))
@@ -122,7 +122,8 @@ def confusion(material: Material) -> Figure:
     return Figure(
         "confusion",
         "Confusion matrices",
-        "Test images by true class (row) and predicted class (column), all seeds of a square together. Colours are "
+        f"{_capital(material.shown_images)}, by true class (row) and predicted class (column), all seeds of a square "
+        "together. Colours are "
         f"shares of the row, numbers are images.{hidden}",
         panels,
         reason=_NONE,
@@ -182,6 +183,10 @@ def _matrix(matrix: np.ndarray, images: np.ndarray, names: list[str]) -> Chart:
     return alt.layer(squares, text).resolve_scale(color="independent").properties(height=step * len(names))
 
 
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def class_names(material: Material) -> list[str]:
     """Return the classes of the predictions, in the order of matrices; empty where none are here."""
     return next((one.predictions.classes for one in material.evidence.trained if one.predictions is not None), [])
@@ -190,15 +195,14 @@ def class_names(material: Material) -> list[str]:
 def confusions(material: Material) -> dict[Position, np.ndarray]:
     """Return the confusion matrix of each square with predictions here, summed over its seeds.
 
-    It counts test images by true class (rows) and predicted class (columns).
+    It counts images (`Material.shown`) by true class (rows) and predicted class (columns).
     """
     count = len(class_names(material))
     found: dict[Position, np.ndarray] = {}
     for position in material.evidence.positions:
         matrix = np.zeros((count, count), dtype=int)
-        for one in material.evidence.of(position):
-            if one.predictions is not None and len(one.predictions.classes) == count:
-                part = one.predictions.splits["test"]
+        for part in material.shown(position):
+            if part.log_probabilities.shape[1] == count:
                 np.add.at(matrix, (np.asarray(part.labels), part.log_probabilities.argmax(axis=1)), 1)
         if matrix.any():
             found[position] = matrix

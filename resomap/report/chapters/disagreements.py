@@ -1,4 +1,4 @@
-"""Test images on which resolution decides: those that only the higher one gets right, and only the lower.
+"""Images on which resolution decides: those that only the higher one gets right, and only the lower.
 
 Two trainings of one square, which differ by their seed alone, disagree on many images too. So the disagreement of the
 two resolutions stands beside that of two seeds.
@@ -116,15 +116,15 @@ class _Votes:
 
 
 def _votes(material: Material, position: Position) -> _Votes | None:
-    known = [one.predictions for one in material.evidence.of(position) if one.predictions is not None]
-    parts = [one.splits["test"] for one in known]
+    parts = material.shown(position)
+    classes = next((one.predictions.classes for one in material.evidence.of(position) if one.predictions), [])
     if not parts or not len(parts[0].labels):
         return None
     labels = np.asarray(parts[0].labels)
     probabilities = np.mean([part.probabilities for part in parts], axis=0)
     right = probabilities.argmax(axis=1) == labels
     alone = np.mean([part.log_probabilities.argmax(axis=1) == labels for part in parts], axis=0)
-    return _Votes(position[1], len(parts), list(parts[0].names), known[0].classes, labels, probabilities, right, alone)
+    return _Votes(position[1], len(parts), list(parts[0].names), classes, labels, probabilities, right, alone)
 
 
 def _noise(low: _Votes, high: _Votes) -> Noise:

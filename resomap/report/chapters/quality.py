@@ -42,7 +42,7 @@ def _optimism(material: Material) -> str:
     gap, advice = material.map.validation_gap, material.map.recommendation
     if gap is not None:
         text += (
-            f" Each training's epoch was chosen on the validation images: over all squares their values are "
+            f" {_epochs(material)}: over all squares their values are "
             f"{gap.value * 100:+.1f} points [{gap.low * 100:+.1f}, {gap.high * 100:+.1f}] from those on test images."
         )
     if advice is not None and advice.best_value is not None and advice.best_corrected is not None:
@@ -51,6 +51,15 @@ def _optimism(material: Material) -> str:
             f"that luck it is about {advice.best_corrected:.3f}."
         )
     return text
+
+
+def _epochs(material: Material) -> str:
+    if material.map.folds is None:
+        return "Each training's epoch was chosen on the validation images"
+    return (
+        "Validation images are all those outside the test split, each judged by a training that did not see it, after "
+        "the epoch that the other folds chose"
+    )
 
 
 def _squares(material: Material, split: str, low: float, high: float) -> list[Row]:

@@ -28,8 +28,9 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `label_errors`: images whose label is probably wrong, by confident learning
 - `calibration`, `recalibration`: calibration errors, by the likelihood ratio of a recalibration curve
 - `simulation`, `families`, `confusion_worlds`, `operating_worlds`, `fold_worlds`: maps and models with a known truth
-- `promises`, `interval_promises`, `choice_promises`, `answer_promises`, `calibration_promises`, `operating_promises`,
-  `fold_promises`: what the above keeps of its promises on them
+- `promises`, `interval_promises`, `choice_promises`, `answer_promises`, `calibration_promises`, `operating_promises`:
+  what the above keeps of its promises on them
+- `fold_promises`: the same of folds, beside seeds at equal cost
 - `claims`: the table of what was promised and measured
 """
 

@@ -65,7 +65,7 @@ LEARNERS: Mapping[Position, Learner] = {
 
 @dataclass(frozen=True)
 class Study:
-    """Trainings of one data set: those of each cell as the statistics take them, and what each reached on fresh images."""
+    """Trainings of one data set: each cell's as the statistics take them, and what each reached on fresh images."""
 
     samples: Mapping[Position, list[Sample]]
     reached: Mapping[Position, list[float]]  # accuracy on TEST fresh images

@@ -86,7 +86,7 @@ fingerprint: changing one retrains the cells that it touches and no others.
 ## Recipes: values by name
 
 `training: {recipe: finetune}` stands for these values; each can still be set beside it, and in `--config`. The name
-itself is in no fingerprint: the values are. docs/recipes.md says how they were chosen.
+itself is in no fingerprint: the values are. docs/recipes.md says what each does.
 
 """
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 RecipeName = Literal["scratch", "finetune", "linear_probe"]
 
 # Every recipe has the same keys, so that one in `overrides` leaves nothing of another behind. Those of `scratch` are
-# the schema's defaults (a test holds them together). How the others were chosen: docs/recipes.md.
+# the schema's defaults (a test holds them together). The others' are starting points: docs/recipes.md.
 RECIPES: dict[RecipeName, dict[str, Any]] = {
     "scratch": {
         "weights": None,
@@ -23,7 +23,7 @@ RECIPES: dict[RecipeName, dict[str, Any]] = {
         "weights": "default",
         "epochs": 10,
         "learning_rate": 0.001,
-        "layer_decay": 0.8,
+        "layer_decay": 0.9,
         "freeze_epochs": 1,
         "trainable": "all",
         "warmup_epochs": 1.0,

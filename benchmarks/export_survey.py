@@ -1,4 +1,6 @@
-"""Survey of the models that export, and of how near the files are: `python -m benchmarks.export_survey`.
+"""Survey of the models that export, and of how near the files are.
+
+`python -m benchmarks.export_survey [--models default | NAME ...] [--keep FILE]`
 
 Each network has random weights and random statistics of its normalisation layers, at the smallest of 32, 64, 96 ... px
 that its library builds it for. It is written as `resomap export` writes it and computed by ONNX Runtime and by PyTorch

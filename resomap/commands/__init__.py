@@ -75,5 +75,17 @@ PEOPLE = (
     "bench",
     "config",
 )
-_OF_ALL = ("data", "images", "cost", "microbatch", "costs", "map", "report")
-STEPS = (*_OF_ALL, "train", "fetch", "evaluate", "export", "winner")
+STEPS = (
+    "data",
+    "images",
+    "train",
+    "fetch",
+    "evaluate",
+    "cost",
+    "microbatch",
+    "costs",
+    "map",
+    "report",
+    "winner",
+    "export",
+)

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resomap.cells.study import Study
@@ -50,9 +49,10 @@ def run(given: argparse.Namespace) -> None:
 
 def _said(export: "Export", found: "Parity") -> str:
     """Return a sentence on what was written and how near it is."""
-    path: Path = export.files.network
+    files = export.files
+    size = sum(path.stat().st_size for path in (files.network, files.weights) if path)
     words = [
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB",
+        f"{files.network}: {size / 1e6:.1f} MB",
         f"on {found.images} validation images logits differ by at most {found.largest_difference:.2g} of "
         f"{found.largest_logit:.3g}, and {found.changed_decisions:.2%} of the decisions",
     ]

@@ -5,11 +5,11 @@ import argparse
 from resomap.cells.decision import Decision, OperatingPoint, operating_point
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.study import Study
-from resomap.cells.winner import REFIT, Winner, winner_of
+from resomap.cells.winner_cell import REFIT, Winner, winner_of
 from resomap.core.errors import ResomapError
 from resomap.evaluation.evaluator import find_weights
 from resomap.export.exporter import Export
-from resomap.winner.weights import winner_weights
+from resomap.winner.winner_weights import winner_weights
 
 
 def source_of(given: argparse.Namespace, study: Study) -> Export:

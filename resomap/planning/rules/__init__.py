@@ -8,4 +8,5 @@
 - `evaluate`: rules evaluate and evaluations
 - `map`: rules map and report
 - `winner`: rule winner
+- `export`: rule export
 """

@@ -11,7 +11,8 @@ min_version("9.23")
 configfile: f"{workflow.current_basedir}/config/config.yaml"
 
 
-if own := own_configuration(workflow):  # resomap.yaml in the study's folder, unless --configfile names another
+# resomap.yaml in the study's folder, unless --configfile names another.
+if own := own_configuration(workflow):
 
     configfile: own
 

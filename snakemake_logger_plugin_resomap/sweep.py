@@ -64,7 +64,7 @@ class Job:
 
     @property
     def stopped(self) -> str:
-        """Where a training that was asked to stop left off, in words: `saved at epoch 4, step 12`."""
+        """Point at which a training that was asked to stop left off, in words: `saved at epoch 4, step 12`."""
         found = re.match(r"SIG\w+ at ([^:]+): saved", self.reason)
         if found:
             return f"saved at {found[1]}"

@@ -68,7 +68,7 @@ def test_a_training_of_shards_is_that_of_the_folder_to_the_bit(tmp_path: Path) -
 
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
 def test_weights_of_a_table_reach_the_gradients(tmp_path: Path, mixup: float) -> None:
-    """From the table over the store to the first batch, whole and in microbatches."""
+    """The weights go from the table over the store to the first batch, whole and in microbatches."""
     images = tmp_path / "images"
     draw_images(images, 8)
     lines = [f"{name},{label_in(name)},{1 + 8 * (label_in(name) == 'down')}" for name in names_in(images)]

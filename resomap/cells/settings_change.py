@@ -1,4 +1,4 @@
-"""Why a finished training no longer counts: the settings that differ, each with its old and its new value.
+"""Settings for which a finished training no longer counts, each with its old and its new value.
 
 A marker holds a fingerprint and not the settings behind it; they are in the study files that runs left below
 `.resomap/`, one for each configuration.

@@ -37,7 +37,7 @@ TRAIN_SHARE = 0.7  # of the images, about
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at a source finds: images by class, the median of their short sides, and whether it is split."""
+    """Findings of a look at a source: images by class, the median of their short sides, and whether it is split."""
 
     by_class: dict[str, int]
     short_side: int | None  # pixels; None where no image could be opened

@@ -1,4 +1,4 @@
-"""Where a person reads what this process prints: paths are printed so that they can be used from there.
+"""Folder in which a person reads what this process prints: paths are printed so that they can be used from there.
 
 A command may work in another folder than the one in which it was typed (`resomap status -C runs/mine`, `snakemake
 --directory runs/mine`). The paths of a study begin at its own folder, and would lead nowhere from the person's.

@@ -17,7 +17,7 @@ _SHOW_CURSOR = "\033[?25h"  # which the bars hide
 
 
 class Interruption:
-    """What this process does on SIGINT, from the moment on at which it reads a workflow of ResoMap."""
+    """Answer of this process to SIGINT, from the moment on at which it reads a workflow of ResoMap."""
 
     def __init__(self) -> None:
         self.is_asked = False  # a person wants the run to stop

@@ -7,7 +7,8 @@
 - `winner`: the winner, its figures on test, and how often the test images were looked at
 - `pareto`: quality against cost, with the Pareto fronts
 - `transfer`: training resolution x test resolution
-- `classes`: recall of each class, and confusion matrices
+- `classes`, `class_table`: recall of each class, and confusion matrices; all classes to be searched
+- `label_errors`: images whose label is probably wrong
 - `calibration`: calibration errors, before and after temperature scaling
 - `operating`: decisions for one class, by a threshold
 - `disagreements`: images on which resolution decides

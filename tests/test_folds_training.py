@@ -210,19 +210,19 @@ class TestEpochsByOthers:
 
 
 class TestRecords:
-    @pytest.mark.parametrize(("images", "classes", "is_small"), [(5, 3, True), (40, 40_000, False)])
+    @pytest.mark.parametrize(("count", "classes", "is_small"), [(5, 3, True), (40, 40_000, False)])
     def test_records_come_back_and_a_damaged_one_is_left_out(
-        self, study_in: Callable[..., Study], images: int, classes: int, is_small: bool
+        self, study_in: Callable[..., Study], count: int, classes: int, is_small: bool
     ) -> None:
         cell = study_in(data={"folds": 3}).cells()[0]
         cell.checkpoints.mkdir(parents=True)
         random = np.random.default_rng(0)
-        labels = random.integers(classes, size=images)
-        epochs = [random.dirichlet(np.full(classes, 0.5), size=images) for _ in range(3)]
+        labels = random.integers(classes, size=count)
+        epochs = [random.dirichlet(np.full(classes, 0.5), size=count) for _ in range(3)]
         logs = [np.log(np.maximum(one, 1e-30)).astype(np.float32) for one in epochs]
         records = EpochRecords(cell, labels, classes, 10)
-        assert is_whole(10, images, classes) is is_small
-        assert (40 * images * classes <= LARGEST) is is_small
+        assert is_whole(10, count, classes) is is_small
+        assert (40 * count * classes <= LARGEST) is is_small
         for epoch in (1, 3, 2):  # a resumed training writes over
             records.write(epoch, logs[epoch - 1])
         found, arrays = EpochRecords(cell, labels, classes, 10).read(4)
@@ -233,7 +233,7 @@ class TestRecords:
             uid="u",
             fold=1,
             classes=[str(number) for number in range(classes)],
-            names=[str(number) for number in range(images)],
+            names=[str(number) for number in range(count)],
             labels=labels,
             epochs=found,
             monitor="loss",
@@ -246,7 +246,7 @@ class TestRecords:
         for epoch in (1, 2, 3):
             after = read.after(epoch)
             assert after is not None
-            true = np.arange(images), labels
+            true = np.arange(count), labels
             assert np.array_equal(after.argmax(axis=1), logs[epoch - 1].argmax(axis=1))
             assert np.allclose(after[true], logs[epoch - 1][true], atol=1e-4)
             if is_small:

@@ -164,7 +164,9 @@ def test_killed_and_resumed_it_has_the_same_bits(
     with_config(copied, monkeypatch, checkpoints={"every_minutes": 0}, tracking={"drain_seconds": 0})
     assert main(["report"]) == 0
     assert "first winner evaluated on this test split" in (copied / "results/report.html").read_text()
-    first = held(copied)
+    page = (copied / "results/report.html").read_text()
+    assert re.search(r"On test images its sensitivity at specificity 0.5 for down is \d", page)
+    first, config = held(copied), won[1]
     assert main(["forget", "winner"]) == 0
     assert not (copied / "results" / "winner.done").exists()
     assert not (copied / "results" / "winner.choice.json").exists()
@@ -182,7 +184,12 @@ def test_killed_and_resumed_it_has_the_same_bits(
     capsys.readouterr()
     assert main(["status"]) == 0
     assert f"{CELL}.winner  interrupted after epoch" in capsys.readouterr().out
+    # The training images have gone with the last of the cells: they are prepared again, and go again.
+    images = copied / "results" / "data" / "32" / "train.npy"
+    images.unlink()
+    with_config(copied, monkeypatch, data={**config["data"], "keep_train": False})
     assert any("going on at epoch" in sentence for sentence in refitted())
+    assert not images.exists()
     again = held(copied)
     assert main(["report"]) == 0
     assert again["uid"] != first["uid"]

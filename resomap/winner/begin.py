@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from resomap.cells import archive
 from resomap.cells.marker import Marker
+from resomap.cells.progress import progress_path
 from resomap.cells.study import Study
 from resomap.cells.winner_cell import Begun, Winner, begun, winner_of
 
@@ -21,6 +22,7 @@ def begin(study: Study, named: str | None, say: Callable[[str], None]) -> Begun:
     choice = choose(study, named)
     winner = winner_of(study, choice)
     set_other_aside(study.fingerprint(winner), say)
+    progress_path(winner).unlink(missing_ok=True)  # of another that was begun and given up
     choice.write()
     told = ", ".join(choice.trainings)
     what = f"refitted for {choice.epochs} epochs" if choice.epochs else "an ensemble"

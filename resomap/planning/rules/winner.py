@@ -48,7 +48,7 @@ class WinnerRule:
             if is_done and not self._grid.api.is_forced:
                 return []
             if found is not None:
-                return [str(MANIFEST), *self._microbatch(found.cell)]
+                return [str(MANIFEST), *self._microbatch(found.cell)] if found.choice.kind == REFIT else []
             return [str(SUMMARY)] if self._named is None else self._of_named(self._named)
 
     @property
@@ -104,7 +104,10 @@ class WinnerRule:
                 self._tidy(found)
         elif held.exists() and (found is None or found.marker is None):
             self._grid.make_again(held)
-            print("the winner that is here is of other settings or images, so another is made", file=sys.stderr)
+            print(
+                "the winner here is of another cell, or of other settings or images: another is made",
+                file=sys.stderr,
+            )
             if not self._grid.api.is_dry_run and (marker := Marker.read(held)):
                 # Before Snakemake deletes its marker: it is found again when the settings return.
                 archive.set_aside_results(Winner.of_any_cell(), marker.fingerprint)

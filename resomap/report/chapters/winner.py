@@ -1,15 +1,13 @@
 """Chapter of the winner: what it is made of, its figures on test, and how often these test images were looked at."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from resomap.cells import winner_record
 from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.marker import Marker
-from resomap.cells.predictions import Predictions
-from resomap.cells.winner_cell import JUDGED_BY, REFIT, Begun, Winner, begun
+from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.cells.winner_cell import JUDGED_BY, REFIT, Begun, Choice, begun
+from resomap.compute.thresholds import log_odds, share_at
 from resomap.evaluation.uncertainty import image_intervals
 from resomap.report.blocks import Words
 from resomap.report.material import Material, in_words
@@ -24,7 +22,7 @@ def winner(material: Material) -> list[Words]:
     found = begun(study)
     if found is None or found.marker is None:
         return []
-    sentences = [_what(found), _tested(material, found.marker), _place(found.marker), _reading(found)]
+    sentences = [_what(found), _tested(material, found), _place(found.marker), _reading(found)]
     notes = [Words(" ".join(sentence for sentence in sentences if sentence))]
     other = other_recommendation(study, found.choice)
     return notes + ([Words(other[:1].upper() + other[1:] + ".")] if other else [])
@@ -44,25 +42,47 @@ def _what(found: Begun) -> str:
     )
 
 
-def _tested(material: Material, marker: Marker) -> str:
+def _tested(material: Material, found: Begun) -> str:
+    """Return the figures on test: the report's metric where a marker has it or a threshold decides, and accuracy."""
+    marker, part = found.marker, _test_part(found)
+    assert marker is not None
+    if part is not None and (told := _at_threshold(material, found.choice, *part)):
+        return told
     metric = material.map.metric
     name = metric if f"test/{metric}" in marker.metrics else "balanced_accuracy"
     value = marker.metrics.get(f"test/{name}")
     if value is None:
         return ""
-    interval = _intervals(marker).get(name)
+    metrics = {one.removeprefix("test/"): number for one, number in marker.metrics.items()}
+    interval = (
+        image_intervals(part[0].log_probabilities, np.asarray(part[0].labels), metrics, part[0].groups).get(name)
+        if part
+        else None
+    )
     brackets = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
     return f"On test images its {in_words(name)} is {value:.3f}{brackets}."
 
 
-def _intervals(marker: Marker) -> Mapping[str, Any]:
-    """Return 95 % intervals by metric for other images; empty where its predictions are not here."""
-    found = Predictions.load(predictions_path(Winner.of_any_cell()), JUDGED_BY)
-    if found is None or not marker.is_of(found.fingerprint, found.uid):
-        return {}
-    part = found.splits["test"]
-    metrics = {name.removeprefix("test/"): value for name, value in marker.metrics.items()}
-    return image_intervals(part.log_probabilities, np.asarray(part.labels), metrics, part.groups)
+def _at_threshold(material: Material, choice: Choice, part: SplitPredictions, classes: list[str]) -> str:
+    """Return the metric of an operating point at the threshold that came with the choice; empty without one."""
+    metric = choice.metric
+    if choice.threshold is None or metric != material.map.metric or choice.positive not in classes:
+        return ""
+    index = classes.index(choice.positive)
+    is_positive = np.asarray(part.labels) == index
+    value = share_at(log_odds(part.log_probabilities, index) > choice.threshold, is_positive, metric)  # type: ignore[arg-type]
+    if value is None:
+        return ""
+    return f"On test images its {in_words(metric)} {choice.at:g} for {choice.positive} is {value:.3f}."
+
+
+def _test_part(found: Begun) -> tuple[SplitPredictions, list[str]] | None:
+    """Return its predictions of the test images, and the classes; None where they are not here."""
+    kept = Predictions.load(predictions_path(found.cell), JUDGED_BY)
+    assert found.marker is not None
+    if kept is None or not found.marker.is_of(kept.fingerprint, kept.uid):
+        return None
+    return kept.splits["test"], kept.classes
 
 
 def _place(marker: Marker) -> str:
@@ -82,9 +102,9 @@ def _place(marker: Marker) -> str:
 
 def _reading(found: Begun) -> str:
     choice = found.choice
-    threshold = f" and the threshold for {choice.positive}" if choice.threshold is not None else ""
+    threshold = f" and the threshold for {choice.positive} are" if choice.threshold is not None else " is"
     return (
-        f"Its temperature ({choice.temperature:.2f}){threshold} is transferred: chosen on {choice.images:,} validation "
+        f"Its temperature ({choice.temperature:.2f}){threshold} transferred: chosen on {choice.images:,} validation "
         "predictions of those trainings."
         if choice.images
         else "No validation predictions of its trainings are here, so that its answers are read at temperature 1."

@@ -15,6 +15,7 @@ from PIL import Image
 from resomap.commands.study_proposal import Look, as_yaml, look_at, propose
 from resomap.config import parse_config
 from resomap.core.errors import ResomapError
+from resomap.models.weights_store import fetched_path
 
 
 def look(images: int, side: int, is_split: bool = False) -> Look:
@@ -43,6 +44,22 @@ def test_the_proposal_follows_number_and_size_of_the_images(
     assert max(config["resolutions"]) <= max(side, 32)
     assert yaml.safe_load(as_yaml(config, found)) == config
     parse_config(config)
+
+
+def test_few_images_are_fine_tuned_where_weights_are_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = look(240, 224)
+    for model in ("resnet18", "efficientnet_b0"):
+        fetched_path(tmp_path, model).touch()
+    monkeypatch.setenv("RESOMAP_WEIGHTS", str(tmp_path))
+    config = propose("/photos", found, "cpu")
+    assert (config["models"], config["training"]) == (["resnet18", "efficientnet_b0"], {"recipe": "finetune"})
+    assert yaml.safe_load(as_yaml(config, found)) == config
+    fetched_path(tmp_path, "resnet18").unlink()
+    config = propose("/photos", found, "cpu")
+    assert "recipe" not in config["training"]
+    assert "resomap weights fetch" in as_yaml(config, found)
 
 
 def test_a_split_of_ones_own_is_kept(images: Path) -> None:

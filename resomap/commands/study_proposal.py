@@ -19,6 +19,7 @@ from resomap.data.damage import DamagedImage
 from resomap.data.location import loads
 from resomap.data.source import Item, Source, read_source
 from resomap.machine.gpus import may_have_gpu
+from resomap.models.weights_store import stored_file, weights_directory
 
 # All of these models take each of them.
 RESOLUTIONS = (32, 40, 48, 56, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
@@ -84,7 +85,9 @@ def propose(source: str, look: Look, kind: str | None = None) -> dict[str, Any]:
         data["folds"] = FOLDS
     elif look.images < SOME:
         config["seeds"] = list(SEEDS)
-    if (epochs := min(max(SEEN // training, EPOCHS.start), EPOCHS.stop - 1)) > EPOCHS.start:
+    if look.images < SOME and len(tuned := _with_weights(MODELS[kind])) > 1:
+        config |= {"models": tuned, "training": {"recipe": "finetune"}}
+    elif (epochs := min(max(SEEN // training, EPOCHS.start), EPOCHS.stop - 1)) > EPOCHS.start:
         config["training"] = {"epochs": epochs, "batch_size": 16 if training < FEW else 32}
     return config
 
@@ -110,10 +113,23 @@ def as_yaml(config: dict[str, Any], look: Look) -> str:
         lines.append(
             f"seeds: [{', '.join(map(str, config['seeds']))}]  # trainings a square: they tell noise from an effect"
         )
-    if training:
+    if training and "recipe" in training:
+        lines.append(
+            f"training: {{recipe: {training['recipe']}}}  # from pretrained weights, which are on this machine"
+        )
+    elif training:
         given = ", ".join(f"{name}: {value}" for name, value in training.items())
         lines.append(f"training: {{{given}}}  # few images: more epochs, or a training has too few steps")
+    if look.images < SOME and "recipe" not in (training or {}):
+        lines.append("# Few images gain most from pretrained weights: `resomap weights fetch MODEL...`, and here")
+        lines.append("# training: {recipe: finetune}")
     return "\n".join(lines) + "\n"
+
+
+def _with_weights(models: Sequence[str]) -> list[str]:
+    """Return the models whose pretrained weights are on this machine, where no hub is asked for them."""
+    directory = weights_directory(None)
+    return [model for model in models if stored_file(directory, model) is not None]
 
 
 def _quoted(text: str) -> str:

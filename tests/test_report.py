@@ -383,13 +383,13 @@ def test_default_grid_is_below_8_mb_and_all_of_it_is_drawn(written: Callable[...
 def test_of_many_classes_those_are_shown_that_matter(written: Callable[..., Study]) -> None:
     study = written(seeds=[0], epochs=400)
     random = np.random.default_rng(1)
-    labels = np.arange(10_000) % 1000
+    labels = np.arange(3_000) % 1000
     names = tuple(f"class {index}" for index in range(1000))
     for cell in study.cells():
         said = labels.copy()
         said[labels == 7] = 999  # everything else is right at the higher resolution
         if cell.resolution == 32:
-            said[::2] = random.integers(0, 1000, 5_000)
+            said[::2] = random.integers(0, 1000, 1_500)
         sample = Sample.of_probabilities(labels, np.eye(1000, dtype=np.float32)[said] * 0.6 + 0.0004)
         finish(study, cell, {"val": sample, "test": sample}, classes=names)
     make_report(study)
@@ -404,7 +404,7 @@ def test_of_many_classes_those_are_shown_that_matter(written: Callable[..., Stud
         assert look.complaints == []
         squares = look.page.locator("#figure-confusion .mark-rect path").all()
         told = [square.get_attribute("aria-label") or "" for square in squares]
-        assert any("class 7" in one and "class 999" in one and "images: 10" in one for one in told), told[:3]
+        assert any("class 7" in one and "class 999" in one and "images: 3" in one for one in told), told[:3]
         rows = look.page.locator("#class-rows tbody tr:visible")
         assert rows.count() == 20
         look.page.fill("[data-search]", "Class 74")

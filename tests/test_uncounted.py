@@ -17,8 +17,9 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from resomap.cells.marker import Marker
 from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
+from resomap.compute.checkpoint import load_sealed
 from resomap.cost.session import measure_together
-from resomap.models.build import construct, logits
+from resomap.models.build import build_model, construct, logits
 from resomap.models.operations import count_operations, try_count
 from resomap.models.probe import size_or_reason
 from resomap.models.survey import entry_of
@@ -89,6 +90,18 @@ def test_a_network_that_scales_its_images_takes_any_size(resolution: int) -> Non
     scores: Tensor = logits(network(images))
     assert scores.shape == (2, 2)
     assert not torch.equal(scores[0], scores[1])
+
+
+def test_a_network_whose_layers_have_versions_trains_and_resumes(study_in: Callable[..., Study]) -> None:
+    """Plain tensors lack the versions: mnasnet trained all its epochs, and then refused its best weights."""
+    study = study_in(training={"epochs": 1})
+    cell = study.cell("mnasnet0_5", 32)
+    train_cell(Request(study, cell, threads=1, attempt=1, say=lambda sentence: None))
+    best = load_sealed(cell.checkpoints / "best.pt")["model"]
+    network = build_model("mnasnet0_5", 32, 2, weights=str(cell.checkpoints / "best.pt")).model
+    with pytest.raises(ValueError, match="version should be set to 1 or 2"):
+        network.load_state_dict(dict(best))
+    assert all(torch.equal(values, best[name]) for name, values in network.state_dict().items())
 
 
 @pytest.mark.slow

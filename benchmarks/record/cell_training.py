@@ -13,6 +13,7 @@ from resomap.compute.normalisation import Normalisation
 from resomap.config import Training
 from resomap.data.store import Images
 from resomap.models.build import build_model
+from resomap.models.layer_versions import load_tensors
 from resomap.models.operations import count_operations, parameter_count
 from resomap.train.batches import TrainingBatches
 from resomap.train.events import NullObserver
@@ -114,7 +115,7 @@ def _record(state: TrainingState, watcher: _Watcher, predictor: Predictor, image
     last = [(state.epoch, watcher.latest, predict(predictor, images.pool, POOL_BATCH))]
     best = []
     if state.best.epoch != state.epoch:
-        state.model.load_state_dict(state.best_weights)
+        load_tensors(state.model, state.best_weights)
         best = [(state.best.epoch, watcher.best, predict(predictor, images.pool, POOL_BATCH))]
     epochs, val, pool = zip(*(best + last), strict=True)
     rows = [[np.nan if row[name] is None else row[name] for row in state.history] for name in HISTORY]

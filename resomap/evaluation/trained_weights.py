@@ -17,6 +17,7 @@ from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import ResomapError
 from resomap.data.pixels import WhiteLevel
 from resomap.models.build import construct, first_line
+from resomap.models.layer_versions import load_tensors
 from resomap.models.survey import entry_of
 
 
@@ -80,7 +81,7 @@ class Weights:
         difference = structure_difference(self.state, model.state_dict())
         if difference is not None:
             raise self._unusable(difference)
-        model.load_state_dict(dict(self.state))
+        load_tensors(model, self.state)
         execution = Execution.of(device, self.amp, self.channels_last)
         inference = Inference(execution.place(model).eval(), execution)
         return Classifier(self, Predictor(inference, self.normalisation))

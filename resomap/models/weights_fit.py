@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from resomap.core.errors import ResomapError
 from resomap.models.index import ModelEntry
+from resomap.models.layer_versions import load_tensors
 from resomap.models.weights import NamedState, State
 from resomap.models.weights_names import by_suffix, from_efficientnet_pytorch, with_plain_head
 
@@ -43,7 +44,7 @@ def fit_weights(entry: ModelEntry, model: nn.Module, states: Sequence[NamedState
             if not problems:
                 taken = {name: tensor for name, tensor in candidate.items() if name not in left_out}
                 _require_finite(taken, source)
-                model.load_state_dict(taken, strict=False)
+                load_tensors(model, taken, strict=False)
                 of = f"its {found.place} is taken" if len(states) > 1 else ""
                 return [
                     *(f"{source}: {words}" for words in (of, remark) if words),

@@ -20,6 +20,7 @@ from resomap.compute.normalisation import Normalisation
 from resomap.core.files import write_csv
 from resomap.data.store import Store
 from resomap.models.build import builder_options
+from resomap.models.layer_versions import load_tensors
 from resomap.models.operations import parameter_count, try_count
 from resomap.train.request import Request
 from resomap.train.state import TrainingState
@@ -77,7 +78,7 @@ def predict_best(
 
     `between` runs after each batch and may end the evaluation by raising.
     """
-    predictor.inference.model.load_state_dict(state.best_weights)
+    load_tensors(predictor.inference.model, state.best_weights)
     parts: dict[str, SplitPredictions] = {}
     for split in splits:
         images = store.split(split)

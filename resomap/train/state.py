@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resomap.compute.checkpoint import FORMAT, on_cpu, structure_difference
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
+from resomap.models.layer_versions import load_tensors
 from resomap.train.stopping import BestSoFar
 
 RUNNING_STATISTICS = ("running_mean", "running_var")  # of batch normalisation
@@ -127,12 +128,12 @@ class TrainingState:
                 f"the checkpoint holds another network than the one that is built now: {difference}; it was made with "
                 f"{made}: install these again, or start over with `resomap forget {content['cell']}`"
             )
-        self.model.load_state_dict(content["model"])
+        load_tensors(self.model, content["model"])
         # The optimizer keeps the tensors that it is given, and these are views of the file.
         self.optimizer.load_state_dict(on_cpu(content["optimizer"]))
         self.scaler.load_state_dict(content["scaler"])
         if self.ema is not None:
-            self.ema.module.load_state_dict(content["ema"])
+            load_tensors(self.ema.module, content["ema"])
         self.epoch, self.step = content["epoch"], content["step"]
         self.seconds, self.images_seen = content["seconds"], content["images_seen"]
         sums = content["sums"]

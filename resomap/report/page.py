@@ -78,10 +78,12 @@ def compose(material: Material, figures: dict[str, Figure]) -> str:
     )
     environment.filters["words"] = _words
     files = resources.files("resomap.report") / "templates"
+    headline, reasons = _first_sentence(_headline(material))
     return environment.get_template("report.html.j2").render(
         material=material,
         map=material.map,
-        headline=_headline(material),
+        headline=headline,
+        reasons=reasons,
         facts=_facts(material),
         chapters=chapters,
         style=Markup((files / "style.css").read_text()),
@@ -92,6 +94,12 @@ def compose(material: Material, figures: dict[str, Figure]) -> str:
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
     )
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    """Return the first sentence of a text, and what follows it."""
+    first, dot, rest = text.partition(". ")
+    return first + dot.rstrip(), rest
 
 
 def _words(text: str) -> Markup:

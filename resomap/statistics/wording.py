@@ -24,16 +24,19 @@ def sentences(
     answer: Answer | None,
     ahead: Sequence[Prospect] = (),
     seconds_per_seed: float | None = None,
+    score: str = "",
 ) -> str:
     """Return what to do, how far it can be trusted, and what would tell more. Differences in points (hundredths).
 
-    seconds_per_seed: time of training each cell once more; None where it is not known.
+    seconds_per_seed: time of training each cell once more; None where it is not known. score: a sentence on what the
+    chosen cell reached.
     """
     if answer is None:
         return _without_candidates(result)
     if answer.rule == "only cell":
-        return f"Use {position_name(answer.choice.cell)}: it is the only cell{_within_budget(result)}. {_basis(result)}"
-    parts = [_choice(result, answer), _losses(answer), _basis(result)]
+        use = f"Use {position_name(answer.choice.cell)}: it is the only cell{_within_budget(result)}."
+        return " ".join(part for part in (use, score, _basis(result)) if part)
+    parts = [_choice(result, answer), score, _losses(answer), _basis(result)]
     if not answer.decided:
         parts.append(_surer(result, answer, ahead, seconds_per_seed))
     return " ".join(part for part in parts if part)

@@ -19,15 +19,17 @@ def advise(
     ahead: Sequence[Prospect],
     corrected: Mapping[Position, float],
     seconds_per_seed: float | None,
+    score: str,
 ) -> answer_parts.Advice:
     """Return what the answer rests on, as the document has it.
 
     `ahead` is what would make an undecided map decide; `corrected` are the cells' values without the luck of being
-    chosen; `seconds_per_seed` is the time of training each cell once more.
+    chosen; `seconds_per_seed` is the time of training each cell once more; `score` is a sentence on what the answer's
+    cell reached.
     """
     choices = {one.cell: one for one in answer.choices} if answer else {}
     return answer_parts.Advice(
-        text=sentences(found, answer, ahead, seconds_per_seed),
+        text=sentences(found, answer, ahead, seconds_per_seed, score),
         chosen=as_place(found.chosen) if found.chosen else None,
         best=as_place(found.best) if found.best else None,
         best_value=found.values[found.best] if found.best else None,

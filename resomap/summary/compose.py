@@ -32,16 +32,23 @@ def compose(evidence: Evidence) -> document.Map:
     told = as_answer(answer, judgement.posterior.breaking) if answer and judgement.posterior else None
     chance = against_chance(evidence, config.report.metric, judgement.intervals("val").get(config.report.metric, {}))
     leader = answer.choice.cell if answer else None
-    opening = chance.opening(leader) if chance and leader in chance.intervals else ""
+    known = chance if chance and leader in chance.intervals else None
     # More seeds of what has learnt nothing would only cost time.
     ahead = () if chance and leader in chance.not_beaten else judgement.prospects
     advice = (
-        advise(recommendation, answer, ahead, judgement.corrected, evidence.seconds_per_seed)
+        advise(
+            recommendation,
+            answer,
+            ahead,
+            judgement.corrected,
+            evidence.seconds_per_seed,
+            known.score(leader) if known and leader else "",
+        )
         if recommendation
         else None
     )
-    if advice and opening:
-        advice = advice.model_copy(update={"text": f"{opening} {advice.text}"})
+    if advice and known and leader:
+        advice = advice.model_copy(update={"text": known.warning(leader) + advice.text})
     gap = judgement.validation_gap
     further = further_values(evidence)
     return document.Map(

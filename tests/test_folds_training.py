@@ -17,6 +17,7 @@ from resomap.cells.marker import Marker
 from resomap.cells.out_of_fold import LARGEST, EpochRecords, OutOfFold, is_whole, out_of_fold_path
 from resomap.cells.predictions import Predictions
 from resomap.cells.study import CURRENT, Study
+from resomap.compute.temperature import fit_temperature
 from resomap.core.files import read_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import Manifest
@@ -166,6 +167,23 @@ class TestGrid:
         assert first.epochs.tolist() == second.epochs.tolist() == [1, 2, 3]
         assert np.array_equal(first.log_probabilities, second.log_probabilities)
         assert np.array_equal(first.monitored, second.monitored)
+
+    def test_the_winner_learns_from_every_image_outside_test(self, grid: Path) -> None:
+        done = command("resomap", "winner", "--cell", f"{MODEL}@32", cwd=grid)
+        assert done.returncode == 0, done.stderr
+        with contextlib.chdir(grid):
+            study, outside = Study.load(CURRENT), Manifest.load(DATA_DIRECTORY).of("train")
+            (part,) = gather(study).judged[MODEL, 32]
+            marker = Marker.read(Path("results/winner.done"))
+        assert marker is not None
+        assert marker.winner is not None
+        assert marker.winner["images"] == len(outside)
+        # Of the images, each judged at the epoch that the other folds choose.
+        expected = fit_temperature(part.log_probabilities, part.labels)
+        assert marker.winner["temperature"] == pytest.approx(expected, rel=1e-5)
+        chosen = sorted(one["best_epoch"] for one in marker.winner["trainings"].values())
+        assert len(chosen) == 3
+        assert marker.epochs == chosen[1]
 
     def test_squares_without_all_folds_wait_and_a_single_fold_still_answers(self, grid: Path) -> None:
         done = command("resomap", "forget", f"{MODEL}@48.fold3", cwd=grid)

@@ -17,6 +17,7 @@ from conftest import MODEL, done_marker, environment_with, small_config, snakema
 from endings import wait_for
 
 from resomap.cells import winner_record
+from resomap.cells.cell import Cell
 from resomap.cells.decision import TRANSFERRED
 from resomap.cells.predictions import Predictions, SplitPredictions
 from resomap.cells.study import CURRENT, Study
@@ -29,6 +30,7 @@ from resomap.core.files import read_json, write_json
 from resomap.data import DATA_DIRECTORY
 from resomap.data.joined_pixels import JoinedPixels
 from resomap.data.store import Images, Store
+from resomap.summary.trained import Trained
 from resomap.train.refit_request import RefitRequest
 from resomap.train.signals import SignalWatch
 from resomap.winner.begin import begin
@@ -335,7 +337,9 @@ def trained(best_epoch: int | None, values: list[float]) -> tuple[Any, Predictio
 )
 def test_trainings_of_a_cell_are_pooled(epochs: list[int | None], median: int | None) -> None:
     parts = [trained(epoch, [0.1 * (index + 1), 0.5]) for index, epoch in enumerate(epochs)]
-    found = pool([*parts, (replace(parts[0][0], best_epoch=None), None)])  # one whose predictions are not here
+    cell = Cell(MODEL, 32, 0, "resnet")
+    pairs = [*parts, (replace(parts[0][0], best_epoch=None), None)]  # one whose predictions are not here
+    found = pool([Trained(cell, marker, None, predictions) for marker, predictions in pairs])
     assert found.epochs == median
     assert len(found.labels) == len(found.log_probabilities) == 2 * len(epochs)
 

@@ -1,7 +1,7 @@
 """Choice of a winner: its cell, and the pooled predictions of all finished trainings of that cell."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -18,6 +18,8 @@ from resomap.compute.temperature import fit_temperature
 from resomap.compute.thresholds import OneVsRest, ThresholdMetric, choose_threshold, log_odds
 from resomap.config.positive import positive_index
 from resomap.core.errors import ResomapError
+from resomap.summary.pooling import counted_folds, pooled
+from resomap.summary.trained import Trained
 from resomap.winner.recommended import done_trainings, median_epoch, wanted_cell
 
 
@@ -26,7 +28,8 @@ class Pooled:
     """Finished trainings of a cell together, by their predictions of images that they were not trained on.
 
     epochs: median of the chosen ones; None where no training tells. log_probabilities float32 [N, classes] and labels
-    int64 [N]: of each validation image by each training, so that an image counts as often as it was predicted.
+    int64 [N]: of each validation image by each training, so that an image counts as often as it was predicted; with
+    folds of each image outside the test split, after the epoch that the other folds choose, once for each seed.
     """
 
     epochs: int | None
@@ -36,14 +39,13 @@ class Pooled:
     test: SplitPredictions | None
 
 
-def pool(trainings: Iterable[tuple[Marker, Predictions | None]]) -> Pooled:
+def pool(trainings: Sequence[Trained]) -> Pooled:
     """Pool the finished trainings of one cell, each with its predictions where they are here."""
-    listed = list(trainings)
-    known = [found for _, found in listed if found is not None]
-    parts = [found.splits["val"] for found in known]
+    known = [one.predictions for one in trainings if one.predictions is not None]
+    parts = _judged(trainings) or [found.splits["val"] for found in known]
     classes = known[0].classes if known else []
     return Pooled(
-        epochs=median_epoch(marker for marker, _ in listed),
+        epochs=median_epoch(one.marker for one in trainings),
         classes=classes,
         labels=np.concatenate([part.labels for part in parts]) if parts else np.zeros(0, dtype=np.int64),
         log_probabilities=np.concatenate([part.log_probabilities for part in parts])
@@ -61,7 +63,7 @@ def choose(study: Study, named: str | None) -> Choice:
     """
     cell, kind = wanted_cell(study, named), study.config.winner.kind
     markers = done_trainings(study, cell)
-    found = pool((marker, _predictions(one, marker)) for one, marker in markers.items())
+    found = pool([Trained(one, marker, None, _predictions(one, marker)) for one, marker in markers.items()])
     if kind == REFIT and found.epochs is None:
         raise ResomapError(
             f"no training of {cell.map_position} tells at which epoch it was best (they were adopted from an older "
@@ -97,6 +99,12 @@ def choose(study: Study, named: str | None) -> Choice:
         threshold=point.threshold if point else None,
         test_split=_digest(found.test, found.classes) if found.test else None,
     )
+
+
+def _judged(trainings: Sequence[Trained]) -> list[SplitPredictions]:
+    """Return the out-of-fold predictions of each seed; empty without folds."""
+    folds = counted_folds(trainings)
+    return [probable for _, probable in pooled(trainings, folds).values()] if folds else []
 
 
 def _predictions(cell: Cell, marker: Marker) -> Predictions | None:

@@ -80,7 +80,10 @@ def test_the_line_on_which_snakemakes_own_parser_crashes(images: Path, tmp_path:
     finished = snakemake(*words, directory=tmp_path, config=config)
     assert finished.returncode == 0, finished.stderr
     marker = read_json(tmp_path / "results" / MODEL / "32.done")
-    assert (list(marker), list(marker["cost"])) == ([*KEYS, "precision", "fallback", "fold"], COST_KEYS)
+    assert (list(marker), list(marker["cost"])) == (
+        [*KEYS, "precision", "fallback", "fold", "weights"],
+        [*COST_KEYS, "reasons"],
+    )
     assert marker["origin"] == "local"
     assert 0 <= marker["metrics"]["test/accuracy"] <= 1
     assert marker["cost"]["params"] > 0

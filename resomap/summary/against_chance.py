@@ -31,24 +31,15 @@ class AgainstChance:
         """Squares whose interval reaches down to chance."""
         return [position for position, found in self.intervals.items() if found.low <= self.level]
 
-    def warning(self, leader: Position) -> str:
-        """Return what stands before the answer where it does not beat chance; empty where it does."""
-        if leader not in self.not_beaten:
-            return ""
-        score = self._score(leader)
-        if len(self.not_beaten) == len(self.intervals):
-            return f"No cell beats chance ({self.level:.2f}) yet: {position_name(leader)} has {score}; {HELPS}. "
-        return f"{position_name(leader)} does not beat chance ({self.level:.2f}): it has {score}; {HELPS}. "
-
     def score(self, leader: Position) -> str:
-        """Return the leader's score against chance, as the answer's second sentence; empty where it is no better."""
-        if leader in self.not_beaten:
-            return ""
-        return f"It has {self._score(leader)}; chance is {self.level:.2f}."
-
-    def _score(self, leader: Position) -> str:
+        """Return the leader's score against chance, as the answer's second sentence."""
         found, name = self.intervals[leader], self.metric.replace("_", " ")
-        return f"{name} {found.value:.2f} (95 %: {found.low:.2f} to {found.high:.2f}) on validation"
+        score = f"{name} {found.value:.2f} (95 %: {found.low:.2f} to {found.high:.2f}) on validation"
+        if leader not in self.not_beaten:
+            return f"It has {score}; chance is {self.level:.2f}."
+        none = len(self.not_beaten) == len(self.intervals)
+        who = "But no cell beats chance" if none else "But it is not shown to beat chance"
+        return f"{who} ({self.level:.2f}) yet: this one has {score}; {HELPS}."
 
 
 def against_chance(evidence: Evidence, metric: str, intervals: dict[Position, Interval]) -> AgainstChance | None:

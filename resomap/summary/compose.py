@@ -47,8 +47,6 @@ def compose(evidence: Evidence) -> document.Map:
         if recommendation
         else None
     )
-    if advice and known and leader:
-        advice = advice.model_copy(update={"text": known.warning(leader) + advice.text})
     gap = judgement.validation_gap
     further = further_values(evidence)
     return document.Map(

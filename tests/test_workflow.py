@@ -224,7 +224,8 @@ def test_changed_settings_train_anew_and_going_back_trains_nothing(
     changed = {**config, "overrides": {f"{OTHER}@48": {"learning_rate": 0.002}}}
     listed = snakemake("-n", directory=directory, config=changed)
     assert trainings(listed.stdout + listed.stderr) == 2  # both seeds of that map position
-    assert f"{OTHER}@48: the marker is of other settings" in listed.stderr
+    both = f"{OTHER}@48, {OTHER}@48.seed1"
+    assert f"trains again: {both}: training.learning_rate was 0.001 and is 0.002" in listed.stdout
     assert read_json(directory / "results" / OTHER / "48.done") is not None
     back = snakemake("-n", directory=directory, config=config)
     assert trainings(back.stdout + back.stderr) == 0

@@ -71,7 +71,8 @@ def show_plan(grid: Grid, directory: Path) -> Iterator[str]:
 
 def _planned(grid: Grid, trained: set[tuple[str, str, str]]) -> Iterator[Planned]:
     study, report = grid.study, grid.config.report
-    cells = sorted(grid.planned, key=lambda cell: study.cells().index(cell) if cell in study.cells() else 10**9)
+    place = {cell: number for number, cell in enumerate(study.cells())}
+    cells = sorted(grid.planned, key=lambda cell: place.get(cell, len(place)))
     statuses = collect(cells, study.fingerprints(cells), report.metric, report.margin, study.content_digest)
     change = SettingsChange(study)
     for status in statuses:

@@ -501,6 +501,6 @@ def test_a_living_neighbours_lock_is_not_removed(in_training: Any) -> None:
     first, directory, config = in_training
     second = snakemake(directory=directory, config=config)
     assert second.returncode == 1
-    assert "LockException" in second.stderr + second.stdout
+    assert f"runs in {directory} already and makes these files" in " ".join(second.stderr.split())
     assert first.wait(timeout=120) == 0
     assert markers(directory) == {f"{MODEL}/32.done"}

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +36,9 @@ RESOLUTION = 32
 
 
 def pytest_configure() -> None:
+    # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Threads that wait for each other give the processor away: spinning, as on a machine of one's own, two trainings
     # at a time with two threads each took three times as long. Read when torch is loaded; children inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -144,6 +144,6 @@ def test_a_folder_without_a_study_starts_no_default_grid(place: Path) -> None:
 
 def test_each_subcommand_that_has_a_study_takes_its_folder() -> None:
     words = {"predict": ["--cell", "a@1", "b.png"], "forget": ["a@1"], "doctor": [], "bench": [], "init": ["x"]}
-    for name in {*PEOPLE, "map", "report"} - {"models", "bench", "config", "init"}:
+    for name in {*PEOPLE, "map", "report"} - {"models", "weights", "bench", "config", "init"}:
         given, _ = parser().parse_known_args([name, *words.get(name, []), "-C", "runs/mine"])
         assert given.directory == Path("runs/mine"), name

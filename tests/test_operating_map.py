@@ -191,7 +191,7 @@ def test_thresholds_are_kept_beside_the_weights_and_other_keys_of_the_file_stay(
     found = make_map(study)
     kept = read_json(weights.with_name(decision.NAME))
     expected = {"metric": AT["metric"], "at": 0.8, "positive": "down", "threshold": of_cell(found, 48).threshold}
-    assert kept == {**facts, "temperature": 1.7, "images": 200, "of_tomorrow": 3, **expected}
+    assert kept == {**facts, "temperature": 1.7, "images": 200, "of_tomorrow": 3, "basis": None, **expected}
     make_map(
         Study(study.config.model_copy(update={"report": Report(metric="accuracy")}), study.data, {MODEL: "resnet"})
     )

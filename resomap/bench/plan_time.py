@@ -76,8 +76,8 @@ def plan_words(directory: Path, config: dict[str, Any]) -> list[str]:
 
 
 def count_jobs(words: Sequence[str]) -> int:
-    """Return the number of jobs that `-n` lists."""
-    listed = subprocess.run(snakemake(*words), cwd=ROOT, capture_output=True, text=True, check=True)
+    """Return the number of jobs that `-n` lists; with `-p` ResoMap leaves Snakemake's own list in it."""
+    listed = subprocess.run(snakemake(*words, "-p"), cwd=ROOT, capture_output=True, text=True, check=True)
     return int(re.findall(r"^total +(\d+)", listed.stdout + listed.stderr, re.MULTILINE)[-1])
 
 

@@ -67,6 +67,13 @@ def draw_images(folder: Path, count: int, size: int = 40, seed: int = 0) -> None
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / label / f"{number:03}.png")
 
 
+@pytest.fixture(autouse=True)
+def _nobody_typed_in_another_folder() -> Iterator[None]:
+    """A test that runs a command in this process leaves no word of where that was typed to the next one."""
+    yield
+    os.environ.pop("RESOMAP_TYPED_IN", None)
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 greyscale PNG files in two class folders, to be split."""

@@ -46,11 +46,11 @@ class StepFailure:
         return None if known is None else cls(**known)
 
     def write(self, words: Sequence[str]) -> None:
-        """Write atomically, in a directory in which a study works; elsewhere nothing is left behind.
+        """Write atomically, where a study works and the command has words; elsewhere nothing is left behind.
 
         Nothing is raised where it cannot be written: what failed is the failure itself.
         """
-        if STATE_DIRECTORY.is_dir():
+        if words and STATE_DIRECTORY.is_dir():
             with contextlib.suppress(OSError):
                 write_json(failure_file(words), dataclasses.asdict(self))
 

@@ -9,6 +9,7 @@ checkpoints lie there; `done.json`, a copy of the marker, says that it is comple
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,13 @@ def set_aside_checkpoints(cell: Cell, name: str) -> Path:
     target = _free_path(cell.checkpoints / SET_ASIDE / name, files)
     _move(files, target)
     return target
+
+
+def activate_for(cell: Cell, marker: Marker) -> None:
+    """Make the cell's directories those of a training that was made elsewhere. The caller holds the cell's lock."""
+    # Another uid: a training that begins here one day is not the one that made these files.
+    identity = {"fingerprint": marker.fingerprint, "uid": uuid.uuid4().hex, "cell": cell.name}
+    activate(cell, {**identity, "content_digest": marker.content_digest})
 
 
 def set_aside_results(cell: Cell, name: str, with_logs: bool = False) -> tuple[Path, int]:

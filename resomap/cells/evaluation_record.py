@@ -22,7 +22,7 @@
 All figures are shares (0..1) but for losses (nats) and counts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +66,16 @@ def resolutions(study: Study, cell: Cell, marker: Marker) -> list[int]:
     return sorted(wanted | {other for other in others if kept_predictions(cell, marker, other)})
 
 
-def kept_predictions(cell: Cell, marker: Marker, resolution: int) -> "Predictions | None":
-    """Return predictions that an earlier call of the step, or the training, kept of the same training; else None."""
-    from resomap.cells.predictions import Predictions  # here: plans import this module, and do without NumPy
+def kept_predictions(
+    cell: Cell, marker: Marker, resolution: int, splits: Sequence[str] | None = None
+) -> "Predictions | None":
+    """Return predictions that an earlier call of the step, or the training, kept of the same training; else None.
 
-    found = Predictions.load(predictions_path(cell, resolution))
+    `splits` are those that they must have; None: all that cells are evaluated on.
+    """
+    from resomap.cells.predictions import EVALUATED, Predictions  # here: plans import this module, and need no NumPy
+
+    found = Predictions.load(predictions_path(cell, resolution), splits or EVALUATED)
     return found if found is not None and marker.is_of(found.fingerprint, found.uid) else None
 
 

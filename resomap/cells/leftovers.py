@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from resomap.cells import decision
-from resomap.cells.archive import EPOCH_RECORDS
+from resomap.cells.archive import EPOCH_RECORDS, recover_marker
 from resomap.cells.cell import Cell
-from resomap.cells.marker import Marker
+from resomap.cells.marker import Marker, require_done
 from resomap.cells.progress import failure_path, progress_path
-from resomap.cells.study import STATE_DIRECTORY
+from resomap.cells.study import STATE_DIRECTORY, Study
 from resomap.core import temporary
 from resomap.machine.processes import START_SLACK_SECONDS, process_lives
 
@@ -57,6 +57,17 @@ def tidy_finished(cell: Cell, marker: Marker, keep: Sequence[str]) -> None:
     for path in (progress_path(cell), failure_path(cell)):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def recover_finished(study: Study, cell: Cell) -> bool:
+    """Bring back the marker of a training that is complete here, or was set aside, and tidy; return True if it is back.
+
+    A kill between the marker's copy and the marker leaves such a cell. The caller holds the cell's lock.
+    """
+    if not recover_marker(cell, study.fingerprint(cell), study.content_digest):
+        return False
+    tidy_finished(cell, require_done(study, cell), study.config.checkpoints.keep)
+    return True
 
 
 def prune_checkpoints(cell: Cell, keep: Sequence[str]) -> None:

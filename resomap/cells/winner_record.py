@@ -14,7 +14,7 @@ from pathlib import Path
 
 from resomap.cells.marker import LOCAL
 from resomap.cells.winner_cell import Choice, Winner
-from resomap.core.files import regular_bytes, strict_json
+from resomap.core.files import end_torn_line, regular_bytes, strict_json
 from resomap.core.json_object import JsonObject
 
 PATH = Path("results", "test-evaluations.jsonl")
@@ -63,11 +63,10 @@ def record(
         return
     PATH.parent.mkdir(parents=True, exist_ok=True)
     line = (strict_json(evaluation.as_json(), indent=None) + "\n").encode()
-    descriptor = os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(PATH, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:
-        size = os.fstat(descriptor).st_size
-        is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # by a kill: the next line begins anew
-        os.write(descriptor, b"\n" * is_torn + line)
+        end_torn_line(PATH, descriptor)
+        os.write(descriptor, line)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -88,10 +87,11 @@ def place_of(uid: str) -> tuple[int, int] | None:
 
     None where no evaluation of it is recorded.
     """
-    own = next((one for one in recorded() if one.uid == uid), None)
+    found = recorded()
+    own = next((one for one in found if one.uid == uid), None)
     if own is None:
         return None
-    uids = list(dict.fromkeys(one.uid for one in recorded() if one.test_split == own.test_split))
+    uids = list(dict.fromkeys(one.uid for one in found if one.test_split == own.test_split))
     return uids.index(uid) + 1, len(uids)
 
 

@@ -128,6 +128,16 @@ def open_regular(path: Path) -> io.BufferedReader:
         raise
 
 
+def end_torn_line(path: Path, descriptor: int) -> None:
+    """End a line that a kill left incomplete, so that what is appended by `descriptor` starts on a line of its own."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size:
+            stream.seek(size - 1)
+            if stream.read(1) != b"\n":
+                os.write(descriptor, b"\n")
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a regular file's content, in hexadecimal digits. Raises OSError."""
     with open_regular(path) as stream:

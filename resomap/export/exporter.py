@@ -12,9 +12,8 @@ from torch import nn
 
 from resomap.cells.cell import Cell
 from resomap.cells.decision import OperatingPoint
-from resomap.cells.evaluation_record import predictions_path
+from resomap.cells.evaluation_record import kept_predictions
 from resomap.cells.marker import Marker
-from resomap.cells.predictions import Predictions
 from resomap.cells.study import Study
 from resomap.compute.device import choose_device, prepare_backend
 from resomap.core.errors import ResomapError
@@ -161,8 +160,8 @@ class Export:
 
     def _kept(self, images: Images) -> np.ndarray | None:
         """Return the log-probabilities [N, classes] by which the map judged the cell; None where they are not kept."""
-        found = Predictions.load(predictions_path(self.cell), (SPLIT,))
-        if found is None or not self.marker.is_of(found.fingerprint, found.uid):
+        found = kept_predictions(self.cell, self.marker, self.cell.resolution, (SPLIT,))
+        if found is None:
             return None
         part = found.splits[SPLIT]
         is_same = list(part.names) == images.names and np.array_equal(part.labels, images.labels)

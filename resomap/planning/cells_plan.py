@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from resomap.cells import archive
 from resomap.cells.cell import Cell
-from resomap.cells.leftovers import tidy_finished
+from resomap.cells.leftovers import recover_finished
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import Marker, require_done
+from resomap.cells.marker import Marker
 from resomap.cells.settings_change import SettingsChange
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
@@ -92,7 +92,7 @@ class CellsPlan:
             self._done.add(cell)
             if may_be_flagged:
                 self._api.accept(cell.marker)
-        elif archive.is_recoverable(cell, fingerprint, content) and self._recover(cell, fingerprint):
+        elif archive.is_recoverable(cell, fingerprint, content) and self._recover(cell):
             self._done.add(cell)
             self._api.accept(cell.marker)
             print(f"{cell.name}: complete in {cell.checkpoints}, its marker is back", file=sys.stderr)
@@ -104,17 +104,14 @@ class CellsPlan:
                 print(f"{cell.name}: the marker is of other {others}, so it trains anew{why}", file=sys.stderr)
                 self._set_results_aside(cell)
 
-    def _recover(self, cell: Cell, fingerprint: str) -> bool:
+    def _recover(self, cell: Cell) -> bool:
         """Recover the marker from the checkpoints; return True if it is back.
 
         It is not where a training is at work in the cell, which will find the files itself.
         """
         try:
             with cell_lock(cell, wait=False):
-                if not archive.recover_marker(cell, fingerprint, self._study.content_digest):
-                    return False
-                tidy_finished(cell, require_done(self._study, cell), self._study.config.checkpoints.keep)
-                return True
+                return recover_finished(self._study, cell)
         except ResomapError:
             return False
 

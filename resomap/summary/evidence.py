@@ -16,7 +16,7 @@ from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.measurement import KINDS, class_count, measurements
-from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.cells.predictions import SplitPredictions
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
@@ -192,9 +192,7 @@ def _trained(study: Study, missing: list[Missing]) -> Iterable[Trained]:
         if marker is None:
             waiting[cell] = fingerprint
             continue
-        found = Predictions.load(evaluation_record.predictions_path(cell))
-        if found is not None and not marker.is_of(found.fingerprint, found.uid):
-            found = None
+        found = evaluation_record.kept_predictions(cell, marker, cell.resolution)
         yield Trained(cell, marker, evaluation_record.read_record(cell, marker), found)
     report = study.config.report
     for status in collect(waiting, waiting, report.metric, report.margin, study.content_digest):

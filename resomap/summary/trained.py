@@ -33,8 +33,8 @@ class Trained:
             return None
         if resolution == self.cell.resolution:
             return self.predictions.splits[split]
-        found = Predictions.load(evaluation_record.predictions_path(self.cell, resolution))
-        if found is None or not self.marker.is_of(found.fingerprint, found.uid):
+        found = evaluation_record.kept_predictions(self.cell, self.marker, resolution)
+        if found is None:
             return None
         own, part = self.predictions.splits[split], found.splits[split]
         same = list(part.names) == list(own.names) and np.array_equal(part.labels, own.labels)

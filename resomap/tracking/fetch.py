@@ -5,7 +5,6 @@ A file that the run does not have is not available; no cell is trained for it.
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,10 +125,7 @@ class _Fetch:
         if not is_valid:
             return "what the run has under this name is damaged or of another training"
         if name == "best.pt":
-            # Another uid: a training that begins here one day is not the one that made these weights.
-            identity = {"fingerprint": self._marker.fingerprint, "uid": uuid.uuid4().hex}
-            content = {"content_digest": self._marker.content_digest}
-            archive.activate(self._cell, {**identity, **content, "cell": self._cell.name})
+            archive.activate_for(self._cell, self._marker)
         os.replace(path, target)
         sync_directory(target.parent)
         return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resomap.core.errors import NO_ROOM
-from resomap.core.files import file_digest, open_regular, strict_json
+from resomap.core.files import end_torn_line, file_digest, open_regular, strict_json
 from resomap.core.text import all_encodable
 
 SUFFIX = ".journal.jsonl"
@@ -43,7 +43,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         if not is_shared:
-            _end_torn_line(path, self._descriptor)
+            end_torn_line(path, self._descriptor)
         self._waiting = b""  # lines that a full disk did not take
         self._logged: set[tuple[int, str]] = set()  # (step, name) of the points that this training has written
 
@@ -188,13 +188,3 @@ def _logged_points(path: Path, uid: str) -> set[tuple[int, str]]:
         elif event["kind"] == "metrics" and current == uid:
             found |= {(event["step"], name) for name in event["values"]}
     return found
-
-
-def _end_torn_line(path: Path, descriptor: int) -> None:
-    """End a line that a kill left incomplete, so that the next event starts on a line of its own."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        if size:
-            stream.seek(size - 1)
-            if stream.read(1) != b"\n":
-                os.write(descriptor, b"\n")

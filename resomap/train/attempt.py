@@ -7,10 +7,9 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeAlias
 
-from resomap.cells import archive
-from resomap.cells.leftovers import tidy_finished
+from resomap.cells.leftovers import recover_finished, tidy_finished
 from resomap.cells.lock import cell_lock
-from resomap.cells.marker import Marker, require_done
+from resomap.cells.marker import Marker
 from resomap.core.errors import Interrupted
 from resomap.core.gc_control import paused_collection
 from resomap.machine.gpu_lock import bind_gpu
@@ -49,13 +48,11 @@ def train_cell(
     cell, config = request.cell, request.study.config
     listening = SignalWatch() if watch is None else contextlib.nullcontext(watch)
     with listening as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
-        content = request.study.content_digest
-        if marker := Marker.of_done(cell, request.fingerprint, content):
+        if marker := Marker.of_done(cell, request.fingerprint, request.study.content_digest):
             tidy_finished(cell, marker, config.checkpoints.keep)
             request.say(f"{cell.name} is done already")
             return
-        if archive.recover_marker(cell, request.fingerprint, content):
-            tidy_finished(cell, require_done(request.study, cell), config.checkpoints.keep)
+        if recover_finished(request.study, cell):
             request.say(f"{cell.name} is complete in {cell.checkpoints}; its marker is written again")
             return
         refuse_hopeless_retry(request)

@@ -16,7 +16,6 @@ from resomap.cells.predictions import Predictions
 from resomap.cells.winner_cell import JUDGED_BY
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation
-from resomap.core.errors import RunsElsewhere
 from resomap.models.build import BuiltModel
 from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
@@ -26,8 +25,7 @@ from resomap.train.refit_request import RefitRequest
 from resomap.train.request import Request
 from resomap.train.signals import SignalWatch
 from resomap.train.state import TrainingState
-from resomap.train.tracked_run import take_over
-from resomap.train.training import CellTraining
+from resomap.train.training import CellTraining, run_training
 
 
 def run_refit(request: Request, signals: SignalWatch) -> None:
@@ -35,19 +33,15 @@ def run_refit(request: Request, signals: SignalWatch) -> None:
 
     Raises what `run_training` raises.
     """
-    assert isinstance(request, RefitRequest)
-    try:
-        _Refit(request, signals).run()
-    except RunsElsewhere as error:
-        if not take_over(request, error):
-            raise
+    run_training(request, signals, _Refit)
 
 
 class _Refit(CellTraining):
     splits = JUDGED_BY
 
-    def __init__(self, request: RefitRequest, signals: SignalWatch) -> None:
+    def __init__(self, request: Request, signals: SignalWatch) -> None:
         super().__init__(request, signals)
+        assert isinstance(request, RefitRequest)
         self._choice, self._winner = request.choice, request.winner
 
     def _training_data(self, built: BuiltModel) -> TrainingData:

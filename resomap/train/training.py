@@ -46,14 +46,16 @@ from resomap.train.stopping import BestSoFar
 from resomap.train.tracked_run import TrackedRun, take_over
 
 
-def run_training(request: Request, signals: SignalWatch) -> None:
+def run_training(request: Request, signals: SignalWatch, kind: "type[CellTraining] | None" = None) -> None:
     """Train a cell, or go on with it, until its done marker is written. The caller holds the cell's lock.
+
+    `kind` is the training's class; None: that of a cell.
 
     Raises Interrupted after a signal, RunsElsewhere where another place trains it, PermanentFailure where trying
     again is pointless, ResomapError for a mistake in settings or environment.
     """
     try:
-        CellTraining(request, signals).run()
+        (kind or CellTraining)(request, signals).run()
     except RunsElsewhere as error:
         if not take_over(request, error):
             raise

@@ -7,11 +7,9 @@ from typing import get_args
 
 import numpy as np
 
-from resomap.cells.cell import Cell
 from resomap.cells.decision import TRANSFERRED, OperatingPoint
-from resomap.cells.evaluation_record import predictions_path
-from resomap.cells.marker import Marker
-from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.cells.evaluation_record import kept_predictions
+from resomap.cells.predictions import SplitPredictions
 from resomap.cells.study import Study
 from resomap.cells.winner_cell import ENSEMBLE, REFIT, SCHEMA, Choice
 from resomap.compute.temperature import fit_temperature
@@ -63,7 +61,9 @@ def choose(study: Study, named: str | None) -> Choice:
     """
     cell, kind = wanted_cell(study, named), study.config.winner.kind
     markers = done_trainings(study, cell)
-    found = pool([Trained(one, marker, None, _predictions(one, marker)) for one, marker in markers.items()])
+    found = pool(
+        [Trained(one, marker, None, kept_predictions(one, marker, one.resolution)) for one, marker in markers.items()]
+    )
     if kind == REFIT and found.epochs is None:
         raise ResomapError(
             f"no training of {cell.map_position} tells at which epoch it was best (they were adopted from an older "
@@ -105,11 +105,6 @@ def _judged(trainings: Sequence[Trained]) -> list[SplitPredictions]:
     """Return the out-of-fold predictions of each seed; empty without folds."""
     folds = counted_folds(trainings)
     return [probable for _, probable in pooled(trainings, folds).values()] if folds else []
-
-
-def _predictions(cell: Cell, marker: Marker) -> Predictions | None:
-    found = Predictions.load(predictions_path(cell))
-    return found if found is not None and marker.is_of(found.fingerprint, found.uid) else None
 
 
 def _operating_point(study: Study, found: Pooled) -> OperatingPoint | None:

@@ -44,15 +44,20 @@ def cells_of(study: Study, cell: Cell) -> list[Cell]:
     return [one for one in study.cells() if one.map_position == cell.map_position] or [cell]
 
 
+def markers_of(study: Study, cell: Cell) -> dict[Cell, Marker | None]:
+    """Return the trainings that tell of a cell, each with its marker; None where it is not finished."""
+    cells = cells_of(study, cell)
+    return {one: Marker.of_done(one, study.fingerprint(one), study.content_digest) for one in cells}
+
+
 def done_trainings(study: Study, cell: Cell) -> dict[Cell, Marker]:
     """Return the finished trainings of a cell with their markers. Raises ResomapError where there are none."""
-    cells = cells_of(study, cell)
-    markers = {one: Marker.of_done(one, study.fingerprint(one), study.content_digest) for one in cells}
+    markers = markers_of(study, cell)
     found = {one: marker for one, marker in markers.items() if marker is not None}
     if not found:
         raise ResomapError(
             f"no training of {cell.map_position} is finished under these settings, and a winner is made of them; run "
-            f"{study.resume_command(cells[0])}"
+            f"{study.resume_command(next(iter(markers)))}"
         )
     return found
 

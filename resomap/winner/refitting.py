@@ -1,6 +1,5 @@
 """Step of a refit: takes the winner over from the tracker where it is complete there, else trains it."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ from resomap.cells import archive, fetch_record, winner_record
 from resomap.cells.cell import Cell
 from resomap.cells.decision import Decision
 from resomap.cells.evaluation_record import weights_paths
-from resomap.cells.leftovers import remove_leftovers, tidy_finished
+from resomap.cells.leftovers import recover_finished, remove_leftovers
 from resomap.cells.lock import cell_lock, step_lock
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.study import Study
@@ -49,9 +48,8 @@ def _refit_training() -> Run:
 def _is_recovered(study: Study, begun: Begun, say: Callable[[str], None]) -> bool:
     """Bring back the marker of a winner that is complete here, or was set aside, as the plan does for a cell."""
     with cell_lock(begun.cell, say):
-        if not archive.recover_marker(begun.cell, study.fingerprint(begun.cell), study.content_digest):
+        if not recover_finished(study, begun.cell):
             return False
-        tidy_finished(begun.cell, require_done(study, begun.cell), study.config.checkpoints.keep)
         say(f"{begun.cell.name} is complete in {begun.cell.checkpoints}; its marker is written again")
         return True
 
@@ -65,8 +63,7 @@ def _is_taken_over(study: Study, begun: Begun) -> bool:
         return False
     _record(begun, marker)
     with cell_lock(begun.cell):
-        identity = {"fingerprint": marker.fingerprint, "uid": uuid.uuid4().hex, "cell": begun.cell.name}
-        archive.activate(begun.cell, {**identity, "content_digest": marker.content_digest})
+        archive.activate_for(begun.cell, marker)
         # Where its files do not come at once, the next call knows it as done without asking again.
         marker.write(archive.marker_copy_path(begun.cell))
         marker.write(begun.cell.marker)

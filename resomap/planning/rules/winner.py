@@ -10,7 +10,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.leftovers import tidy_finished
 from resomap.cells.lock import cell_lock
 from resomap.cells.marker import Marker
-from resomap.cells.winner_cell import REFIT, Begun, Winner, begun
+from resomap.cells.winner_cell import REFIT, SUFFIX, Begun, Winner, begun
 from resomap.core.errors import ResomapError
 from resomap.estimates.memory_request import memory_mb
 from resomap.planning.cluster import Cluster
@@ -19,7 +19,7 @@ from resomap.planning.image_files import MANIFEST
 from resomap.planning.rules.fetch import FetchRule
 from resomap.planning.snakemake_api import asked_often
 from resomap.summary.basis import SUMMARY
-from resomap.winner.recommended import cells_of, median_epoch, other_recommendation, recommended
+from resomap.winner.recommended import cells_of, markers_of, median_epoch, other_recommendation, recommended
 
 
 class WinnerRule:
@@ -131,15 +131,14 @@ class WinnerRule:
         if name is None:
             return "winner: its cell is chosen once the map is made"
         cell = self._study.find(name)
-        cells = cells_of(self._study, cell)
-        markers = [Marker.of_done(one, self._study.fingerprint(one), self._study.content_digest) for one in cells]
+        markers = markers_of(self._study, cell).values()
         epochs = median_epoch(marker for marker in markers if marker is not None)
         if self._grid.config.winner.kind != REFIT:
             return f"winner: an ensemble of the trainings of {name}"
         if epochs is None or None in markers:
             return f"winner: {name}, refitted on train + validation once its trainings are done"
         self._grid.is_complete_in_tracker(
-            Winner(cell.model, cell.resolution, cell.seed, cell.family, ".winner", epochs=epochs)
+            Winner(cell.model, cell.resolution, cell.seed, cell.family, SUFFIX, epochs=epochs)
         )
         return f"winner: {name}, refitted on train + validation for {epochs} epochs"
 

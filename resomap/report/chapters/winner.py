@@ -3,9 +3,9 @@
 import numpy as np
 
 from resomap.cells import winner_record
-from resomap.cells.evaluation_record import predictions_path
+from resomap.cells.evaluation_record import kept_predictions
 from resomap.cells.marker import Marker
-from resomap.cells.predictions import Predictions, SplitPredictions
+from resomap.cells.predictions import SplitPredictions
 from resomap.cells.winner_cell import JUDGED_BY, REFIT, Begun, Choice, begun
 from resomap.compute.thresholds import log_odds, share_at
 from resomap.evaluation.uncertainty import image_intervals
@@ -78,11 +78,9 @@ def _at_threshold(material: Material, choice: Choice, part: SplitPredictions, cl
 
 def _test_part(found: Begun) -> tuple[SplitPredictions, list[str]] | None:
     """Return its predictions of the test images, and the classes; None where they are not here."""
-    kept = Predictions.load(predictions_path(found.cell), JUDGED_BY)
     assert found.marker is not None
-    if kept is None or not found.marker.is_of(kept.fingerprint, kept.uid):
-        return None
-    return kept.splits["test"], kept.classes
+    kept = kept_predictions(found.cell, found.marker, found.cell.resolution, JUDGED_BY)
+    return None if kept is None else (kept.splits["test"], kept.classes)
 
 
 def _place(marker: Marker) -> str:

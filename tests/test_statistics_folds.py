@@ -81,7 +81,7 @@ def test_images_of_a_group_are_one_in_the_scatter_between_folds() -> None:
     for known in (groups, None):
         made = fold_noise(influence, FOLDS, Groups.of(known, 200), np.zeros(3), np.ones(3))
         assert made is not None
-        found.append(made.scatter.training)
+        found.append(made.training)
     assert found[0] < found[1], "what a group has in common is no noise of trainings"
 
 

@@ -361,21 +361,7 @@ def test_a_choice_outlives_its_file_in_the_marker(study_in: Callable[..., Study]
     study = study_in()
     cell = study.cells()[0]
     told = {f"{MODEL}@32.seed{seed}": {"fingerprint": "f" * 12, "uid": "u" * 32, "best_epoch": 3} for seed in range(99)}
-    choice = Choice(
-        schema=1,
-        kind="refit",
-        model=MODEL,
-        resolution=32,
-        seed=0,
-        chosen_by="map",
-        cell_fingerprint=study.fingerprint(cell),
-        content_digest=None,
-        epochs=3,
-        trainings=told,
-        images=10,
-        basis=TRANSFERRED,
-        temperature=1.5,
-    )
+    choice = replace(CHOICE, cell_fingerprint=study.fingerprint(cell), trainings=told, images=10, temperature=1.5)
     winner = winner_of(study, choice)
     marker = replace(done_marker(winner, study.fingerprint(winner)), winner=choice.for_marker())
     marker.write(winner.marker)

@@ -14,6 +14,7 @@ Weights without it are read at temperature 1 and by their likeliest class. Keys 
 file is written again.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -68,9 +69,11 @@ class OperatingPoint:
     threshold: float
 
 
-def operating_point(found: Decision | None) -> OperatingPoint | None:
-    """Return the operating point in a decision file; None where there is none."""
+def operating_point(found: Decision | None, classes: Sequence[str] | None = None) -> OperatingPoint | None:
+    """Return the operating point in a decision file; None where there is none, or none of a class among `classes`."""
     if found is None or found.metric is None or found.at is None or found.positive is None or found.threshold is None:
+        return None
+    if classes is not None and found.positive not in classes:
         return None
     return OperatingPoint(found.metric, found.at, found.positive, found.threshold)
 

@@ -2,12 +2,11 @@
 
 import argparse
 
-from resomap.cells.decision import Decision, OperatingPoint, operating_point
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.study import Study
 from resomap.cells.winner_cell import REFIT, Winner, winner_of
+from resomap.commands.weights_reader import best_weights, read_by_decision
 from resomap.core.errors import ResomapError
-from resomap.evaluation.evaluator import find_weights
 from resomap.export.exporter import Export
 from resomap.winner.winner_weights import winner_weights
 
@@ -20,20 +19,14 @@ def source_of(given: argparse.Namespace, study: Study) -> Export:
 def _of_cell(given: argparse.Namespace, study: Study) -> Export:
     cell = study.find(given.cell)
     marker = require_done(study, cell)
-    weights = find_weights(cell, marker)
-    if weights is None:
-        raise ResomapError(
-            f"{cell.name} has no best.pt in {cell.checkpoints}; train it with `{study.resume_command(cell)}` and "
-            "`best` in `checkpoints.keep`"
-        )
-    found = Decision.beside(weights.path, weights.fingerprint, weights.uid)
+    reader = read_by_decision(best_weights(study, cell, marker))
     return Export(
         study=study,
         cell=cell,
         marker=marker,
-        weights=weights,
-        temperature=found.temperature if found else 1.0,
-        point=_known(operating_point(found), weights.classes),
+        weights=reader.weights[0],
+        temperature=reader.temperature,
+        point=reader.point,
         basis="validation",
         file_format=given.file_format,
         precision=given.precision,
@@ -63,7 +56,3 @@ def _of_winner(given: argparse.Namespace, study: Study) -> Export:
         precision=given.precision,
         threads=given.threads,
     )
-
-
-def _known(point: OperatingPoint | None, classes: list[str]) -> OperatingPoint | None:
-    return point if point is not None and point.positive in classes else None

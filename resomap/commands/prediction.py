@@ -13,6 +13,7 @@ from PIL import Image
 
 from resomap.cells.decision import OperatingPoint
 from resomap.compute.device import choose_device, prepare_backend
+from resomap.compute.inference import images_a_pass
 from resomap.compute.temperature import tempered
 from resomap.compute.thresholds import log_odds
 from resomap.core.errors import ResomapError
@@ -24,9 +25,6 @@ from resomap.data.decode import decode, resize
 from resomap.data.image_formats import is_image
 from resomap.evaluation.trained_weights import Classifier, Weights
 from resomap.winner.ensemble import averaged
-
-# Images a forward pass at 224 pixels; as many pixels at any other resolution.
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def classify(
     Logits are divided by `temperature`; the probabilities of several classifiers, which are of one cell, are averaged.
     An image that cannot be read gives an answer with an error; the others go on.
     """
-    size = max(1, BATCH * 224**2 // resolution**2)
+    size = images_a_pass(resolution)
     prepared = (_prepared(path, classifiers[0].weights, resolution) for path in _images(paths))
     while chunk := list(islice(prepared, size)):
         pixels = [found.pixels for found in chunk if isinstance(found, _Pixels)]

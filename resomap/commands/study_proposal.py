@@ -14,6 +14,7 @@ from typing import Any
 
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
+from resomap.core.text import first_few
 from resomap.data import SPLITS
 from resomap.data.damage import DamagedImage
 from resomap.data.location import loads
@@ -50,10 +51,9 @@ class Look:
         return sum(self.by_class.values())
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{count:,} {name}" for name, count in list(self.by_class.items())[:6])
-        more = f" and {len(self.by_class) - 6} more" if len(self.by_class) > 6 else ""
+        shown = first_few([f"{count:,} {name}" for name, count in self.by_class.items()], 6)
         size = f"; the short side has {self.short_side} px (median)" if self.short_side else ""
-        return f"{self.images:,} images in {len(self.by_class)} classes ({shown}{more}){size}"
+        return f"{self.images:,} images in {len(self.by_class)} classes ({shown}){size}"
 
 
 def look_at(source: str) -> Look:
@@ -111,7 +111,7 @@ def as_yaml(config: dict[str, Any], look: Look) -> str:
     lines += [f"resolutions: [{', '.join(map(str, config['resolutions']))}]  # up to the images' own size"]
     if "seeds" in config:
         lines.append(
-            f"seeds: [{', '.join(map(str, config['seeds']))}]  # trainings a square: they tell noise from an effect"
+            f"seeds: [{', '.join(map(str, config['seeds']))}]  # trainings a cell: they tell noise from an effect"
         )
     if training and "recipe" in training:
         lines.append(

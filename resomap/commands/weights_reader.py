@@ -4,6 +4,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 
+from resomap.cells.cell import Cell
 from resomap.cells.decision import Decision, OperatingPoint, operating_point
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
@@ -31,37 +32,40 @@ def reader_of(given: argparse.Namespace) -> Reader:
     the weights are not here.
     """
     if given.weights:
-        return _of_file(Weights.load(given.weights))
+        return read_by_decision(Weights.load(given.weights))
     study = Study.load(given.study)
     if given.cell not in (None, NAME):
-        return _of_file(_cell_weights(study, given.cell))
+        return read_by_decision(_cell_weights(study, given.cell))
     if (winner := winner_weights(study)) is None:
         name = recommended_cell(study)
         print(
             f"resomap: there is no winner yet (`snakemake winner` trains it): {name} answers, which the map recommends",
             file=sys.stderr,
         )
-        return _of_file(_cell_weights(study, name))
+        return read_by_decision(_cell_weights(study, name))
     if len(winner.members) == 1:
-        return _of_file(winner.members[0])
+        return read_by_decision(winner.members[0])
     return Reader(winner.members, winner.choice.temperature, winner.operating_point, winner.choice.basis)
 
 
-def _of_file(weights: Weights) -> Reader:
+def read_by_decision(weights: Weights) -> Reader:
     """Return the weights with the decision file beside them; at temperature 1 where there is none of these weights."""
     found = Decision.beside(weights.path, weights.fingerprint, weights.uid)
-    point = operating_point(found)
-    if point is not None and point.positive not in weights.classes:
-        point = None
+    point = operating_point(found, weights.classes)
     return Reader([weights], found.temperature if found else 1.0, point, found.basis if found else None)
+
+
+def best_weights(study: Study, cell: Cell, marker: Marker | None, or_else: str = "") -> Weights:
+    """Return a cell's best weights. Raises ResomapError where they are not here; `or_else` ends its way out."""
+    weights = find_weights(cell, marker)
+    if weights is None:
+        raise ResomapError(
+            f"{cell.name} has no best.pt in {cell.checkpoints}; train it with `{study.resume_command(cell)}` and "
+            f"`best` in `checkpoints.keep`{or_else}"
+        )
+    return weights
 
 
 def _cell_weights(study: Study, name: str) -> Weights:
     cell = study.find(name)
-    weights = find_weights(cell, Marker.read(cell.marker))
-    if weights is None:
-        raise ResomapError(
-            f"{cell.name} has no best.pt in {cell.checkpoints}; train it with `{study.resume_command(cell)}` and "
-            "`best` in `checkpoints.keep`, or name a file with --weights"
-        )
-    return weights
+    return best_weights(study, cell, Marker.read(cell.marker), ", or name a file with --weights")

@@ -21,6 +21,7 @@ from torch import Tensor
 from resomap.core.files import replace_atomically
 from resomap.core.seal import SEAL, SEAL_LENGTH
 from resomap.core.temporary import temporary_beside
+from resomap.core.text import first_few
 
 FORMAT = 1
 
@@ -244,14 +245,9 @@ def structure_difference(saved: Mapping[str, Tensor], built: Mapping[str, Tensor
     clauses = []
     for words, names in (("it lacks", built.keys() - saved.keys()), ("it has also", saved.keys() - built.keys())):
         if names:
-            clauses.append(f"{words} {_some(sorted(names))}")
+            clauses.append(f"{words} {first_few(sorted(names), 3)}")
     reshaped = [name for name in built if name in saved and saved[name].shape != built[name].shape]
     if reshaped:
         shapes = [f"{name} {list(saved[name].shape)} in place of {list(built[name].shape)}" for name in reshaped]
-        clauses.append(f"of another shape {_some(shapes)}")
+        clauses.append(f"of another shape {first_few(shapes, 3)}")
     return "; ".join(clauses) or None
-
-
-def _some(names: list[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

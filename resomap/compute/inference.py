@@ -86,6 +86,11 @@ def in_batches(pixels: Pixels, batch_size: int) -> Iterator[Tensor]:
         yield torch.from_numpy(np.array(pixels[start : start + batch_size]))
 
 
+def images_a_pass(resolution: int) -> int:
+    """Return the number of images a forward pass where no recipe says one: as many pixels as 32 images of 224 px."""
+    return max(1, 32 * 224**2 // resolution**2)
+
+
 def evaluation_batch(recipe: Training, microbatch: int | None) -> int:
     """Return the number of images a forward pass in evaluation: without gradients twice as many fit as in training."""
     return 2 * (microbatch or recipe.batch_size)

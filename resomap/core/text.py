@@ -1,7 +1,7 @@
 """Words in sentences: whole numbers, the nearest valid name, durations, text from outside made printable, writable."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 MAX_DIGITS = 18  # of a whole number: more are no count of anything, and Python refuses to read thousands
@@ -22,6 +22,11 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return the suggestion `; did you mean 'vgg16'?`, or an empty string where nothing is alike."""
     match = nearest(name, valid)
     return f"; did you mean '{match}'?" if match else ""
+
+
+def first_few(names: Sequence[str], shown: int) -> str:
+    """Return names in words: `a, b, c and 4 more`, of which `shown` are named."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def printable(text: str) -> str:

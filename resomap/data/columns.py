@@ -44,11 +44,11 @@ def choose(columns: Columns, names: Sequence[str], table: str, known: Mapping[st
     Raises ResomapError where one that is named is not there, or none for the paths or the labels is recognised.
     """
     known = known or {}
-    path = _named(columns.path, "path", names, table) or known.get("path") or _usual(_PATHS, names)
+    path = _named(columns.path, "path", names, table) or known.get("path") or usual(_PATHS, names)
     if path is None:
         raise _unknown("images", "path", names, table)
     others = [name for name in names if name != path]
-    label = _named(columns.label, "label", names, table) or known.get("label") or _usual(LABELS, others)
+    label = _named(columns.label, "label", names, table) or known.get("label") or usual(LABELS, others)
     if label is None and len(others) == 1:
         label = others[0]
     if label is None:
@@ -65,10 +65,6 @@ def choose(columns: Columns, names: Sequence[str], table: str, known: Mapping[st
 
 def usual(of: Sequence[str], names: Iterable[str]) -> str | None:
     """Return the first of the usual names that is among `names`, whatever its case and separators."""
-    return _usual(of, list(names))
-
-
-def _usual(of: Sequence[str], names: Sequence[str]) -> str | None:
     plain: dict[str, str] = {}
     for name in names:
         plain.setdefault(re.sub(r"[\s-]+", "_", name.strip().casefold()), name)
@@ -89,7 +85,7 @@ def _named(wanted: str, key: str, names: Sequence[str], table: str) -> str | Non
 def _optional(wanted: str | None, key: str, of: Sequence[str], names: Sequence[str], table: str) -> str | None:
     if wanted is None:
         return None
-    return _named(wanted, key, names, table) if wanted != AUTO else _usual(of, names)
+    return _named(wanted, key, names, table) if wanted != AUTO else usual(of, names)
 
 
 def _unknown(what: str, key: str, names: Sequence[str], table: str) -> ResomapError:

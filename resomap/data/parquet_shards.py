@@ -17,7 +17,7 @@ from resomap.core.errors import ResomapError
 from resomap.data.columns import AUTO, LABELS, Chosen, choose, usual
 from resomap.data.lines import Line, Listing, label_of, text_of, weight_of
 from resomap.data.location import BYTES, PATH, InParquet
-from resomap.data.source_kind import SourceFiles
+from resomap.data.source_kind import SourceFiles, unreadable
 from resomap.data.text_table import Columns, listing_of_paths
 
 _MAGIC = b"PAR1"
@@ -33,9 +33,14 @@ class ParquetFiles:
     data: Data
 
     @cached_property
+    def _footers(self) -> list[tuple[Any, Any]]:
+        """(metadata, Arrow schema) of each file. Raises ResomapError where one is no Parquet."""
+        return [_footer(file) for file in self.found.files]
+
+    @cached_property
     def _schema(self) -> Any:
         """Schema of the first file. Raises ResomapError where one of the files is no Parquet, or has other columns."""
-        schemas = [_footer(file)[1] for file in self.found.files]
+        schemas = [schema for _, schema in self._footers]
         for file, schema in zip(self.found.files, schemas, strict=True):
             if schema.names != schemas[0].names or _features(schema) != _features(schemas[0]):
                 raise ResomapError(
@@ -92,7 +97,7 @@ class ParquetFiles:
 
     def rows(self) -> list[int]:
         """Return the number of rows of each file, from its footer."""
-        return [int(_footer(file)[0].num_rows) for file in self.found.files]
+        return [int(metadata.num_rows) for metadata, _ in self._footers]
 
     def distinct(self, column: str) -> list[set[Any]]:
         """Return the distinct values of a column in each file."""
@@ -150,7 +155,7 @@ class ParquetFiles:
         values: Mapping[str | None, Sequence[Any]] = {name: table[name].to_pylist() for name in others}
         nothing = [None] * table.num_rows
         splits, groups, weights = (values.get(name, nothing) for name in (chosen.split, chosen.group, chosen.weight))
-        place = _places(file)
+        place = _places(self._footers[index][0])
         for row, (name, label) in enumerate(zip(names, values[chosen.label], strict=True)):
             weight = weight_of(weights[row], f"row {row:,} of {file}", chosen.weight) if chosen.weight else None
             location = InParquet(file, chosen.path, *next(place))
@@ -174,7 +179,7 @@ def footer_digest(shard: Path) -> str:
             stream.seek(size - _TAIL - length)
             return hashlib.sha256(stream.read(length)).hexdigest()
     except OSError as error:
-        raise ResomapError(f"{shard} cannot be read: {error.strerror}; mend `data.source`") from None
+        raise unreadable(shard, error) from None
 
 
 def _footer(file: Path) -> tuple[Any, Any]:
@@ -186,7 +191,7 @@ def _footer(file: Path) -> tuple[Any, Any]:
         with parquet.ParquetFile(file) as opened:
             return opened.metadata, opened.schema_arrow
     except OSError as error:
-        raise ResomapError(f"{file} cannot be read: {error.strerror or _words(error)}; mend `data.source`") from None
+        raise unreadable(file, error) from None
     except pyarrow.ArrowException:
         raise _no_parquet(file) from None
 
@@ -208,9 +213,8 @@ def _paths(column: Any) -> list[str | None]:
     return list(compute.struct_field(column, PATH).to_pylist())
 
 
-def _places(file: Path) -> Iterator[tuple[int, int]]:
-    """Yield (row group, row in it) of every row of a file."""
-    metadata = _footer(file)[0]
+def _places(metadata: Any) -> Iterator[tuple[int, int]]:
+    """Yield (row group, row in it) of every row of a file, by its metadata."""
     for group in range(metadata.num_row_groups):
         for row in range(metadata.row_group(group).num_rows):
             yield group, row

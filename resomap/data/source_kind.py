@@ -49,6 +49,11 @@ def source_files(source: str) -> SourceFiles:
         return SourceFiles("folder", path)
 
 
+def unreadable(file: Path, error: OSError) -> ResomapError:
+    """Return the error for a table or shard that cannot be read."""
+    return ResomapError(f"{file} cannot be read: {error.strerror or error}; mend `data.source`")
+
+
 def _shards(root: Path) -> SourceFiles | None:
     """Return the shards of a folder that holds nothing else, in itself or in each folder directly below it."""
     folders, files = _entries(root)
@@ -80,8 +85,10 @@ def _metadata(root: Path) -> SourceFiles | None:
         return SourceFiles("text", root, (root / METADATA,))
     tables = []
     for folder in folders:
+        if split_of_name(folder.name) is None:  # before it is read: a class may have a million files
+            return None
         inner, inside = _entries(folder)
-        if split_of_name(folder.name) is None or inner or folder / METADATA not in inside:
+        if inner or folder / METADATA not in inside:
             return None
         tables.append(folder / METADATA)
     return SourceFiles("text", root, tuple(sorted(tables))) if len(tables) > 1 else None

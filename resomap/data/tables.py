@@ -29,7 +29,7 @@ class TableFacts:
 
 
 def is_table(found: SourceFiles) -> bool:
-    """Return True for a source that is a table or shards. Raises ResomapError for settings that do not fit its kind."""
+    """Return True for a source that is a table or shards."""
     return found.kind in _TABLES
 
 

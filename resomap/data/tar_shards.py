@@ -21,7 +21,7 @@ from resomap.data.columns import AUTO, GROUPS, LABELS, SPLITS, Chosen, usual
 from resomap.data.image_formats import SUFFIXES
 from resomap.data.lines import Line, Listing, label_of, text_of, weight_of
 from resomap.data.location import InTar
-from resomap.data.source_kind import SourceFiles
+from resomap.data.source_kind import SourceFiles, unreadable
 
 _MEMBER = "cls"  # that holds the label
 _HEAD, _TAIL = 512, 65536  # bytes that stand for a footer, which tar has none of
@@ -88,7 +88,7 @@ def end_digest(shard: Path) -> str:
             stream.seek(max(0, size - _TAIL))
             return hashlib.sha256(head + stream.read()).hexdigest()
     except OSError as error:
-        raise ResomapError(f"{shard} cannot be read: {error.strerror}; mend `data.source`") from None
+        raise unreadable(shard, error) from None
 
 
 def _choose(found: SourceFiles, data: Data, keys: list[str], members: set[str]) -> Chosen:
@@ -153,7 +153,7 @@ def _stamp(shard: Path) -> tuple[int, int]:
     try:
         status = shard.stat()
     except OSError as error:
-        raise ResomapError(f"{shard} cannot be read: {error.strerror}; mend `data.source`") from None
+        raise unreadable(shard, error) from None
     return status.st_size, status.st_mtime_ns
 
 
@@ -174,7 +174,7 @@ def _walk(shard: str, _size: int, _modified: int) -> _Walked:
     except (tarfile.TarError, EOFError):
         raise ResomapError(f"{shard} is no uncompressed tar; `gunzip` it, or mend `data.source`") from None
     except OSError as error:
-        raise ResomapError(f"{shard} cannot be read: {error.strerror}; mend `data.source`") from None
+        raise unreadable(Path(shard), error) from None
     return _Walked(dict(samples), clutter, damage)
 
 

@@ -116,11 +116,10 @@ def _lines(index: int, table: Columns, chosen: Chosen, paths: _Paths, unit: str)
         strict=False,
     )
     for number, path, label, split, group, weight in rows:
-        text = text_of(path)
+        text, where = text_of(path), f"{unit} {number:,} of {table.table}"
         if text is None:
-            raise ResomapError(f"{unit} {number:,} of {table.table} names no image in the column {chosen.path!r}")
+            raise ResomapError(f"{where} names no image in the column {chosen.path!r}")
         name = paths.name(text)
-        where = f"{unit} {number:,} of {table.table}"
         yield Line(
             index,
             number,

@@ -16,6 +16,7 @@ from resomap.cells.evaluation_record import kept_predictions
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.compute.device import choose_device, prepare_backend
+from resomap.compute.inference import images_a_pass
 from resomap.core.errors import ResomapError
 from resomap.core.files import file_digest, replace_atomically, write_json
 from resomap.core.temporary import temporary_beside
@@ -25,16 +26,15 @@ from resomap.evaluation.trained_weights import Weights
 from resomap.export.export_files import FP16, FP32, INT8, ONNX, ExportFiles
 from resomap.export.facts import facts_of, three_channels, versions
 from resomap.export.lower_precision import CALIBRATION_IMAGES, half_precision, quantised
-from resomap.export.onnx_writer import LogitsOnly, add_facts, onnx_model
+from resomap.export.onnx_writer import add_facts, onnx_model
 from resomap.export.openvino_writer import write_openvino
-from resomap.export.parity import Answers, Parity, log_softmax, parity, point_on, question_of
+from resomap.export.parity import Answers, Parity, log_softmax, parity, point_on
 from resomap.export.runtimes import Computed, open_file
-from resomap.models.build import first_line
+from resomap.models.build import first_line, logits
+from resomap.summary.operating import question_of
 
 SCHEMA = 1
 SPLIT = "val"
-# Images a forward pass at 224 pixels; as many pixels at any other resolution.
-BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Export:
         device = choose_device("cpu")
         prepare_backend(device, False, self.threads)
         images, groups = self._images()
-        network = LogitsOnly(self.weights.classifier(device).predictor.inference.model.float()).eval()
+        network = self.weights.classifier(device).predictor.inference.model.float().eval()
         files = self.files
         files.network.parent.mkdir(parents=True, exist_ok=True)
         place = temporary_beside(files.network)
@@ -154,7 +154,7 @@ class Export:
         references, exports = [], []
         for batch in self._batches(images, np.arange(len(images.labels))):
             with torch.inference_mode():
-                references.append(network(torch.from_numpy(batch)).numpy())
+                references.append(logits(network(torch.from_numpy(batch))).numpy())
             exports.append(computed(batch))
         return np.concatenate(references), np.concatenate(exports)
 
@@ -170,7 +170,7 @@ class Export:
     def _batches(self, images: Images, chosen: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the images as the network takes them, float32 [N, 3, R, R]."""
         mean, std = (np.array(values, dtype=np.float32) for values in three_channels(self.weights.normalisation))
-        size = max(1, BATCH * 224**2 // self.weights.resolution**2)
+        size = images_a_pass(self.weights.resolution)
         for start in range(0, len(chosen), size):
             pixels = np.stack([np.array(images.pixels[int(row)]) for row in chosen[start : start + size]])
             normal = (pixels.astype(np.float32) / np.float32(255) - mean) / std

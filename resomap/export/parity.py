@@ -6,14 +6,12 @@ must be within the margin that the map decides by.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from resomap.cells.decision import OperatingPoint
-from resomap.compute.thresholds import OneVsRest, RankMetric, ThresholdMetric, log_odds
-from resomap.config.judging import Report
-from resomap.config.positive import positive_index
+from resomap.compute.thresholds import log_odds
 from resomap.core.errors import ResomapError
 from resomap.export.export_files import FP32
 from resomap.statistics import Question, Sample, estimate, intervals
@@ -127,13 +125,6 @@ def parity(answers: Answers, metric: Question, margin: float, point: tuple[int, 
         loss=_loss(answers, logs, metric) if is_finite else None,
         margin=margin,
     )
-
-
-def question_of(report: Report, classes: list[str]) -> Question:
-    """Return the metric that the map compares cells by. Raises ResomapError where the images lack its class."""
-    if report.metric in get_args(ThresholdMetric) or report.metric in get_args(RankMetric):
-        return OneVsRest(report.metric, positive_index(report, classes), report.at)  # type: ignore[arg-type]
-    return report.metric  # type: ignore[return-value]
 
 
 def point_on(point: OperatingPoint | None, classes: list[str]) -> tuple[int, float] | None:

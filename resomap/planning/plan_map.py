@@ -10,7 +10,7 @@ from typing import Literal
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.settings_change import SettingsChange
-from resomap.core.text import duration
+from resomap.core.text import duration, first_few
 from resomap.estimates.duration import START_SECONDS
 from resomap.planning.disk import forecast_disk
 from resomap.planning.grid import Grid
@@ -77,13 +77,14 @@ def _planned(grid: Grid, trained: set[tuple[str, str, str]]) -> Iterator[Planned
     change = SettingsChange(study)
     for status in statuses:
         cell = status.cell
-        if grid.is_done(cell) and (cell.model, str(cell.resolution), cell.suffix) not in trained:
+        is_to_train = (cell.model, str(cell.resolution), cell.suffix) in trained
+        if grid.is_done(cell) and not is_to_train:
             yield Planned(cell, "done")
         elif (other := grid.elsewhere(cell)) is not None:
             yield Planned(cell, "elsewhere", str(other))
         elif status.state == "running":
             yield Planned(cell, "running")
-        elif (cell.model, str(cell.resolution), cell.suffix) not in trained:
+        elif not is_to_train:
             yield Planned(cell, "not asked")
         else:
             yield _to_train(status, study.fingerprint(cell), change)
@@ -125,7 +126,7 @@ def _map(planned: Sequence[Planned]) -> Iterator[str]:
         yield ", ".join(f"{SIGNS[state]} {MEANINGS[state]}" for state in shown)
         largest = max(squares.values(), key=len)
         names = [one.cell.suffix.lstrip(".") or "the first" for one in largest]
-        yield f"one sign a training of the square, in this order: {', '.join(names)}"
+        yield f"one sign a training of the cell, in this order: {', '.join(names)}"
 
 
 def _square(square: Sequence[Planned], is_single: bool) -> str:
@@ -143,16 +144,12 @@ def _reasons(planned: Sequence[Planned]) -> Iterator[str]:
             if one.state == state:
                 by_note.setdefault(one.note, []).append(one.cell.name)
         for note, names in list(by_note.items())[:LISTED]:
-            yield f"{words}: {_few(names)}: {note}"
+            yield f"{words}: {first_few(names, 3)}: {note}"
         if len(by_note) > LISTED:
             yield f"{words}: and {len(by_note) - LISTED} more reasons; `resomap status` has them"
     resumed = [one for one in planned if one.state == "to go" and one.note]
     for one in resumed[:LISTED]:
         yield f"{one.cell.name}: {one.note}"
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _closing_lines(grid: Grid, planned: Sequence[Planned], others: Counter[str]) -> Iterator[str]:

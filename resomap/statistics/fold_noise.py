@@ -10,8 +10,6 @@ fold judges are those that its training lacks; for that a share of the images' o
 simulation with trained models (`python -m resomap.statistics folds`).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from resomap.statistics.groups import Groups
@@ -22,18 +20,10 @@ HIDDEN = 0.5
 LEAST = 1e-12  # variance that images stand for at least, where a fold's images are all judged alike
 
 
-@dataclass(frozen=True, eq=False)
-class FoldNoise:
-    """Training noise of K cells: `between` [K] is the variance that it adds to each cell's value."""
-
-    between: np.ndarray
-    scatter: Scatter
-
-
 def fold_noise(
     influence: np.ndarray, folds: np.ndarray, groups: Groups, image_variances: np.ndarray, scale: np.ndarray
-) -> FoldNoise | None:
-    """Return the noise of the cells' trainings; None where one fold judged all images, so that it is not known.
+) -> Scatter | None:
+    """Return the variance that trainings add to the cells' values; None where one fold judged all: it is not known.
 
     influence [K, N] is that of each image on the cells' values (means over seeds); folds int [N]; image_variances [K]
     those of the values under a change of images; scale [K] > 0, on average 1: how noise is shared out over the cells.
@@ -59,8 +49,7 @@ def fold_noise(
     factor = 1 / count + 1 / freedom
     between = factor * excess + HIDDEN / freedom * image_variances
     speaking = freedom * max(1.0, together - 1.0)
-    scatter = Scatter(between, np.full(len(between), speaking), np.zeros(len(between), dtype=int), factor * training)
-    return FoldNoise(between, scatter)
+    return Scatter(between, np.full(len(between), speaking), np.zeros(len(between), dtype=int), factor * training)
 
 
 def _of_folds(influence: np.ndarray, inside: list[np.ndarray], groups: Groups) -> tuple[np.ndarray, np.ndarray]:

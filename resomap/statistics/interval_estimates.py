@@ -191,9 +191,8 @@ def combine(
         between = np.zeros(len(cells)) if scatter is None else scatter.variance / seeds
     else:
         each = np.stack([np.mean([one.influence for one in trainings], axis=0) for trainings in cells])
-        noise = fold_noise(each, folds, groups, of_mean, scale)
-        scatter, common = (None, of_mean.copy()) if noise is None else (noise.scatter, of_mean.copy())
-        between = np.zeros(len(cells)) if noise is None else noise.between
+        scatter, common = fold_noise(each, folds, groups, of_mean, scale), of_mean.copy()
+        between = np.zeros(len(cells)) if scatter is None else scatter.variance
     return Estimates(
         metric=str(metric),
         lowest=lowest,

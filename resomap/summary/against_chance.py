@@ -1,10 +1,10 @@
 """The map against chance: which cells beat an answer that looks at no image, and what helps those that do not."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from resomap.core.text import first_few
 from resomap.statistics import Interval, Position
 from resomap.statistics.chance import chance_level, is_constant
 from resomap.statistics.samples import position_name
@@ -56,7 +56,7 @@ def chance_notes(evidence: Evidence, found: AgainstChance | None, leader: Positi
     notes = []
     others = [place for place in found.not_beaten if place != leader] if found else []
     if found and others:
-        names = _few([position_name(place) for place in others])
+        names = first_few([position_name(place) for place in others], LISTED)
         notes.append(f"Not shown to beat chance ({found.level:.2f}): {names}.")
     constant: dict[str, list[str]] = {}
     for one in evidence.trained:
@@ -64,7 +64,8 @@ def chance_notes(evidence: Evidence, found: AgainstChance | None, leader: Positi
             answer = one.predictions.classes[int(np.argmax(part[0]))]
             constant.setdefault(answer, []).append(one.cell.name)
     for answer, trainings in constant.items():
-        notes.append(f"Every image is '{answer}' to {_few(trainings)}: a constant answer, which has learnt nothing.")
+        names = first_few(trainings, LISTED)
+        notes.append(f"Every image is '{answer}' to {names}: a constant answer, which has learnt nothing.")
     return [*notes, *_few_images(evidence)]
 
 
@@ -80,7 +81,3 @@ def _few_images(evidence: Evidence) -> list[str]:
         f"Few images judge here: {counts.sum():,} of validation, {counts[least]:,} of them '{part.classes[least]}'. "
         "With `data: {folds: 5}` every image outside the test split judges."
     ]
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

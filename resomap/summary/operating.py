@@ -1,5 +1,6 @@
 """Operating points of the map: the question that cells are compared by, and each training's decisions on test."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -10,7 +11,7 @@ from resomap.cells import decision
 from resomap.cells.archive import held_fingerprint
 from resomap.cells.predictions import EVALUATED, Predictions
 from resomap.compute.thresholds import HELD, OneVsRest, RankMetric, ThresholdMetric, least_held
-from resomap.config.judging import FurtherMetric
+from resomap.config.judging import FurtherMetric, Report
 from resomap.config.positive import needs_positive, positive_index
 from resomap.statistics import Question, Sample, quality
 from resomap.statistics.carried import carry, decisions
@@ -26,10 +27,14 @@ def question(evidence: Evidence) -> Question:
 
     Raises ResomapError where the images have no class of the name in `report.positive`.
     """
-    report = evidence.study.config.report
+    return question_of(evidence.study.config.report, _classes(evidence))
+
+
+def question_of(report: Report, classes: Sequence[str]) -> Question:
+    """Return the metric that cells with these classes are compared by. Raises ResomapError as `question` does."""
     metric = report.metric
     if metric in get_args(ThresholdMetric) or metric in get_args(RankMetric):
-        return OneVsRest(metric, _positive(evidence), report.at)  # type: ignore[arg-type]
+        return OneVsRest(metric, positive_index(report, classes), report.at)  # type: ignore[arg-type]
     return metric  # type: ignore[return-value]
 
 
@@ -122,8 +127,12 @@ def _keep(weights: Path, one: Trained, found: document.OperatingPoint | None) ->
 
 
 def _positive(evidence: Evidence) -> int:
+    return positive_index(evidence.study.config.report, _classes(evidence))
+
+
+def _classes(evidence: Evidence) -> Sequence[str]:
     classes = next((one.predictions.classes for one in evidence.trained if one.predictions is not None), None)
-    return positive_index(evidence.study.config.report, classes or evidence.study.data.classes)
+    return classes or evidence.study.data.classes
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ class WinnerWeights:
     @property
     def operating_point(self) -> OperatingPoint | None:
         """Operating point that came with the choice; None where none was asked for."""
-        found = operating_point(self.choice.decision("", ""))
-        return found if found is not None and found.positive in self.members[0].classes else None
+        return operating_point(self.choice.decision("", ""), self.members[0].classes)
 
 
 def winner_weights(study: Study) -> WinnerWeights | None:

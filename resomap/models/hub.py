@@ -1,14 +1,9 @@
 """Pretrained weights of the libraries (`weights: default`): fetched before, from their cache, else downloaded."""
 
 import contextlib
-import http.client
 import socket
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import safetensors.torch
@@ -24,10 +19,11 @@ from resomap.models.index import ModelEntry
 from resomap.models.size_options import size_options
 from resomap.models.weights import NamedState, read_weights
 from resomap.models.weights_fit import fit_weights, head_tensors
+from resomap.models.weights_places import no_weights, timm_cfg
+from resomap.models.weights_reach import does_answer
 from resomap.models.weights_store import Origin, origin_of, store, stored_file
 
 STALL_SECONDS = 15.0  # without a single byte, after which a download counts as failed
-REACH_SECONDS = 5.0  # for the hub's first answer
 
 
 def load_default(
@@ -56,7 +52,7 @@ def fetch_default(entry: ModelEntry, directory: Path) -> tuple[Path, Origin]:
     Raises ResomapError as `load_default` does, and OSError.
     """
     if entry.library == "timm":
-        cfg = _timm_cfg(entry)
+        cfg = timm_cfg(entry)
         state = _timm_state(entry, cfg.input_size[-1], cfg.num_classes)
     else:
         state = _torchvision_state(entry)
@@ -74,7 +70,7 @@ def _cached_origin(entry: ModelEntry) -> Origin:
         place = torchvision.models.get_model_weights(entry.name).__members__["DEFAULT"].url
         cached = Path(torch.hub.get_dir(), "checkpoints", place.rpartition("/")[2])
     else:
-        cfg = _timm_cfg(entry)
+        cfg = timm_cfg(entry)
         place = f"{constants.ENDPOINT}/{cfg.hf_hub_id}" if cfg.hf_hub_id else str(cfg.url)
         if cfg.hf_hub_id:
             found = huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
@@ -86,14 +82,14 @@ def _cached_origin(entry: ModelEntry) -> Origin:
 def _torchvision_state(entry: ModelEntry) -> dict[str, Tensor]:
     weights = torchvision.models.get_model_weights(entry.name).__members__.get("DEFAULT")
     if weights is None:
-        raise _no_weights(entry)
+        raise no_weights(entry)
     without_auxiliary = {"aux_logits": False} if entry.name in ("googlenet", "inception_v3") else {}
     with _failing_fast(entry, weights.url):
         return torchvision.models.get_model(entry.name, weights=weights, **without_auxiliary).state_dict()
 
 
 def _timm_state(entry: ModelEntry, resolution: int, num_classes: int) -> dict[str, Tensor]:
-    cfg = _timm_cfg(entry)
+    cfg = timm_cfg(entry)
     options = size_options(entry, resolution)
     source = f"{constants.ENDPOINT}/{cfg.hf_hub_id}" if cfg.hf_hub_id else str(cfg.url)
     with _failing_fast(entry, source), _offline_where_unreachable():
@@ -104,13 +100,6 @@ def _timm_state(entry: ModelEntry, resolution: int, num_classes: int) -> dict[st
         head = head_tensors(network)
         state = {name: tensor for name, tensor in state.items() if name not in head}
     return state
-
-
-def _timm_cfg(entry: ModelEntry) -> Any:
-    cfg = timm.models.get_pretrained_cfg(entry.name)
-    if cfg is None or not cfg.has_weights:
-        raise _no_weights(entry)
-    return cfg
 
 
 @contextlib.contextmanager
@@ -137,30 +126,7 @@ def _offline_where_unreachable() -> Iterator[None]:
     """Put the hub's client into offline mode where its server does not answer: it would try for a minute."""
     before = constants.HF_HUB_OFFLINE
     try:
-        constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT)
+        constants.HF_HUB_OFFLINE = before or not does_answer(constants.ENDPOINT)
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-def _answers(url: str) -> bool:
-    """Return True if a server answers at all within seconds (through the proxies of the environment)."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except urllib.error.URLError as error:
-        # A certificate that only the hub's own client knows is a server that answers.
-        return isinstance(error.reason, ssl.SSLError)
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-def _no_weights(entry: ModelEntry) -> ResomapError:
-    tagged = timm.list_models(f"{entry.name.partition('.')[0]}.*", pretrained=True)
-    instead = f", or train '{tagged[0]}'" if tagged else ""
-    return ResomapError(
-        f"{entry.library} has no pretrained weights for {entry.name}; set training.weights to null or to a "
-        f"file{instead}"
-    )

@@ -15,6 +15,8 @@ from resomap.cells.marker import Marker
 from resomap.cells.settings_change import SettingsChange
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
+from resomap.models.weights_reach import require_reachable
+from resomap.models.weights_store import weights_directory
 from resomap.planning.disk import forecast_disk, require_disk
 from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.elsewhere import Elsewhere, note_path
@@ -70,7 +72,7 @@ class CellsPlan:
             self._note_elsewhere(self._wanted(new))
             if self._api.is_dry_run:
                 self._tracker.explain(cell for cell in self.without_elsewhere(asked) if cell not in self._done)
-        self._require_disk(asked)
+        self._require_means(asked)
         self._considered.update(asked)
 
     def warn_if_elsewhere(self, cell: Cell) -> None:
@@ -148,8 +150,8 @@ class CellsPlan:
         for cell, other in found.items() if not self._api.is_dry_run else ():
             other.write(note_path(cell))
 
-    def _require_disk(self, asked: Iterable[Cell]) -> None:
-        """Print what the grid is going to write; raise ResomapError where the disk has no room for it."""
+    def _require_means(self, asked: Iterable[Cell]) -> None:
+        """Print what the grid is going to write; raise ResomapError where room or starting weights are missing."""
         new = [cell for cell in asked if cell not in self._done and cell not in self._asked]
         if not new:
             return
@@ -157,7 +159,16 @@ class CellsPlan:
         at_once = self._api.gpus if self._api.is_local else self._api.jobs or len(self._asked)
         if self._api.is_dry_run:
             return  # its map tells the disk
+        if self._api.is_local:  # a cluster's nodes may reach what this machine does not, or have it
+            self._require_weights(new)
         forecast = forecast_disk(self._study, list(self._asked), at_once)
         if len(new) > 1:
             print(f"{len(self._asked)} trainings to go: {forecast}", file=sys.stderr)
         require_disk(forecast)
+
+    def _require_weights(self, cells: Iterable[Cell]) -> None:
+        """Raise ResomapError where a training is to begin from the library's weights, and these are out of reach."""
+        fresh = (cell for cell in cells if not (cell.checkpoints / "last.pt").exists())
+        models = [cell.model for cell in fresh if self._study.recipe(cell).weights == "default"]
+        if models:
+            require_reachable(models, weights_directory(self._study.config.weights_directory))

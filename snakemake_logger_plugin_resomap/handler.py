@@ -165,6 +165,8 @@ class LogHandler(LogHandlerBase):
                 return ""  # the trainings say where they left off, and the summary once more
             if job.other:
                 return f"{self._label(job)} is {job.other}, and ended here"
+            if self._sweep.is_last_word(job) and self._is_asked("all"):
+                return f"{self._label(job)} failed"  # the summary, which comes at once, ends with the reason
             return f"{self._label(job)} failed: {job.reason}" if job.reason else None
         return None
 

@@ -165,6 +165,11 @@ class Sweep:
         failed = [job for job in self.jobs.values() if job.state == "failed"]
         return sorted(failed, key=lambda job: (job.cell is None, job.number))
 
+    def is_last_word(self, job: Job) -> bool:
+        """Return True where a failed step's own sentence, which names the way out, is what the run now ends with."""
+        others = any(other.state == "running" for other in self.jobs.values())
+        return job.step_failure is not None and job.step_failure.names_way_out and not job.failure and not others
+
     def progress_lines(self, now: float) -> Iterator[str]:
         """Yield a line for each running training that made progress since its last line."""
         for job in list(self.jobs.values()):

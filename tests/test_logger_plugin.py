@@ -112,7 +112,7 @@ def test_a_sweep_is_told_in_lines(project: Path) -> None:
     assert "val balanced_accuracy 0." in progress[0]
     (done,) = [line for line in lines if "vgg11@320 done in " in line]
     assert done.endswith("val balanced_accuracy 0.875 (test 0.800)")
-    assert lines[-1].startswith("This run's cells: 2 completed, 0 failed, 0 remaining (")
+    assert lines[-1].startswith("This run's trainings: 2 completed, 0 failed, 0 remaining (")
 
 
 def on_a_terminal(directory: Path, *arguments: str) -> tuple[list[str], list[str]]:
@@ -141,21 +141,21 @@ def test_on_a_terminal_there_are_bars_that_leave_nothing_behind(project: Path) -
     drawn = [text for text in screens if "\u2501" in text]
     assert drawn
     assert any(re.search(r"vgg11@320 \u2501+.* [123]/3 val 0\.[678]00 ETA 14 min", text) for text in drawn), drawn[-1]
-    assert any(re.search(r"sweep \s*\u2501+.* [01]/2 cells", text) for text in drawn)
+    assert any(re.search(r"sweep \s*\u2501+.* [01]/2 trainings", text) for text in drawn)
     assert not any("\u2501" in line for line in last)
     assert any("vgg11@320 done in " in line for line in last)
-    assert last[-1].startswith("This run's cells: 2 completed, 0 failed, 0 remaining (")
+    assert last[-1].startswith("This run's trainings: 2 completed, 0 failed, 0 remaining (")
     assert not any(" epoch " in line for line in last), "what the bars say is not said in lines too"
 
 
 def test_the_end_names_each_failed_cell_its_reason_log_and_resume_command(project: Path) -> None:
     shown = run(project, *cells(a="diverges", b="dies", c="interrupted", d="fine", e="odd"), rc=1)
     assert "a@320 failed: diverged at epoch 3, step 12" in shown
-    end = shown[shown.index("This run's cells: 1 completed, 4 failed, 0 remaining") :].splitlines()
+    end = shown[shown.index("This run's trainings: 1 completed, 4 failed, 0 remaining") :].splitlines()
     assert len(end) == 13
     texts = {end[place].split()[1]: end[place : place + 3] for place in range(1, 13, 3)}
     assert texts["a@320"] == [
-        "cell a@320 failed: diverged at epoch 3, step 12",
+        "training a@320 failed: diverged at epoch 3, step 12",
         "    log     results/a/320.log",
         "    resume  snakemake --rerun-incomplete results/a/320.done --configfile q.yaml",
     ]
@@ -177,7 +177,7 @@ def test_a_retry_that_succeeds_is_no_failure(project: Path) -> None:
     )
     shown = run(project, *cells(vgg11="x"), "retries=1")
     assert shown.count("[1/1] vgg11@320 started") == 2
-    assert "This run's cells: 1 completed, 0 failed, 0 remaining" in shown
+    assert "This run's trainings: 1 completed, 0 failed, 0 remaining" in shown
 
 
 def test_an_old_failure_is_not_taken_for_this_runs(project: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_failure_of_another_rule_is_shown_in_full(project: Path) -> None:
     assert "nonsense-command" in shown
     assert "job summary failed" in shown
     assert "resume  snakemake --rerun-incomplete results/summary.csv" in shown
-    assert "This run's cells: 1 completed, 0 failed" in shown
+    assert "This run's trainings: 1 completed, 0 failed" in shown
 
 
 def test_a_step_that_fails_says_why_with_its_last_words(project: Path) -> None:
@@ -204,6 +204,7 @@ def test_a_step_that_fails_says_why_with_its_last_words(project: Path) -> None:
     (project / "none.json").write_text("{}")
     shown = run(project, *cells(vgg11="fine"), f"summary={step.format('many')}", rc=1)
     assert shown.splitlines()[-1].startswith("job summary failed: 'many' is no resolution; write whole pixels")
+    assert shown.count("is no resolution") == 2, "by the step itself and as the last word, and not between"
     assert "Error in rule" not in shown
     shown = run(project, *cells(vgg11="fine"), "summary=kill -9 $$; true", rc=1)
     assert "job summary failed: it was ended by SIGKILL, often for lack of memory (rule summary)" in shown
@@ -227,7 +228,11 @@ def test_nothing_to_do_and_a_locked_directory_are_named(project: Path) -> None:
     locks = project / ".snakemake" / "locks"
     locks.mkdir(exist_ok=True)
     (locks / "0.output.lock").write_text(f"{project}/results/vgg11/320.done\nresults/vgg11/320.done\n")
-    assert "is locked by a snakemake that left no word here" in run(project, "-F", rc=1).splitlines()[-1]
+    assert "--unlock" in run(project, "-F", rc=1), "another workflow's lock, of which Snakemake speaks"
+    (project / ".resomap" / "running").mkdir(parents=True)
+    last = run(project, "-F", rc=1).splitlines()[-1]
+    assert "is locked by a snakemake that left no word here" in last
+    assert "unlock" not in last
 
 
 @pytest.mark.slow
@@ -236,7 +241,7 @@ def test_quiet_and_verbose_are_heard(project: Path) -> None:
     assert said.startswith("Using profile "), "which Snakemake says before it knows that it is to be quiet"
     shown = run(project, "-F", "-q")
     assert "started" not in shown
-    assert "This run's cells: 1 completed" in shown
+    assert "This run's trainings: 1 completed" in shown
     assert "Provided cores" in run(project, "-F", "--verbose")
     shown = run(project, "-F", "-p")
     assert "rule train" not in shown

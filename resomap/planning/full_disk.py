@@ -49,8 +49,9 @@ def say_refusals(of: Any, directory: Path) -> None:
         if type(error).__name__ == "LockException":
             from resomap.planning import second_run  # here: Snakemake loads this module in every run
 
-            print(f"resomap: {second_run.sentence(Path(place))}", file=sys.stderr, flush=True)
-            return
+            if (sentence := second_run.sentence(Path(place))) is not None:
+                print(f"resomap: {sentence}", file=sys.stderr, flush=True)
+                return
         printing(api, error)
 
     of.print_exception = print_sentence

@@ -19,15 +19,21 @@ def record() -> dict[str, object]:
     return {"process": os.getpid(), "host": socket.gethostname(), "since": time.time()}
 
 
-def sentence(directory: Path) -> str:
-    """Return the sentence for a run that found another one at work in a study's folder."""
+def sentence(directory: Path) -> str | None:
+    """Return the sentence for a run that found another one at work in a study's folder.
+
+    None where no study has run: the lock is another workflow's, and Snakemake's own words hold for it.
+    """
+    if not (directory / RUNNING).is_dir():
+        return None
     own = str(os.getpid())
     others = [_words(path) for path in sorted((directory / RUNNING).glob("*")) if path.name != own]
     who = " and ".join(others)
     if not who:
         return (
-            f"{directory.absolute()} is locked by a snakemake that left no word here, perhaps on another machine; if "
-            "none runs any more, `snakemake --unlock` with the same words removes the lock"
+            f"{directory.absolute()} is locked by a snakemake that left no word here, of another workflow or on "
+            "another machine; wait for it, or give this study a folder of its own with --directory; where none "
+            "runs any more, the same command once more takes the lock away"
         )
     watch = run_command(directory, ["--watch", "10"], subcommand="status")
     return (

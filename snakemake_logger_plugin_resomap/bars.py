@@ -66,7 +66,7 @@ class Bars:
         for number, job in running.items():
             parts += self._draw(number, job)
         done, failed = (self._sweep.count(state) for state in ("done", "failed"))
-        words = f"{done}/{self._sweep.trainings} cells" + (f", {failed} failed" if failed else "")
+        words = f"{done}/{self._sweep.trainings} trainings" + (f", {failed} failed" if failed else "")
         self._display.update(
             self._sweep_bar, completed=done + failed + parts, words=words + self._time_to_go(done, parts)
         )

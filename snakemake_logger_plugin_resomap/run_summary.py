@@ -1,4 +1,4 @@
-"""Summary of a run: cells completed, failed and remaining, and the command that resumes each failed cell."""
+"""Summary of a run: trainings completed, failed and remaining, and the command that resumes each failed one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,16 +10,16 @@ from snakemake_logger_plugin_resomap.sweep import Job, Sweep
 
 def summary(sweep: Sweep, resume_command: Callable[[str], str]) -> str:
     """Return the summary of a run as text; `resume_command` gives the command that resumes a target."""
-    counts_cells = sweep.trainings > 0
-    planned = sweep.trainings if counts_cells else sum(sweep.planned.values())
-    done, failed = (sweep.count(state, counts_cells) for state in ("done", "failed"))
-    what = "cells" if counts_cells else "jobs"
+    counts_trainings = sweep.trainings > 0
+    planned = sweep.trainings if counts_trainings else sum(sweep.planned.values())
+    done, failed = (sweep.count(state, counts_trainings) for state in ("done", "failed"))
+    what = "trainings" if counts_trainings else "jobs"
     lines = [
         f"This run's {what}: {done} completed, {failed} failed, {max(0, planned - done - failed)} remaining "
         f"({duration(sweep.last - sweep.began)})"
     ]
     lines += [
-        f"cell {job.name} is {job.other}: once that run is complete, this one needs no training"
+        f"training {job.name} is {job.other}: once that run is complete, this one needs no training"
         for job in sweep.jobs.values()
         if job.other
     ]
@@ -38,7 +38,7 @@ def stopped_summary(sweep: Sweep, again: str) -> str:
 
 
 def _failed(job: Job, resume_command: Callable[[str], str], root: Path) -> list[str]:
-    lines = [f"{'cell' if job.cell else 'job'} {job.name} failed: {_reason(job)}"]
+    lines = [f"{'training' if job.cell else 'job'} {job.name} failed: {_reason(job)}"]
     if job.step_failure and job.step_failure.names_way_out and not job.failure:
         return lines  # the way out is the last word
     own = [str(job.cell.beside_marker("log"))] if job.cell else []  # of all attempts

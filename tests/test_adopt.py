@@ -81,7 +81,7 @@ def test_listed_then_adopted_by_choice(older: Any, server: str, study_in: Callab
     config = study.config.model_dump()
     listed = snakemake("-n", directory=Path.cwd(), config=config)
     assert trainings(listed.stdout + listed.stderr) == 3
-    assert f"1 cells are complete in the tracker: {MODEL}@32" in listed.stderr
+    assert f"1 training is complete in the tracker: {MODEL}@32" in listed.stderr
     [cell, *_] = study.cells()
     marker = Marker.of_done(cell, study.fingerprint(cell))
     assert marker is not None

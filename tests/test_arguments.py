@@ -266,14 +266,14 @@ def test_a_users_profile_keeps_its_say_and_ours_holds_beside_it(
     done = snakemake(work, "--verbose", *options, rc=1, **environment)
     assert cores_of(done) == (wanted or str(len(os.sched_getaffinity(0))))
     assert len(list((work / "results").rglob("320.done"))) == 2  # although 224 failed first
-    assert "This run's cells: 2 completed, 2 failed, 0 remaining" in done.stderr
+    assert "This run's trainings: 2 completed, 2 failed, 0 remaining" in done.stderr
 
 
 def test_a_users_profile_wins_over_ours(project: Path) -> None:
     write_profile(project / "profiles" / "mine", "keep-going: false\n")
     (project / "Snakefile").write_text(SNAKEFILE.replace('"echo', '"false && echo'))
     done = snakemake(project, "-c1", "--profile", "profiles/mine", rc=1)
-    assert "This run's cells: 0 completed, 1 failed, 3 remaining" in done.stderr
+    assert "This run's trainings: 0 completed, 1 failed, 3 remaining" in done.stderr
 
 
 def test_another_project_sees_plain_snakemake(tmp_path: Path) -> None:

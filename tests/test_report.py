@@ -19,6 +19,8 @@ from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.predictions import EVALUATED
 from resomap.cells.study import CURRENT, Study
+from resomap.cli import main
+from resomap.commands.weights_reader import one_training
 from resomap.core.files import read_json, write_json
 from resomap.core.sealed_json import sealed
 from resomap.data import DATA_DIRECTORY
@@ -31,7 +33,7 @@ from resomap.statistics import Sample
 from resomap.summary.basis import SUMMARY
 from resomap.summary.document import Map
 from resomap.summary.evidence import gather
-from resomap.summary.summary_writer import make_map
+from resomap.summary.summary_writer import make_map, summary_text
 
 NAMES = {
     *("heatmap", "curves", "pareto", "transfer", "per-class", "confusion", "learning"),
@@ -107,6 +109,74 @@ def test_the_page_begins_with_the_recommendation_and_holds_all_of_the_grid(writt
             assert picture.width > 400
     assert f"{MODEL} @ 48 px" in chapter("origin")
     assert "toaster" in chapter("cost")
+
+
+def test_the_answers_cell_is_marked_wherever_cells_stand(
+    written: Callable[..., Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = written()
+    found = make_map(study)
+    assert found.answer is not None
+    answer = found.answer
+    name, place = f"{answer.model} @ {answer.resolution} px", f"{answer.model}@{answer.resolution}"
+    make_report(study)
+    marked = re.findall(r'<tr class="marked" title="the answer">\s*<td[^>]*>(.*?)</td>', page())
+    assert {row.split(",")[0] for row in marked} == {name}
+    for mark, rows_of_it in (("candidates", 2), ("cost", 1), ("calibration", 2), ("origin", 2)):
+        assert chapter(mark).count('class="marked"') >= rows_of_it, mark
+    other = 32 + 48 - answer.resolution
+    for mark in ("candidates", "cost", "calibration", "origin"):
+        of_other = re.search(rf"<tr>\s*<td[^>]*>{MODEL} @ {other} px", chapter(mark))
+        assert of_other, "and no other is"
+    figures = draw(Material(found, gather(study)))
+    for chart in ("pareto", "curves", "learning"):
+        for panel in figures[chart].panels:
+            drawn = str(panel.chart.to_dict())
+            ringed = re.findall(r"{[^{}]*'is_answer': True[^{}]*}", drawn)
+            assert ringed, (chart, panel.title)
+            assert "datum.is_answer" in drawn
+            assert all(f"'resolution': {answer.resolution}," in row for row in ringed), chart
+        assert "the answer" in [key.label for key in figures[chart].legend]
+    for chart in ("transfer", "per-class"):
+        drawn = str([panel.chart.to_dict() for panel in figures[chart].panels])
+        assert f"datum.value == {answer.resolution} ?" in drawn, chart
+    assert f"▸ {name}" in [panel.title for panel in figures["confusion"].panels]
+    for table, key in (("cells", "resolution"), ("summary", "resolution"), ("matrix", "trained_at")):
+        with Path("results", f"{table}.csv").open(newline="") as stream:
+            lines = list(csv.DictReader(stream))
+        assert {line[key] for line in lines if line["is_recommended"] == "True"} <= {f"{answer.resolution}"}, table
+        assert any(line["is_recommended"] == "True" for line in lines) or table == "matrix"
+    if len(found.ladder) > 1:
+        assert f"  > {place}" in summary_text(found)
+    assert main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert f"> the answer of the map: {place}" in shown
+    assert len(re.findall(r">0\.\d{3}", shown)) == 1
+
+
+def test_a_cells_name_stands_for_all_its_trainings_and_each_has_a_title(
+    written: Callable[..., Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = written()
+    first, second = f"{MODEL}@32.seed0", f"{MODEL}@32.seed1"
+    assert [study.title(cell) for cell in study.named(f"{MODEL}@32")] == [first, second]
+    assert [study.title(cell) for cell in study.named(first)] == [first]
+    taken = one_training(study, f"{MODEL}@32")
+    assert taken == study.cells()[0]
+    assert f"of the 2 trainings of {MODEL}@32 the first is taken, {first}; {second} names another" in (
+        capsys.readouterr().err
+    )
+    assert one_training(study, second).seed == 1
+    assert capsys.readouterr().err == ""
+    assert main(["forget", first]) == 0
+    assert "files of results are now in " in capsys.readouterr().out
+    here = Path("results", MODEL)
+    assert not (here / "32.done").exists()
+    assert (here / "32.seed1.done").exists()
+    assert main(["forget", f"{MODEL}@48"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in said] == [f"{MODEL}@48.seed0", f"{MODEL}@48.seed1"]
+    assert sorted(path.name for path in here.glob("*.done")) == ["32.seed1.done"]
 
 
 def test_charts_are_drawn_on_a_wide_and_a_narrow_screen_without_a_word_or_a_request(

@@ -141,7 +141,7 @@ def test_of_two_places_one_trains_and_the_other_gives_way(
         # Aggregates leave the cell out; named as a target it begins, and gives way.
         config = small_config(images, **settings)
         listed = snakemake("-n", directory=there, config=config)
-        assert listed.stderr.count(f"1 cells are trained elsewhere and left out here: {CELL} is running on") == 1
+        assert listed.stderr.count(f"1 training running elsewhere, left out here: {CELL} is running on") == 1
         assert "rule train:" not in listed.stdout
         aggregate = snakemake(directory=there, config=config)
         assert aggregate.returncode == 0, aggregate.stderr

@@ -59,7 +59,7 @@ def test_what_one_copy_finished_is_skipped_by_another(server: str, images: Path,
     assert trained.returncode == 0, trained.stderr
     listed = snakemake("-n", directory=second, config=config)
     assert trainings(listed.stdout + listed.stderr) == 1
-    assert f"1 cells are complete in the tracker: {MODEL}@32" in listed.stderr
+    assert f"1 training is complete in the tracker: {MODEL}@32" in listed.stderr
     mine, theirs = (read_json(place / "results" / MODEL / "32.done") for place in (first, second))
     assert (mine["origin"], theirs["origin"]) == ("local", "tracker")
     assert theirs["run_id"] == mine["run_id"]

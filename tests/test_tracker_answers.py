@@ -133,7 +133,7 @@ def test_an_error_answer_is_read_with_care() -> None:
             assert "500 Internal Server Error" in str(why_unreachable(Tracking(uri=server.uri)))
 
 
-FORGED = "b\n\x1b[2K1 cells are complete in the tracker: all\r"
+FORGED = "b\n\x1b[2K1 training is complete in the tracker: all\r"
 
 
 def test_nothing_of_a_tracker_forges_a_line(study_in: Callable[..., Study], tmp_path: Path, images: Path) -> None:
@@ -157,9 +157,11 @@ def test_nothing_of_a_tracker_forges_a_line(study_in: Callable[..., Study], tmp_
     assert listed.returncode == 0, listed.stderr
     assert trainings(listed.stdout + listed.stderr) == 2
     assert "\x1b" not in listed.stderr
-    assert f"{running.name} is running on b [2K1 cells are complete" in listed.stderr
-    assert not [line for line in listed.stderr.splitlines() if line.strip().startswith(("1 cells are complete", "[2K"))]
-    assert f"{failed.name}: run b  [2K1  FAILED: b  [2K1 cells are complete in the tracker: all" in listed.stderr
+    assert f"{running.name} is running on b [2K1 training is complete" in listed.stderr
+    assert not [
+        line for line in listed.stderr.splitlines() if line.strip().startswith(("1 training is complete", "[2K"))
+    ]
+    assert f"{failed.name}: run b  [2K1  FAILED: b  [2K1 training is complete in the tracker: all" in listed.stderr
 
 
 def test_a_hostile_tracker_stops_no_command(images: Path, study_in: Callable[..., Study]) -> None:

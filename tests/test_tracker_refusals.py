@@ -198,7 +198,9 @@ def test_a_deleted_experiment_is_told_at_the_end_of_a_run(server: str, journal: 
         with pytest.raises(TrackerRefusal, match="the experiment 'gone' is deleted there; restore it"):
             Sender(path, server, "gone").send()
     (sentence,) = troubles(server, 0, RESULTS)
-    assert sentence.startswith(f"the tracker {server} takes nothing of 2 cells: the experiment 'gone' is deleted there")
+    assert sentence.startswith(
+        f"the tracker {server} takes nothing of 2 trainings: the experiment 'gone' is deleted there"
+    )
     assert sentence.endswith("`resomap sync` sends it once that is mended")
     assert standing(tracking, "gone").no_runs in sentence
     assert standing(tracking, "never made") == standing(tracking, "nor this one")

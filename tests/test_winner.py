@@ -209,7 +209,7 @@ def test_a_clean_folder_takes_it_over_from_the_tracker(won: Won, tmp_path: Path)
     config = {**config, "winner": {"cell": CELL}}
     finished = snakemake("winner", directory=tmp_path, config=config)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "1 cells are complete in the tracker: " in (tmp_path / "results" / "winner.log").read_text()
+    assert "1 training is complete in the tracker: " in (tmp_path / "results" / "winner.log").read_text()
     theirs, mine = held(directory), held(tmp_path)
     assert (mine["origin"], mine["uid"], mine["fingerprint"]) == ("tracker", theirs["uid"], theirs["fingerprint"])
     assert best(tmp_path).read_bytes() == best(directory).read_bytes()

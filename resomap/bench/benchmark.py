@@ -127,7 +127,7 @@ class Bench:
         """Yield the table of planning time."""
         yield from _head(
             "`snakemake -n` of the default grid, seconds, beside a Snakefile of one bare rule with as many jobs",
-            ("cells", "jobs", "ResoMap", "bare rule", "ratio"),
+            ("trainings", "jobs", "ResoMap", "bare rule", "ratio"),
         )
         found = compare_planning(self.place / "planning", GRID, self.repeats)
         seconds = (f"{statistics.median(one.seconds for one in side):.1f}" for side in (found.ours, found.bare))

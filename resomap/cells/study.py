@@ -130,6 +130,29 @@ class Study:
             for resolution in config.resolutions
         ]
 
+    def trainings_of(self, cell: Cell) -> list[Cell]:
+        """Return all trainings of the grid that are of the same cell of the map, or the one itself outside the grid."""
+        return [one for one in self.cells() if one.map_position == cell.map_position] or [cell]
+
+    def named(self, name: str) -> list[Cell]:
+        """Return the trainings that a person names: all of a cell (`vgg11@320`), or one (`vgg11@320.seed1`).
+
+        The first fold and seed are named with their numbers, `vgg11@320.seed0`. Raises ResomapError as `find` does.
+        """
+        found = self.find(name)
+        return self.trainings_of(found) if name == found.map_position else [found]
+
+    def title(self, cell: Cell) -> str:
+        """Return the name of a training that tells it from its cell: `vgg11@320.fold1.seed0`.
+
+        Fold and seed are in it where the study has several. In a study with one training a cell it is `vgg11@320`.
+        """
+        if cell.further_identity:
+            return cell.name
+        of_fold = "" if cell.fold is None else f".fold{cell.fold}"
+        is_one_of_many = len(self.config.seeds) > 1 or cell.seed != self.config.seeds[0]
+        return cell.map_position + of_fold + (f".seed{cell.seed}" if is_one_of_many else "")
+
     @property
     def folds(self) -> Sequence[int | None]:
         """The folds, counted from 1; None alone in a study without folds."""
@@ -166,7 +189,7 @@ class Study:
         cell = self.find(name)
         if name != cell.map_position:
             raise ResomapError(
-                f"{where} is '{name}', and a winner is made of all seeds of a cell; write {cell.map_position}"
+                f"{where} is '{name}', and a winner is made of all trainings of a cell; write {cell.map_position}"
             )
         require_supported([(cell.model, cell.resolution)])
         return cell
@@ -211,7 +234,7 @@ class Study:
         if cell.name != name:
             _, dot, suffix = name.rpartition("@")[2].partition(".")
             first = _first(Suffix.parse(dot + suffix, name), cell)
-            raise ResomapError(f"{where} has '{name}', and {first}, whose cell has no suffix: {cell.name}")
+            raise ResomapError(f"{where} has '{name}', and {first}, whose training has no suffix: {cell.name}")
 
     def recipe(self, cell: Cell) -> Training:
         """Return the training section after the overrides of the model and of the map position."""

@@ -11,7 +11,7 @@ def add(commands: Commands) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_with_study("adopt", run, "let runs of an older script, named MODEL_RESOLUTION, count here")
     parser.add_argument("names", nargs="*", metavar="MODEL_RESOLUTION", help="none: only list them")
-    parser.add_argument("--all", action="store_true", help="all that can be adopted, the newest of each cell")
+    parser.add_argument("--all", action="store_true", help="all that can be adopted, the newest of each training")
     parser.add_argument(
         "--run", dest="runs", action="append", default=[], metavar="ID", help="this very run (its first digits do)"
     )

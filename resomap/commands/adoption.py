@@ -238,7 +238,7 @@ class Adoption:
         elif not metrics:
             obstacle = "none of its metrics is known; say by --metric what one means, for example acc=test/accuracy"
         elif cell in self._complete:
-            obstacle = f"{cell.name} is complete already; `resomap forget {cell.name} --tracker` first"
+            obstacle = f"{cell.name} is complete already; `resomap forget {self._study.title(cell)} --tracker` first"
         if cell is not None and (found := differences(our_params(run.data.params), self._study, cell)):
             notes = [found, *notes]
         return Candidate(run, cell, metrics, notes, obstacle)

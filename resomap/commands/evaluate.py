@@ -11,8 +11,8 @@ from resomap.core.gc_control import paused_collection
 
 def add(commands: Commands) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_with_study("evaluate", run, "a done cell at every resolution (a step)")
-    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    parser = commands.add_with_study("evaluate", run, "a finished training at every resolution (a step)")
+    parser.add_argument("cell", metavar="training", help="its name, for example vgg11@320 or vgg11@320.seed1")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
 
 

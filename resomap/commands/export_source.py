@@ -5,7 +5,7 @@ import argparse
 from resomap.cells.marker import Marker, require_done
 from resomap.cells.study import Study
 from resomap.cells.winner_cell import REFIT, Winner, winner_of
-from resomap.commands.weights_reader import best_weights, read_by_decision
+from resomap.commands.weights_reader import best_weights, one_training, read_by_decision
 from resomap.core.errors import ResomapError
 from resomap.export.exporter import Export
 from resomap.winner.winner_weights import winner_weights
@@ -17,7 +17,7 @@ def source_of(given: argparse.Namespace, study: Study) -> Export:
 
 
 def _of_cell(given: argparse.Namespace, study: Study) -> Export:
-    cell = study.find(given.cell)
+    cell = one_training(study, given.cell)
     marker = require_done(study, cell)
     reader = read_by_decision(best_weights(study, cell, marker))
     return Export(

@@ -8,8 +8,8 @@ from resomap.commands import Commands
 
 def add(commands: Commands) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_with_study("fetch", run, "the files of a cell that was trained elsewhere (a step)")
-    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    parser = commands.add_with_study("fetch", run, "the files of a training that was done elsewhere (a step)")
+    parser.add_argument("cell", metavar="training", help="its name, for example vgg11@320 or vgg11@320.seed1")
 
 
 def run(given: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`resomap forget`: set all of a cell aside, so that it trains anew; nothing is deleted."""
+"""`resomap forget`: set the trainings of a cell, or one of them, aside, so that they run anew; nothing is deleted."""
 
 import argparse
 import time
@@ -17,17 +17,21 @@ from resomap.tracking.rest import TrackerUnavailable, ask, is_remote, tracking_u
 
 def add(commands: Commands) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_with_study("forget", run, "set all of a cell aside, so that it trains anew")
-    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320, or winner")
-    parser.add_argument("--tracker", action="store_true", help="its run no longer counts as complete either")
+    parser = commands.add_with_study(
+        "forget", run, "set the trainings of a cell, or one of them, aside, so that they run anew"
+    )
+    parser.add_argument("cell", help="vgg11@320: all its trainings; vgg11@320.seed1 or .fold2: one of them; or winner")
+    parser.add_argument("--tracker", action="store_true", help="their runs no longer count as complete either")
 
 
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     study = Study.load(given.study)
-    cell = _winner(study) if given.cell == NAME else study.find(given.cell)
-    for sentence in forget(study, cell, given.tracker):
-        print(sentence)
+    named = [_winner(study)] if given.cell == NAME else study.named(given.cell)
+    for cell in named:
+        title = f"{study.title(cell)}: " if len(named) > 1 else ""
+        for sentence in forget(study, cell, given.tracker):
+            print(f"{title}{sentence}")
 
 
 def _winner(study: Study) -> Cell:
@@ -37,10 +41,10 @@ def _winner(study: Study) -> Cell:
 
 
 def forget(study: Study, cell: Cell, in_tracker: bool) -> list[str]:
-    """Move the cell's checkpoints, marker and files below `set-aside/forgotten-<time>`; return a sentence for each.
+    """Move a training's checkpoints, marker and files below `set-aside/forgotten-<time>`; return a sentence for each.
 
-    With `in_tracker` its run there loses the complete tag, so that nobody takes the cell over from it. Raises
-    ResomapError where the cell is being trained, or the tracker does not do it; nothing has moved then.
+    With `in_tracker` its run there loses the complete tag, so that nobody takes the training over from it. Raises
+    ResomapError where it is under way, or the tracker does not do it; nothing has moved then.
     """
     with cell_lock(cell, wait=False):
         sentences = [_forget_run(study, cell)] if in_tracker else []

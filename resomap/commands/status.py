@@ -31,6 +31,7 @@ def run(given: argparse.Namespace) -> None:
     from resomap.data.changes import checked_digest
     from resomap.estimates.duration import START_SECONDS
     from resomap.status.forecast import predictions
+    from resomap.winner.recommended import recommended
 
     study = Study.load(given.study)
     _say_what_is_newer(given.study)
@@ -39,7 +40,9 @@ def run(given: argparse.Namespace) -> None:
     def collect() -> list[status.CellStatus]:
         digest = checked_digest(study.data_identity)  # anew each time: a run that is watched may check the images
         found = status.collect(fingerprints, fingerprints, report.metric, report.margin, digest)
-        return [*(_for_reader(study, one) for one in found), *status.winner_status(study, report.metric, digest)]
+        answer = recommended(study)
+        shown = [dataclasses.replace(one, is_recommended=one.cell.map_position == answer) for one in found]
+        return [*(_for_reader(study, one) for one in shown), *status.winner_status(study, report.metric, digest)]
 
     def forecast(statuses: list[status.CellStatus]) -> float | None:
         predicted = predictions(study)
@@ -62,7 +65,8 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _for_reader(study: Study, status: "CellStatus") -> "CellStatus":
-    """Return a status whose paths and commands work where this command was typed."""
+    """Return a status with the training's title, whose paths and commands work where this command was typed."""
+    status = dataclasses.replace(status, title=study.title(status.cell))
     failure = status.failure
     if failure is None:
         return status

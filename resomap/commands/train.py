@@ -15,8 +15,8 @@ from resomap.train.signals import SignalWatch
 
 def add(commands: Commands) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_with_study("train", run, "train one cell, or go on with it (a step)")
-    parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
+    parser = commands.add_with_study("train", run, "run one training, or go on with it (a step)")
+    parser.add_argument("cell", metavar="training", help="its name, for example vgg11@320 or vgg11@320.seed1")
     parser.add_argument("--fingerprint", help="refuse to train under any other")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--attempt", type=int, default=1)

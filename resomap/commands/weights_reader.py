@@ -66,6 +66,18 @@ def best_weights(study: Study, cell: Cell, marker: Marker | None, or_else: str =
     return weights
 
 
+def one_training(study: Study, name: str) -> Cell:
+    """Return the training that a name stands for: of a cell with several the first one, which one line says."""
+    first, *others = study.named(name)
+    if others:
+        print(
+            f"resomap: of the {len(others) + 1} trainings of {name} the first is taken, {study.title(first)}; "
+            f"{study.title(others[0])} names another, and the winner stands for all (`snakemake winner`)",
+            file=sys.stderr,
+        )
+    return first
+
+
 def _cell_weights(study: Study, name: str) -> Weights:
-    cell = study.find(name)
+    cell = one_training(study, name)
     return best_weights(study, cell, Marker.read(cell.marker), ", or name a file with --weights")

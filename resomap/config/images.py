@@ -72,7 +72,7 @@ class Data(Section):
     )
     # Which columns decide the images is in the identity of the data (`table_facts` in resomap/data/tables.py).
     columns: Annotated[Columns, UNHASHED] = section(Columns, "columns of a table or of shards")
-    split_seed: Count = key(0, "seed of the split; not the cells' seed, so all seeds share one split", ge=0)
+    split_seed: Count = key(0, "seed of the split; not the trainings' seed, so all seeds share one split", ge=0)
     split: Split = section(Split, "shares of the split, where the source has none of its own")
     folds: Folds = key(
         None,
@@ -113,8 +113,8 @@ class Data(Section):
     )
     keep_train: bool = key(
         True,
-        "false: the stored training images of a resolution are deleted when its last cell is trained, and made again "
-        "where another cell comes; those for validation and test stay, for the evaluations",
+        "false: the stored training images of a resolution are deleted when its last training is done, and made again "
+        "where another one comes; those for validation and test stay, for the evaluations",
     )
     workers: OptionalCount = key(None, "processes that decode images; null: one per core given to the step")
 

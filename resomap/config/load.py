@@ -58,7 +58,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
     for name in config.priority:
         if not PRIORITY_TARGET.fullmatch(name):
             raise ResomapError(
-                f"the configuration's priority has '{name}', and must have models, resolutions or cells, "
+                f"the configuration's priority has '{name}', and must have models, resolutions, cells or trainings, "
                 "for example vgg11, 224, vgg11@224 or vgg11@224.seed1"
             )
     return config

@@ -37,7 +37,7 @@ class Checkpoints(Section):
 
     every_minutes: float = key(5.0, "saved at the first step after this time; 0: every step", "minutes", ge=0)
     keep: Annotated[list[Literal["best", "final", "last"]], BeforeValidator(list_from_text)] = key(
-        ["best", "final"], "files that stay once the cell is complete"
+        ["best", "final"], "files that stay once the training is complete"
     )
     compress: bool = key(
         False, "deflate checkpoint files without loss: about 7 % smaller, ten times as long to write; torch reads both"
@@ -69,14 +69,14 @@ class Tracking(Section):
     required: bool = key(
         False, "stop before the grid starts where the tracker does not answer, or will refuse runs or files"
     )
-    drain_seconds: float = key(60.0, "longest wait at a cell's end for what is still unsent", "seconds", ge=0)
+    drain_seconds: float = key(60.0, "longest wait at a training's end for what is still unsent", "seconds", ge=0)
     timeout_seconds: float = key(
         5.0, "longest wait for all that the tracker is asked while the grid is planned", "seconds", gt=0
     )
     heartbeat_seconds: float = key(
         30.0,
         "interval at which a training shows that it is alive, with the load of its machine, and looks whether the "
-        "same cell runs elsewhere",
+        "same training runs elsewhere",
         "seconds",
         gt=0,
         le=60,
@@ -160,13 +160,13 @@ class Config(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = key("auto", "`auto`: the GPU given to the job, else the CPU")
     deterministic: bool = key(False, "only algorithms that give the same bits each time; slower on a GPU")
-    skip_completed: bool = key(True, "ask the tracker for cells that are complete there, to skip them")
+    skip_completed: bool = key(True, "ask the tracker for trainings that are complete there, to skip them")
     priority: Names = key(
         [],
-        "what trains first: models, resolutions and cells (`vgg11`, `224`, `vgg11@224`, `vgg11@224.seed1`) in this "
-        "order; the others follow, the longest first",
+        "what trains first: models, resolutions, cells, trainings (`vgg11`, `224`, `vgg11@224`, `vgg11@224.seed1`) in "
+        "this order; the others follow, the longest first",
     )
-    retries: Count = key(1, "how often a cell is tried again after a failure that may pass", ge=0)
+    retries: Count = key(1, "how often a training is tried again after a failure that may pass", ge=0)
     data: Data = section(Data, "the images: their source, their split, their preparation")
     training: Training = section(Training, "the recipe of a training")
     overrides: dict[str, dict[str, Any]] = key(

@@ -24,6 +24,11 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean '{match}'?" if match else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 training`, `3 trainings`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def first_few(names: Sequence[str], shown: int) -> str:
     """Return names in words: `a, b, c and 4 more`, of which `shown` are named."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

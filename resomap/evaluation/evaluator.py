@@ -75,7 +75,7 @@ class Evaluator:
         if are_others or store.classes != self.classifier.weights.classes:
             raise ResomapError(
                 f"the images in {store.place} are not those of the training: files changed under their old names; "
-                "give `data.source` the images as they were, or `resomap forget` the cell and train it anew"
+                "give `data.source` the images as they were, or `resomap forget` it and train it anew"
             )
 
     def batch_at(self, resolution: int) -> int:
@@ -96,7 +96,7 @@ class Evaluator:
             if batch == 1:
                 raise ResomapError(
                     f"out of memory with one image at a time ({memory_left(self.device.torch)}); free memory, or "
-                    "evaluate this cell on another machine"
+                    "evaluate this training on another machine"
                 )
             batch //= 2
 

@@ -50,7 +50,7 @@ class Weights:
             raise ResomapError(f"there is no weights file {path}; name a best.pt of a finished training") from None
         except (DamagedCheckpoint, OSError) as error:
             raise ResomapError(
-                f"{error}; take an undamaged copy, or `resomap forget` the cell and train it anew"
+                f"{error}; take an undamaged copy, or `resomap forget` its training and run it anew"
             ) from None
         try:
             if content["format"] != FORMAT:
@@ -89,7 +89,7 @@ class Weights:
     def _unusable(self, why: str) -> ResomapError:
         return ResomapError(
             f"{self.path} does not fit the {self.name} of {self.library} as it is installed here: {why}; install the "
-            "versions that the cell's marker names under `environment`"
+            "versions that the training's marker names under `environment`"
         )
 
 

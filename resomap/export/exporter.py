@@ -96,7 +96,7 @@ class Export:
         if self.marker.is_of_other_images(store.content_digest) or store.classes != self.weights.classes:
             raise ResomapError(
                 f"the images in {store.place} are not those of the training: files changed under their old names; "
-                "give `data.source` the images as they were, or `resomap forget` the cell and train it anew"
+                "give `data.source` the images as they were, or `resomap forget` it and train it anew"
             )
         images = store.split(SPLIT)
         if not len(images.labels):

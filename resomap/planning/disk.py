@@ -71,7 +71,7 @@ def require_disk(forecast: DiskForecast) -> None:
     free = shutil.disk_usage(Path()).free
     if forecast.required > free:
         raise ResomapError(
-            f"the cells to train need {forecast}, and {_size(free)} are free at {Path().absolute()}; make room, work "
+            f"the trainings to go need {forecast}, and {_size(free)} are free at {Path().absolute()}; make room, work "
             "elsewhere with --directory, name fewer models or resolutions, or keep less "
             "(--config 'checkpoints={keep: [best]}')"
         )

@@ -12,7 +12,7 @@ import vl_convert
 
 from resomap.core.files import replace_atomically, write_text
 from resomap.core.text import all_encodable, encodable
-from resomap.report.palette import CONFIG, FONT
+from resomap.report.palette import ACCENT, ANSWER, CONFIG, FONT
 
 Row: TypeAlias = Mapping[str, Any]
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -26,6 +26,28 @@ class Key:
     sign: str  # a character such as ●, or `line` or `dash`
     colour: str
     label: str
+
+
+def answer_label(chosen: tuple[str, int] | None, model: str) -> Any:
+    """Return the expression of an axis of resolutions that marks the answer's, in the panel of its model."""
+    if chosen is None or chosen[0] != model:
+        return alt.Undefined
+    return f"datum.value == {chosen[1]} ? '{ANSWER} ' + datum.label : datum.label"
+
+
+def ring(base: alt.Chart, points: Sequence[Row], value: str = "value:Q", size: int = 260) -> list[alt.Chart]:
+    """Return the layer of a ring around the points whose `is_answer` is true, at `value`; none without such a point.
+
+    A layer without points would have an axis of no extent, of which Vega complains.
+    """
+    if not any(row["is_answer"] for row in points):
+        return []
+    marked = base.transform_filter("datum.is_answer")
+    circle = marked.mark_point(filled=False, size=size, strokeWidth=2.5, opacity=1)
+    return [circle.encode(y=value, color=alt.value(ACCENT), shape=alt.value("circle"))]
+
+
+RING = Key("◯", ACCENT, "the answer")
 
 
 @dataclass(frozen=True)

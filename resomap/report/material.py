@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from resomap.cells.predictions import SplitPredictions
+from resomap.report.figure import RING, Key
 from resomap.statistics import Position
 from resomap.summary.document import Estimate, Gap, Map, OperatingPoint, Square, Training
 from resomap.summary.evidence import Evidence
@@ -75,6 +76,16 @@ class Material:
         """Position of the square that is the answer, or None."""
         answer = self.map.answer
         return (answer.model, answer.resolution) if answer else None
+
+    @property
+    def ring(self) -> list[Key]:
+        """Legend of the ring around the answer in charts; empty without an answer."""
+        return [RING] if self.chosen else []
+
+    @property
+    def chosen_name(self) -> str | None:
+        """Name of that square as tables and panels have it, or None."""
+        return name(self.map.answer) if self.map.answer else None
 
     def judged(self, square: Square, split: str = "validation") -> Estimate | None:
         """Return the square's estimate of the report's metric on `validation` or `test`."""

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from resomap import __version__
 from resomap.data.left_out import in_words, left_out
-from resomap.report.blocks import Chapter, Part, Words
+from resomap.report.blocks import Chapter, Part, Table, Words
 from resomap.report.chapters import (
     calibration,
     choices,
@@ -34,6 +34,7 @@ from resomap.report.chapters.label_errors import label_errors
 from resomap.report.chapters.winner import winner
 from resomap.report.figure import Figure
 from resomap.report.material import Material, interval
+from resomap.report.palette import ANSWER
 from resomap.report.thumbnails import Thumbnails
 from resomap.statistics.wording import percent, points
 
@@ -57,10 +58,22 @@ def draw(material: Material) -> dict[str, Figure]:
     drawn = {}
     for name, draw_figure in _FIGURES.items():
         try:
-            drawn[name] = draw_figure(material)
+            drawn[name] = _with_answer(draw_figure(material), material)
         except Exception as error:
             drawn[name] = Figure(name, name.replace("-", " ").capitalize(), "", ()).without_panels(error)
     return drawn
+
+
+def _with_answer(block: Any, material: Material) -> Any:
+    """Return a table or figure in which the rows and panels of the answer's cell stand out."""
+    name = material.chosen_name
+    if isinstance(block, Table) and name:
+        rows = {index for index, row in enumerate(block.rows) if row[0] == name or row[0].startswith(f"{name},")}
+        return replace(block, marked=block.marked | rows)
+    if isinstance(block, Figure) and name:
+        panels = [replace(one, title=f"{ANSWER} {name}") if one.title == name else one for one in block.panels]
+        return replace(block, panels=panels)
+    return block
 
 
 def compose(material: Material, figures: dict[str, Figure]) -> str:
@@ -203,7 +216,9 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
     ]
     nothing = Words("Nothing to show yet: no training of the grid is finished.")
     return [
-        Chapter(mark, title, short, [block for block in blocks if block is not None] or [nothing])
+        Chapter(
+            mark, title, short, [_with_answer(block, material) for block in blocks if block is not None] or [nothing]
+        )
         for mark, title, short, blocks in chapters
     ]
 

@@ -11,6 +11,7 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "
 VALIDATION, TEST = OKABE_ITO[0], OKABE_ITO[1]
 ACCENT = "#D55E00"
 GREY = "#6b6b6b"
+ANSWER = "▸"  # before what stands for the cell that the map recommends
 GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "cross": "✚"}
 FONT = "system-ui, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 SCHEME: Final = "viridis"

@@ -26,23 +26,32 @@ State = Literal["done", "running", "failed", "waiting"]
 
 @dataclass
 class CellStatus:
-    """Status of one cell. `value` and `test` are its metric on the validation and on the test split.
+    """Status of one training; `title` names it with fold and seed where its cell has several.
+
+    `value` and `test` are its metric on the validation and on the test split.
 
     Both are None where the cell is not done or the metric undefined. Choices are made on `value` alone.
     """
 
     cell: Cell
     state: State
+    title: str = ""
     note: str = ""
     value: float | None = None
     test: float | None = None
     is_best: bool = False
     is_near_best: bool = False  # within the margin of the best, the best itself included
+    is_recommended: bool = False  # its cell is the answer of the map that is here
     origin: str | None = None  # local | tracker
     is_exact: bool | None = None
     is_elsewhere: bool = False  # another place trains it right now
     progress: Progress | None = None
     failure: Failure | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the training in sentences: its title where it has one."""
+        return self.title or self.cell.name
 
     @property
     def is_winner(self) -> bool:

@@ -1,4 +1,4 @@
-"""The grid as a table of models and resolutions, with lists of the running, failed and waiting cells below."""
+"""The grid as a table of models and resolutions, with lists of the running, failed and waiting trainings below."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 NAME_WIDTH = 24  # mobilenetv4_conv_small and a space
 COLUMN_WIDTH = 11  # a value with its signs, or `epoch 12/25`
 STYLES = {"done": "", "running": "cyan", "failed": "bold red", "waiting": "dim"}
-LISTED = 20  # cells of one state that are listed: a grid of a thousand must leave its table on the screen
+LISTED = 20  # trainings of one state that are listed: a grid of a thousand must leave its table on the screen
+ANSWER = ">"  # before the value of the cell that the map recommends
 
 
 def render(
@@ -38,7 +39,7 @@ def render(
     noted = [status for status in by_state["waiting"] if status.note]
     parts += _listed("running", [[Text(f"  {_running(status)}")] for status in by_state["running"]])
     parts += _listed("failed", [list(_failed(status)) for status in by_state["failed"]])
-    parts += _listed("waiting", [[Text(f"  {status.cell.name}  {status.note}")] for status in noted])
+    parts += _listed("waiting", [[Text(f"  {status.name}  {status.note}")] for status in noted])
     parts += _listed("winner", [_winner(status, metric) for status in winners])
     return Group(*parts, Text(f"\n{summary_line(statuses, seconds)}", style="bold"))
 
@@ -80,9 +81,14 @@ def _matrices(statuses: list[CellStatus], metric: str, width: int) -> Iterable["
 
 
 def _square(statuses: Sequence[CellStatus]) -> tuple[str, str]:
-    """Return text and style of one square of the map: one cell, or the mean of its folds and seeds."""
+    """Return text and style of one cell of the map: its training, or the mean of its folds and seeds."""
     if not statuses:
         return "", ""
+    text, style = _value(statuses)
+    return (f"{ANSWER}{text}", f"bold {style}".strip()) if statuses[0].is_recommended else (text, style)
+
+
+def _value(statuses: Sequence[CellStatus]) -> tuple[str, str]:
     if len(statuses) == 1:
         return _single(statuses[0])
     values = [status.value for status in statuses if status.value is not None]
@@ -106,10 +112,13 @@ def _single(status: CellStatus) -> tuple[str, str]:
 
 
 def _legend(statuses: list[CellStatus], margin: float) -> Iterable[str]:
+    answer = next((status.cell.map_position for status in statuses if status.is_recommended), None)
+    if answer is not None:
+        yield f"{ANSWER} the answer of the map: {answer}"
     best = next((status for status in statuses if status.is_best and status.cell.fold is None), None)
     if best is not None and best.value is not None:
         test = "" if best.test is None else f" (test {best.test:.3f})"
-        yield f"* by validation within {margin:g} of the best, {best.cell.name} with {best.value:.3f}{test}"
+        yield f"* by validation within {margin:g} of the best, {best.name} with {best.value:.3f}{test}"
         yield "  (single trainings: with another seed a star may move; see `resomap map`)"
     if any(status.origin == "tracker" for status in statuses):
         yield "t trained elsewhere, known from the tracker"
@@ -122,8 +131,8 @@ def _legend(statuses: list[CellStatus], margin: float) -> Iterable[str]:
 def _running(status: CellStatus) -> str:
     progress = status.progress
     if progress is None:
-        return status.cell.name
-    parts = [f"{status.cell.name}  epoch {progress.epoch}/{progress.epochs}"]
+        return status.name
+    parts = [f"{status.name}  epoch {progress.epoch}/{progress.epochs}"]
     if progress.state != "training":
         parts.append(progress.state)
     job = f", Slurm job {progress.job}" if progress.job else ""
@@ -139,7 +148,7 @@ def _winner(status: CellStatus, metric: str) -> list[Any]:
         return list(_failed(status))
     tested = "" if status.test is None else f", test {metric} {status.test:.3f}"
     words = f"done{tested}" if status.state == "done" else status.note or "chosen, not trained yet"
-    return [Text(f"  {status.cell.name}  {words}")]
+    return [Text(f"  {status.name}  {words}")]
 
 
 def _failed(status: CellStatus) -> Iterable[Any]:
@@ -148,6 +157,6 @@ def _failed(status: CellStatus) -> Iterable[Any]:
     failure = status.failure
     if failure is None:
         return
-    yield Text(f"  {status.cell.name}  {failure.reason}", style="red")
+    yield Text(f"  {status.name}  {failure.reason}", style="red")
     yield Text(f"    log     {failure.log}")
     yield Text(f"    resume  {failure.resume}")

@@ -27,6 +27,7 @@ def trainings(found: Map) -> list[dict[str, Any]]:
             **_metrics(one),
             **_calibration(one),
             "within_margin": one.within_margin,
+            "is_recommended": found.recommends(one.model, one.resolution),
             **{name: getattr(one, name) for name in TRAINING_COST},
             "training_device": one.device,
             "upsampled": found.square(one).upsampled,
@@ -39,7 +40,6 @@ def trainings(found: Map) -> list[dict[str, Any]]:
 
 def squares(found: Map) -> list[dict[str, Any]]:
     """Return the rows of cells.csv: one for each square of the map, all seeds together, with 95 % intervals."""
-    chosen = found.answer
     fronts = {front.cost: {(one.model, one.resolution) for one in front.places} for front in found.fronts}
     return [
         {
@@ -51,7 +51,7 @@ def squares(found: Map) -> list[dict[str, Any]]:
             "deficit": one.deficit.estimate if one.deficit else None,
             "deficit_upper": one.deficit.upper if one.deficit else None,
             "may_be_best": one.deficit.may_be_best if one.deficit else None,
-            "is_recommended": chosen is not None and (chosen.model, chosen.resolution) == (one.model, one.resolution),
+            "is_recommended": found.recommends(one.model, one.resolution),
             "best_test_resolution": one.best_test_resolution,
             **_cost(one.cost),
             **{f"on_front_{cost}": (one.model, one.resolution) in places for cost, places in fronts.items()},
@@ -67,6 +67,7 @@ def matrix(found: Map) -> list[dict[str, Any]]:
             "model": one.model,
             "trained_at": one.trained_at,
             "tested_at": one.tested_at,
+            "is_recommended": found.recommends(one.model, one.trained_at),
             "seeds": one.seeds,
             f"val/{found.metric}": one.validation,
             f"test/{found.metric}": one.test,

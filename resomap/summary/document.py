@@ -272,6 +272,10 @@ class Map(Part):
         """Return the document as a dict for strict JSON."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def recommends(self, model: str, resolution: int) -> bool:
+        """Return True for the cell that is the answer."""
+        return self.answer is not None and (self.answer.model, self.answer.resolution) == (model, resolution)
+
     def square(self, place: Place) -> Square:
         """Return the square of this model and resolution, which the map must have."""
         return next(one for one in self.squares if (one.model, one.resolution) == (place.model, place.resolution))

@@ -67,7 +67,7 @@ def _ladder(found: Map) -> list[str]:
     unit = next(unit for name, unit in COST_UNITS.items() if name == found.recommendation.cost)
     rows = [
         (
-            f"{one.model}@{one.resolution}",
+            f"{'> ' if found.recommends(one.model, one.resolution) else ''}{one.model}@{one.resolution}",
             "–" if one.cost is None else f"{one.cost:.3g} {unit}",
             f"{one.expected_deficit * 100:.1f}",
             f"{one.probable_deficit * 100:.1f}",

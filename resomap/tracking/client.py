@@ -90,7 +90,7 @@ def sweep_run_id(client: "MlflowClient", experiment: str, base: str) -> str:
     """Return the id of the parent run of all cells of one base. It groups them and runs nothing: FINISHED at once."""
 
     def create() -> "Run":
-        tags = {Tag.SWEEP: base, Tag.NOTE: "All cells of one grid. Each of them is a run below this one."}
+        tags = {Tag.SWEEP: base, Tag.NOTE: "All trainings of one grid. Each of them is a run below this one."}
         return client.create_run(experiment, round(time.time() * 1000), tags, f"sweep {base}")
 
     run = find_or_create(client, experiment, Tag.SWEEP, base, create, RECHECK_SECONDS)

@@ -54,7 +54,7 @@ class Reasons:
                 return why_not(run, self._study, cell)
             if Tag.FINGERPRINT not in tags and _name(run, tags) == f"{cell.model}_{cell.resolution}":
                 return (
-                    f"run {_short_id(run)} has this cell's name but no fingerprint; `resomap adopt "
+                    f"run {_short_id(run)} has this training's name but no fingerprint; `resomap adopt "
                     f"{cell.model}_{cell.resolution}` lets it count"
                 )
         return None

@@ -14,6 +14,7 @@ from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
+from resomap.core.text import counted
 from resomap.tracking.completed import Completed
 from resomap.tracking.elsewhere import Elsewhere, running_elsewhere
 from resomap.tracking.explain import Reasons
@@ -54,7 +55,8 @@ class TrackerLookup:
         found = self._completed.markers(wanted, self._study.content_digest)
         if found:
             names = ", ".join(cell.name for cell in found)
-            print(f"{len(found)} cells are complete in the tracker: {names}", file=sys.stderr)
+            are = "is" if len(found) == 1 else "are"
+            print(f"{counted(len(found), 'training')} {are} complete in the tracker: {names}", file=sys.stderr)
         for cell in wanted:
             if cell in self._completed.refused:
                 print(f"{cell.name} is not taken from the tracker: {self._completed.refused[cell]}", file=sys.stderr)
@@ -73,11 +75,11 @@ class TrackerLookup:
                 self._early_query = ThreadPoolExecutor(1, "resomap-ahead").submit(self._reasons.ask_once)
             found = running_elsewhere(self._tracking, self._study.config.experiment, self._study.base, wanted)
         except TrackerUnavailable as error:
-            print(f"whether remaining cells run elsewhere is not known: {error}", file=sys.stderr)
+            print(f"whether remaining trainings run elsewhere is not known: {error}", file=sys.stderr)
             return {}
         if found:
             names = "; ".join(f"{cell.name} is {other}" for cell, other in found.items())
-            print(f"{len(found)} cells are trained elsewhere and left out here: {names}", file=sys.stderr)
+            print(f"{counted(len(found), 'training')} running elsewhere, left out here: {names}", file=sys.stderr)
         return found
 
     def explain(self, remaining: Iterable[Cell]) -> None:
@@ -98,7 +100,7 @@ class TrackerLookup:
                 self._early_query.result()
             lines = self._reasons.lines(self._unexplained)
         except TrackerUnavailable as error:
-            lines = [f"what the tracker has of the remaining cells is not known: {error}"]
+            lines = [f"what the tracker has of the remaining trainings is not known: {error}"]
         for line in lines:
             print(line, file=sys.stderr)
 

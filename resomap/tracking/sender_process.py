@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--heartbeat-seconds", type=float, required=True, help="between two heartbeats")
-    parser.add_argument("--find-competing-run", action="store_true", help="give way to the same cell elsewhere")
+    parser.add_argument("--find-competing-run", action="store_true", help="give way to the same training elsewhere")
     given = parser.parse_args()
     os.nice(NICENESS)
     lose_words_on_full_disk()  # the output is the cell's log

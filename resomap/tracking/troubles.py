@@ -1,11 +1,12 @@
-"""Sentences on the tracker at a run's end: cells whose journals wait, and why, and files that no tracker got.
+"""Sentences on the tracker at a run's end: trainings whose journals wait, and why, and files that no tracker got.
 
-A cell's log tells of it too, which nobody reads who sees "all cells are done".
+A training's log tells of it too, which nobody reads who sees that all are done.
 """
 
 from collections import defaultdict
 from pathlib import Path
 
+from resomap.core.text import counted
 from resomap.tracking.journal import journals
 from resomap.tracking.local_store import portable_uri
 from resomap.tracking.sender import Receipt, is_sent, receipt_path
@@ -28,12 +29,11 @@ def troubles(uri: str, since: float, results: Path) -> list[str]:
             kept[receipt.files_kept_here] += 1
     sentences = []
     for (is_lasting, trouble), count in waiting.items():
-        said = f"the tracker {uri} {'takes nothing' if is_lasting else 'does not have everything'} of {_cells(count)}"
+        what = "takes nothing" if is_lasting else "does not have everything"
+        said = f"the tracker {uri} {what} of {counted(count, 'training')}"
         when = "sends it once that is mended" if is_lasting else "sends the rest"
         sentences.append(f"{said}: {trouble}; `resomap sync` {when}")
-    sentences += [f"the tracker {uri} gets no files of {_cells(count)}: {reason}" for reason, count in kept.items()]
+    sentences += [
+        f"the tracker {uri} gets no files of {counted(count, 'training')}: {reason}" for reason, count in kept.items()
+    ]
     return sentences
-
-
-def _cells(count: int) -> str:
-    return f"{count} cell" + ("" if count == 1 else "s")

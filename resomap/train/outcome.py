@@ -139,7 +139,7 @@ def finished_marker(
     operations = try_count(state.model, cell.resolution)
     reasons = {"flops": operations} if isinstance(operations, str) else {}
     for name, reason in reasons.items():
-        request.say(f"the cell's {name} stay unknown: {reason}")
+        request.say(f"the training's {name} stay unknown: {reason}")
     return Marker(
         schema=SCHEMA,
         model=cell.model,

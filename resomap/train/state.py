@@ -116,8 +116,8 @@ class TrainingState:
             "history": [dict(row) for row in self.history],
         }
 
-    def restore(self, content: Mapping[str, Any], device: torch.device) -> None:
-        """Take over a copy of the content of last.pt.
+    def restore(self, content: Mapping[str, Any], device: torch.device, title: str) -> None:
+        """Take over a copy of the content of last.pt; `title` is the training's name in a sentence.
 
         Raises PermanentFailure with the difference where it holds another network than the one that was built.
         """
@@ -126,7 +126,7 @@ class TrainingState:
             made = ", ".join(f"{name} {content['environment'].get(name)}" for name in ("torchvision", "timm"))
             raise PermanentFailure(
                 f"the checkpoint holds another network than the one that is built now: {difference}; it was made with "
-                f"{made}: install these again, or start over with `resomap forget {content['cell']}`"
+                f"{made}: install these again, or start over with `resomap forget {title}`"
             )
         load_tensors(self.model, content["model"])
         # The optimizer keeps the tensors that it is given, and these are views of the file.

@@ -182,7 +182,7 @@ class CellTraining:
         )
 
     def _restore(self, state: TrainingState, saved: Mapping[str, Any]) -> None:
-        state.restore(saved, self._device.torch)
+        state.restore(saved, self._device.torch, self._request.study.title(self._cell))
         new = deviations(saved["environment"], environment(self._device), self._device, self._config.deterministic)
         state.deviations += [reason for reason in new if reason not in state.deviations]
         for reason in new:

@@ -39,15 +39,9 @@ def wanted_cell(study: Study, named: str | None) -> Cell:
     return study.find(name)
 
 
-def cells_of(study: Study, cell: Cell) -> list[Cell]:
-    """Return the trainings that tell of a cell: all those of the grid at its place, or itself where it is beside it."""
-    return [one for one in study.cells() if one.map_position == cell.map_position] or [cell]
-
-
 def markers_of(study: Study, cell: Cell) -> dict[Cell, Marker | None]:
     """Return the trainings that tell of a cell, each with its marker; None where it is not finished."""
-    cells = cells_of(study, cell)
-    return {one: Marker.of_done(one, study.fingerprint(one), study.content_digest) for one in cells}
+    return {one: Marker.of_done(one, study.fingerprint(one), study.content_digest) for one in study.trainings_of(cell)}
 
 
 def done_trainings(study: Study, cell: Cell) -> dict[Cell, Marker]:

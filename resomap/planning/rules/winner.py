@@ -19,7 +19,7 @@ from resomap.planning.image_files import MANIFEST
 from resomap.planning.rules.fetch import FetchRule
 from resomap.planning.snakemake_api import asked_often
 from resomap.summary.basis import SUMMARY
-from resomap.winner.recommended import cells_of, markers_of, median_epoch, other_recommendation, recommended
+from resomap.winner.recommended import markers_of, median_epoch, other_recommendation, recommended
 
 
 class WinnerRule:
@@ -85,7 +85,7 @@ class WinnerRule:
 
     def _of_named(self, named: str) -> list[str]:
         """Return markers and fetched files of the trainings that tell of a named cell."""
-        cells = cells_of(self._study, self._study.find(named))
+        cells = self._study.trainings_of(self._study.find(named))
         self._grid.settle(cells)
         return [str(cell.marker) for cell in cells] + [path for cell in cells for path in self._fetch.record_of(cell)]
 

@@ -39,7 +39,6 @@ def ladder(material: Material) -> Table | None:
         "From cheap to dear, each cell of which no cheaper one probably loses as little: each is the cheapest for some "
         "margin. Losses are against the best cell; what is saved is against the last rung. What is probable borrows "
         "strength over models and resolutions, what is proven does not.",
-        frozenset(index for index, one in enumerate(rungs) if (one.model, one.resolution) == material.chosen),
     )
 
 
@@ -59,7 +58,6 @@ def candidates(material: Material) -> Table | None:
         validation = interval(material.judged(square)) if square else quality(one.value)
         probability = percent(one.probability_within_margin)
         rows.append([name(one), scaled(one.cost), validation, probability, _points(one.deficit.upper), test, verdict])
-    chosen = {index for index, one in enumerate(advice.candidates) if (one.model, one.resolution) == material.chosen}
     return Table(
         "What there was to choose from",
         [
@@ -76,7 +74,6 @@ def candidates(material: Material) -> Table | None:
         "From cheap to dear, with the probability that the deficit to the best is within the margin, and the deficit "
         "that is proven at most, with 95 % confidence, all cells together. Brackets are 95 % intervals. Nothing is "
         "chosen on test images.",
-        frozenset(chosen),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from resomap.report.figure import Chart, Figure, Key, Panel, Row, rows
+from resomap.report.figure import Chart, Figure, Key, Panel, Row, answer_label, rows
 from resomap.report.material import Material, name
 from resomap.report.palette import GLYPHS, SCHEME, apart, ink_on
 from resomap.statistics import Position
@@ -30,7 +30,7 @@ def per_class(material: Material) -> Figure:
     ]
     shown = _most_changed(found, names)
     panels = [
-        Panel(model, _lines(own, shown, material) if len(shown) <= LINES else _squares(own, shown))
+        Panel(model, _lines(own, shown, material) if len(shown) <= LINES else _squares(own, shown, material))
         for model in material.models
         if (own := [row for row in found if row["model"] == model and row["class"] in shown])
     ]
@@ -77,7 +77,12 @@ def _lines(own: list[dict[str, Any]], shown: list[str], material: Material) -> C
             "resolution:Q",
             title="resolution (px)",
             scale=alt.Scale(type="log", padding=16, nice=False),
-            axis=alt.Axis(values=material.map.resolutions, grid=False, format="d"),
+            axis=alt.Axis(
+                values=material.map.resolutions,
+                grid=False,
+                format="d",
+                labelExpr=answer_label(material.chosen, own[0]["model"]),
+            ),
         ),
         y=alt.Y("recall:Q", title="recall", scale=alt.Scale(domain=[0, 1])),
         color=alt.Color(
@@ -93,12 +98,16 @@ def _lines(own: list[dict[str, Any]], shown: list[str], material: Material) -> C
     return alt.layer(base.mark_line(strokeWidth=2), dots).properties(height=200)
 
 
-def _squares(own: list[dict[str, Any]], shown: list[str]) -> Chart:
+def _squares(own: list[dict[str, Any]], shown: list[str], material: Material) -> Chart:
     return (
         alt.Chart(rows(own))
         .mark_rect(stroke="white", strokeWidth=1)
         .encode(
-            x=alt.X("resolution:O", title="resolution (px)", axis=alt.Axis(labelAngle=0)),
+            x=alt.X(
+                "resolution:O",
+                title="resolution (px)",
+                axis=alt.Axis(labelAngle=0, labelExpr=answer_label(material.chosen, own[0]["model"])),
+            ),
             y=alt.Y("class:N", title=None, sort=shown),
             color=alt.Color("recall:Q", title="recall", scale=alt.Scale(scheme=SCHEME, domain=[0, 1])),
             tooltip=_tooltip(),
@@ -118,11 +127,11 @@ def confusion(material: Material) -> Figure:
     ]
     hidden = "" if len(names) <= NUMBERED else " Numbers show where you point."
     if len(names) < len(every):
-        hidden += f" Of {len(every)} classes these are the {len(names)} with most errors in all squares together."
+        hidden += f" Of {len(every)} classes these are the {len(names)} with most errors in all cells together."
     return Figure(
         "confusion",
         "Confusion matrices",
-        f"{_capital(material.shown_images)}, by true class (row) and predicted class (column), all seeds of a square "
+        f"{_capital(material.shown_images)}, by true class (row) and predicted class (column), all seeds of a cell "
         "together. Colours are "
         f"shares of the row, numbers are images.{hidden}",
         panels,

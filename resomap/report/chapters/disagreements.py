@@ -15,7 +15,7 @@ from resomap.statistics import Position
 IMAGES = 96  # of the whole chapter, at most about
 AT_MOST = 6  # of one group
 AT_LEAST = 2
-SEEDS_DISAGREE = 0.1  # share of images on which two seeds of one square are known to disagree, about
+SEEDS_DISAGREE = 0.1  # share of images on which two seeds of one cell are known to disagree, about
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Noise:
         if self.seeds is None:
             return (
                 f"The two trainings disagree on {self._of(self.resolutions)}. That is no effect of resolution yet: two "
-                f"seeds of one square are known to disagree on about one image in ten, here "
+                f"seeds of one cell are known to disagree on about one image in ten, here "
                 f"{SEEDS_DISAGREE * self.images:.0f}; several seeds would tell."
             )
         beyond = max(0.0, self.resolutions - self.seeds)
         return (
             f"On average two trainings at the two resolutions disagree on {self._of(self.resolutions)}, and two seeds "
-            f"of one and the same square on {self._of(self.seeds)}: resolution adds about {self._of(beyond)}, and the "
+            f"of one and the same cell on {self._of(self.seeds)}: resolution adds about {self._of(beyond)}, and the "
             "rest is seen between two seeds as well."
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from resomap.report.figure import Chart, Figure, Key, Panel, Row, rows
+from resomap.report.figure import Chart, Figure, Key, Panel, Row, ring, rows
 from resomap.report.material import Material
 from resomap.report.palette import in_order
 from resomap.summary.evidence import Trained
@@ -30,7 +30,7 @@ def learning(material: Material) -> Figure:
         "A line a training. The point is the epoch whose weights are used, chosen on validation. Of the losses, "
         "validation is solid and training dashed: where they part, the model learns its training images by heart.",
         panels,
-        [*keys, Key("dash", "#555", "training loss")] if panels else (),
+        [*keys, Key("dash", "#555", "training loss"), *material.ring] if panels else (),
         "No history of a finished training is here yet." if material.squares else "No training is finished yet.",
         columns=2,
     )
@@ -53,6 +53,9 @@ def _history(one: Trained, material: Material) -> list[Row]:
                 "kind": kind,
                 "split": split,
                 "value": float(line[column]),
+                "is_answer": split == "validation"
+                and int(line["epoch"]) == one.marker.best_epoch
+                and material.chosen == (one.cell.model, one.cell.resolution),
                 "is_used": split == "validation" and int(line["epoch"]) == one.marker.best_epoch,
             }
             for index, line in enumerate(lines)
@@ -96,7 +99,7 @@ def _chart(found: list[Row], kind: str, material: Material, colours: dict[int, s
         .mark_point(filled=True, size=70, opacity=1, stroke="white")
         .encode(tooltip=_tooltip())
     )
-    return alt.layer(lines, targets, used).properties(height=200)
+    return alt.layer(lines, targets, used, *ring(base, wanted)).properties(height=200)
 
 
 def _loss_scale(wanted: list[dict[str, Any]]) -> alt.Scale:

@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from resomap.report.figure import Chart, Figure, Key, Panel, rows
+from resomap.report.figure import Chart, Figure, Key, Panel, ring, rows
 from resomap.report.material import Material, interval, padded
 from resomap.report.palette import GLYPHS, apart
 
@@ -33,10 +33,12 @@ def pareto(material: Material) -> Figure:
         "Quality against cost",
         f"Validation {material.metric}, with its 95 % interval, against cost{where}; up and to the left is better. "
         "The number at a point is its resolution. The stepped line is the Pareto front of the estimates: no other "
-        "estimate is better at no more cost. Squares in full colour may be on the true front, for nothing as cheap is "
+        "estimate is better at no more cost. Cells in full colour may be on the true front, for nothing as cheap is "
         "shown to be better (95 %, all together); pale ones are not on it." + material.one_seed_note,
         panels,
-        [Key(GLYPHS[shape], colour, model) for model, (colour, shape) in looks.items()] if panels else (),
+        [*(Key(GLYPHS[shape], colour, model) for model, (colour, shape) in looks.items()), *material.ring]
+        if panels
+        else (),
         "No cost is measured yet; `snakemake results/costs.csv` does it."
         if material.squares
         else "No training of the grid is finished yet.",
@@ -63,6 +65,7 @@ def _points(material: Material, cost: str) -> list[dict[str, Any]]:
                 "interval": interval(estimate),
                 "is_front": position in fronts.get(cost, set()),
                 "may_be": position in possible.get(cost, set()),
+                "is_answer": position == material.chosen,
             }
         )
     return sorted(found, key=lambda row: row["cost"])
@@ -133,7 +136,7 @@ def _plane(points: list[dict[str, Any]], axis: str, material: Material, looks: d
     labels = labelled.mark_text(align="left", dx=8, dy=-7, fontSize=10).encode(
         y="value:Q", text="resolution:Q", opacity=_opacity(0.7)
     )
-    layers = [bars, dots, labels]
+    layers = [bars, dots, labels, *ring(base, points)]
     front = [row for row in points if row["is_front"]]
     if front:
         line = alt.Chart(rows(front)).mark_line(interpolate="step-after", color="#888", strokeWidth=1.5)

@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from resomap.report.figure import Chart, Figure, Key, Panel, Row, rows
+from resomap.report.figure import Chart, Figure, Key, Panel, Row, ring, rows
 from resomap.report.material import Material, interval, padded, quality
 from resomap.report.palette import ACCENT, GREY, SCHEME, TEST, VALIDATION, ink_on
 
@@ -25,8 +25,8 @@ def heatmap(material: Material) -> Figure:
     return Figure(
         "heatmap",
         f"{material.metric[0].upper()}{material.metric[1:]} of each model at each resolution",
-        "Mean over the seeds. Yellow is better; the frame is the recommended square; a star marks squares that may be "
-        "the best one (validation, 95 %). Dashed squares have no finished training. Point at one for its interval."
+        "Mean over the seeds. Yellow is better; the frame is the recommended cell; a star marks cells that may be "
+        "the best one (validation, 95 %). Dashed ones have no finished training. Point at one for its interval."
         + material.one_seed_note
         + _optimism(material),
         panels if values else [],
@@ -42,7 +42,7 @@ def _optimism(material: Material) -> str:
     gap, advice = material.map.validation_gap, material.map.recommendation
     if gap is not None:
         text += (
-            f" {_epochs(material)}: over all squares their values are "
+            f" {_epochs(material)}: over all cells their values are "
             f"{gap.value * 100:+.1f} points [{gap.low * 100:+.1f}, {gap.high * 100:+.1f}] from those on test images."
         )
     if advice is not None and advice.best_value is not None and advice.best_corrected is not None:
@@ -137,7 +137,7 @@ def curves(material: Material) -> Figure:
         for model in material.models
         if any(row["model"] == model for row in points)
     ]
-    keys = [Key("line", VALIDATION, "validation"), Key("dash", TEST, "test")]
+    keys = [Key("line", VALIDATION, "validation"), Key("dash", TEST, "test"), *material.ring]
     if inside:
         keys.append(Key("dash", GREY, f"median short side of the images, {inside['median']} px"))
     judged = [found for square in material.squares.values() if (found := material.judged(square)) is not None]
@@ -145,7 +145,7 @@ def curves(material: Material) -> Figure:
     return Figure(
         "curves",
         "Quality against resolution",
-        "Bands are 95 % intervals of each square for itself; "
+        "Bands are 95 % intervals of each cell for itself; "
         + ("training noise is in them." if noise else "with one seed a cell training noise is not in them.")
         + " All panels share one scale.",
         panels,
@@ -172,6 +172,7 @@ def _points(material: Material, model: str) -> list[dict[str, Any]]:
                     "high": estimate.value if estimate.high is None else estimate.high,
                     "interval": interval(estimate),
                     "seeds": estimate.seeds,
+                    "is_answer": split == "validation" and material.chosen == (model, resolution),
                 }
             )
     return found
@@ -208,7 +209,7 @@ def _curve(
             alt.Tooltip("seeds:Q"),
         ],
     )
-    layers = [band, bar, line, dots]
+    layers = [band, bar, line, dots, *ring(base, points)]
     if native:
         layers.insert(
             0,

@@ -65,7 +65,6 @@ def costs(material: Material) -> Table | None:
     trained_on = sorted({one.device for one in material.map.trainings if one.device})
     note = f"Inference measured on {', '.join(devices)}, alone on it." if devices else "Inference is not measured yet."
     note += f" Trained on {', '.join(trained_on)} (mean over the seeds)." if trained_on else ""
-    chosen = f"{material.chosen[0]} @ {material.chosen[1]} px" if material.chosen else None
     return Table(
         "Cost of each cell",
         [
@@ -75,7 +74,6 @@ def costs(material: Material) -> Table | None:
         rows,
         ("text", *_NUMBERS),
         note,
-        frozenset(index for index, row in enumerate(rows) if row[0] == chosen),
     )
 
 

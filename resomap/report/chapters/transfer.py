@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from resomap.report.figure import Chart, Figure, Panel, rows
+from resomap.report.figure import Chart, Figure, Panel, answer_label, rows
 from resomap.report.material import Material, quality
 from resomap.report.palette import ACCENT, SCHEME, ink_on
 
@@ -49,7 +49,11 @@ def _matrix(material: Material, entries: list[Any], low: float, high: float) -> 
     ]
     base = alt.Chart(rows(found)).encode(
         x=alt.X("tested:O", title="tested at (px)", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("trained:O", title="trained at (px)"),
+        y=alt.Y(
+            "trained:O",
+            title="trained at (px)",
+            axis=alt.Axis(labelExpr=answer_label(material.chosen, entries[0].model)),
+        ),
         tooltip=[
             alt.Tooltip("trained:O", title="trained at (px)"),
             alt.Tooltip("tested:O", title="tested at (px)"),

@@ -258,6 +258,34 @@ def study_with_margin(exported: Exported, place: Path, margin: float) -> Path:
     return place / "strict.json"
 
 
+def test_predict_computes_the_file_as_it_computes_the_weights(
+    here: Exported, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    exported_file = here.results / "32.onnx"
+    said = []
+    for which in (["--cell", CELL], ["--onnx", str(exported_file)]):
+        assert main(["predict", *which, "--json", "--device", "cpu", str(here.photos)]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    ours, theirs = said
+    assert theirs["weights"] == str(exported_file)
+    for name in ("model", "fingerprint", "temperature", "operating_point", "resolution", "trained_resolution"):
+        assert ours[name] == theirs[name]
+    for one, other in zip(ours["images"], theirs["images"], strict=True):
+        assert one["image"] == other["image"]
+        assert one["positive"] == other["positive"]
+        shares = [{each["class"]: each["probability"] for each in image["predictions"]} for image in (one, other)]
+        assert shares[0] == pytest.approx(shares[1], abs=1e-4)
+    (tmp_path / "no.onnx").write_bytes(b"no network")
+    for words, sentence in (
+        (["--onnx", str(tmp_path / "no.onnx")], "ONNX Runtime does not take"),
+        (["--onnx", str(tmp_path / "none.onnx")], "there is no file"),
+        (["--onnx", str(exported_file), "--resolution", "64"], "takes 32 px alone"),
+        (["--onnx", str(exported_file), "--device", "cuda"], "leave out --device"),
+    ):
+        assert main(["predict", *words, str(here.photos)]) == 2
+        assert sentence in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("channels", "mean", "std"),
     [

@@ -18,7 +18,6 @@ from PIL import Image
 from resomap.cells.predictions import Predictions
 from resomap.cells.study import CURRENT, Study
 from resomap.cli import main
-from resomap.commands import prediction
 from resomap.compute.checkpoint import load_sealed, save_sealed
 from resomap.compute.temperature import tempered
 from resomap.core.errors import ResomapError
@@ -29,6 +28,9 @@ from resomap.data.prepare import prepare_images
 from resomap.evaluation.trained_weights import Weights
 from resomap.models.build import builder_options, construct
 from resomap.models.survey import entry_of
+from resomap.prediction.image_answers import answers, batches_of
+from resomap.prediction.image_list import listed
+from resomap.prediction.networks import trained_network
 from resomap.train.attempt import train_cell
 from resomap.train.request import Request
 
@@ -205,8 +207,8 @@ def write_fresh(path: Path, name: str, resolution: int, fit: str, channels: int)
 
 
 def shares_of(weights: Weights, image: Path) -> np.ndarray:
-    classifier = prediction.open_classifier(weights, "cpu", weights.resolution)
-    (answer,) = prediction.classify([classifier], [image], weights.resolution)
+    network = trained_network([weights], "cpu", weights.resolution)
+    ((answer,),) = answers(network, batches_of(network, list(listed([image]))))
     assert answer.shares is not None
     return answer.shares
 
@@ -222,7 +224,7 @@ def test_colour_is_grey_to_a_network_that_has_seen_only_grey(tmp_path: Path) -> 
 def test_a_network_for_one_size_refuses_another(tmp_path: Path) -> None:
     weights = write_fresh(tmp_path / "best.pt", "vit_tiny_patch16_224", 32, "center", channels=3)
     with pytest.raises(ResomapError, match=r"built for 32 px, does not take 48 px: .*leave out --resolution"):
-        prediction.open_classifier(weights, "cpu", 48)
+        trained_network([weights], "cpu", 48)
 
 
 def test_weights_of_another_network_say_what_differs(tmp_path: Path) -> None:
@@ -232,7 +234,7 @@ def test_weights_of_another_network_say_what_differs(tmp_path: Path) -> None:
     del state[next(iter(state))]
     save_sealed(tmp_path / "other.pt", {**content, "model": state})
     with pytest.raises(ResomapError, match=r"does not fit the test_resnet of timm .*it lacks conv1\.0\.weight"):
-        prediction.open_classifier(Weights.load(tmp_path / "other.pt"), "cpu", 32)
+        trained_network([Weights.load(tmp_path / "other.pt")], "cpu", 32)
     save_sealed(tmp_path / "other.pt", {"model": state})
     with pytest.raises(ResomapError, match="does not hold the weights of a finished training"):
         Weights.load(tmp_path / "other.pt")

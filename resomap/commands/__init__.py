@@ -7,7 +7,7 @@ are called by the workflow's rules, each by the rule of its own name.
 - `run`, `plan`, `snakemake_line`: run or plan the study of a folder, and the line of Snakemake that does it
 - `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
 - `weights`: keep pretrained weights in a directory, for nodes without a network
-- `predict`, `prediction`, `weights_reader`: classify images with the winner or a trained cell, and the work behind it
+- `predict`, `weights_reader`: classify images with the winner, a trained cell or an exported file, and its weights
 - `sync`, `forget`: send unsent journals to the tracker; set a cell aside, so that it trains anew
 - `adopt`, `adoption`: count runs of an older script as complete, and the work behind it
 - `config`, `config_documents`: write the files that are generated from the configuration schema, and their text

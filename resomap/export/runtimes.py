@@ -18,7 +18,7 @@ Computed: TypeAlias = Callable[[np.ndarray], np.ndarray]
 def open_file(path: Path, file_format: str, precision: str, threads: int) -> Computed:
     """Return what computes an exported file. Raises ResomapError where its runtime does not take it."""
     try:
-        return _onnxruntime(path, threads) if file_format == ONNX else _openvino(path, precision, threads)
+        return onnx_session(path, threads)[0] if file_format == ONNX else _openvino(path, precision, threads)
     except Exception as error:  # each runtime has exceptions of its own
         raise ResomapError(
             f"{'ONNX Runtime' if file_format == ONNX else 'OpenVINO'} does not take this network in {precision} "
@@ -26,14 +26,16 @@ def open_file(path: Path, file_format: str, precision: str, threads: int) -> Com
         ) from None
 
 
-def _onnxruntime(path: Path, threads: int) -> Computed:
+def onnx_session(path: Path, threads: int) -> tuple[Computed, dict[str, str]]:
+    """Return what computes an ONNX file, and its metadata. Raises whatever ONNX Runtime raises."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # its advice about nodes is for developers
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda images: np.asarray(session.run(None, {INPUT: images})[0])
+    told = dict(session.get_modelmeta().custom_metadata_map)
+    return lambda images: np.asarray(session.run(None, {INPUT: images})[0]), told
 
 
 def _openvino(path: Path, precision: str, threads: int) -> Computed:

@@ -1,0 +1,117 @@
+"""Rate of `resomap predict`: `python -m benchmarks.predict [--model resnet18] [--resolution 224] [--images 1000]`.
+
+Prints a Markdown table of images a second, in turn and as medians: preparing images as a grid does (decoded, scaled and
+stored), the network on images that are prepared, both one after the other, and `resomap predict --output` from the same
+files, by as many processes as there are cores and by one. Images are colour JPEG files of `--side` pixels. The machine
+should have nothing else to do.
+"""
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from resomap.bench.test_images import study_of, write_colour
+from resomap.compute.checkpoint import FORMAT, save_sealed
+from resomap.compute.inference import in_batches
+from resomap.data import DATA_DIRECTORY
+from resomap.data.prepare import prepare_images
+from resomap.data.store import Store
+from resomap.evaluation.trained_weights import Weights
+from resomap.machine.cpus import available_cores
+from resomap.models.build import construct
+from resomap.models.survey import entry_of
+from resomap.prediction.image_list import listed
+from resomap.prediction.networks import Network, trained_network
+from resomap.prediction.whole_folders import Asked, write_answers
+
+PREPARED, NETWORK, BOTH = "images prepared", "the network on prepared images", "one after the other"
+PREDICT, ALONE = "`resomap predict`", "`resomap predict --workers 1`"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Images a second of `resomap predict`, beside the prepared path.")
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--resolution", type=int, default=224)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--side", type=int, default=512, help="of the JPEG files, in pixels")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        material = write_colour(place / "images", given.images, given.side)
+        files = material.files
+        study_of(material, place, given.model, [given.resolution])
+        network = trained_network([_weights(place, given)], given.device, given.resolution)
+        found: dict[str, list[float]] = defaultdict(list)
+        with contextlib.chdir(place):
+            for _ in range(given.repeats):
+                for what, seconds in _round(network, given.resolution, material.folder).items():
+                    found[what].append(len(files) / seconds)
+    print(f"| {given.model} at {given.resolution} px, {len(files):,} JPEG files of {given.side} px | images/s |")
+    print("|---|---|")
+    for what, rates in found.items():
+        print(f"| {what} | {statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) |")
+
+
+def _round(network: Network, resolution: int, folder: Path) -> dict[str, float]:
+    """Return the seconds of each way, once."""
+    images = list(listed([folder]))
+    with contextlib.redirect_stdout(None):
+        seconds = {PREPARED: _timed(lambda: prepare_images(DATA_DIRECTORY, resolution, available_cores()))}
+    seconds[NETWORK] = _timed(lambda: _answer_prepared(network, resolution))
+    seconds[BOTH] = seconds[PREPARED] + seconds[NETWORK]
+    for what, workers in ((PREDICT, None), (ALONE, 1)):
+        asked = Asked(target=Path("answers.csv"), top=3, workers=workers)
+        seconds[what] = _timed(lambda asked=asked: write_answers(network, images, asked))  # type: ignore[misc]
+    return seconds
+
+
+def _answer_prepared(network: Network, resolution: int) -> None:
+    store = Store.open(DATA_DIRECTORY, resolution)
+    for split in store.splits:
+        for batch in in_batches(store.split(split).pixels, network.batch):
+            network.answering(batch.numpy())
+
+
+def _timed(run: Callable[[], object]) -> float:
+    began = time.monotonic()
+    run()
+    return time.monotonic() - began
+
+
+def _weights(place: Path, given: argparse.Namespace) -> Weights:
+    """Return weights of a network that was never trained, as a training writes them."""
+    entry = entry_of(given.model)
+    torch.manual_seed(0)
+    content = {
+        "format": FORMAT,
+        "model": construct(entry, given.resolution, 2).state_dict(),
+        "name": given.model,
+        "library": entry.library,
+        "resolution": given.resolution,
+        "classes": ["defective", "functional"],
+        "channels": 3,
+        "mean": [0.5] * 3,
+        "std": [0.2] * 3,
+        "fit": "center",
+        "amp": "auto",
+        "channels_last": True,
+        "epoch": 1,
+        "fingerprint": "0" * 12,
+        "uid": "0" * 32,
+    }
+    save_sealed(place / "best.pt", content)
+    return Weights.load(place / "best.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 import torch
 from conftest import MODEL, draw_images, environment_with
+from shards import write_parquet, write_tar
 from test_predict import Said, write_fresh
 
 from resomap.cells.decision import Decision
@@ -202,6 +204,27 @@ def test_what_has_changed_since_is_noticed(place: Place, said: Callable[..., Sai
     assert "the images and the weights and the settings have changed since" in found.stderr
     with target.open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 24
+
+
+def test_tables_and_shards_are_read_as_the_folder_is(place: Place, said: Callable[..., Said], tmp_path: Path) -> None:
+    def answered(*images: str | Path) -> dict[str, Any]:
+        words = [str(image) for image in images]
+        found = said(["predict", "--weights", str(place.weights), *words, "--json", "--device", "cpu"])
+        assert found.returncode == 1, found.stderr
+        return {one.pop("image"): one for one in json.loads(found.stdout)["images"]}
+
+    wanted = {str(Path(name).relative_to(place.photos)): answer for name, answer in answered(place.photos).items()}
+    names = sorted(wanted)
+    table = place.photos.parent / "unlabelled.csv"
+    table.write_text("\n".join(["number,where", *(f"{index},photos/{name}" for index, name in enumerate(names))]))
+    assert answered(table, "--column", "where") == {f"photos/{name}": wanted[name] for name in names}
+    assert answered(write_tar(place.photos, tmp_path / "tar")) == wanted
+    shards = write_parquet(place.photos, tmp_path / "parquet")
+    assert answered(shards) == wanted
+    assert answered(*sorted(shards.iterdir())) == wanted
+    unknown = said(["predict", "--weights", str(place.weights), str(table)])
+    assert unknown.returncode == 2
+    assert "it has number, where; name it: --column NAME" in unknown.stderr
 
 
 @pytest.mark.parametrize(

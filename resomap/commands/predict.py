@@ -24,7 +24,8 @@ def add(commands: Commands) -> None:
     which.add_argument("--cell", help="MODEL@RESOLUTION, for example vgg11@320, in place of the winner")
     which.add_argument("--weights", type=Path, help="a best.pt, wherever it lies")
     which.add_argument("--onnx", type=Path, help="a file that `resomap export` wrote, computed by ONNX Runtime")
-    parser.add_argument("images", nargs="+", type=Path, help="files, and folders with images below them")
+    parser.add_argument("images", nargs="+", type=Path, help="files, folders with images below them, tables and shards")
+    parser.add_argument("--column", help="of the images in a table, where its name does not tell")
     parser.add_argument("--resolution", type=int, help="in pixels, in place of the training's")
     parser.add_argument("--top", type=int, default=3, help="classes an image, likeliest first")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -90,7 +91,7 @@ def _to_terminal(given: argparse.Namespace, network: "Network") -> int:
     from resomap.prediction.image_list import listed
     from resomap.prediction.progress_bar import progress_bar
 
-    images = list(listed(given.images))
+    images = list(listed(given.images, given.column))
     found = []
     with progress_bar(len(images)) as advance:
         for answered in answers(network, batches_of(network, images), given.workers):
@@ -111,7 +112,7 @@ def _to_file(given: argparse.Namespace, network: "Network") -> int:
     from resomap.prediction.whole_folders import Asked, write_answers
 
     asked = Asked(target=given.output, top=given.top, each_class=given.each_class, workers=given.workers)
-    written = write_answers(network, list(listed(given.images)), asked)
+    written = write_answers(network, list(listed(given.images, given.column)), asked)
     for row in written.unread[:_SHOWN]:
         print(f"resomap: {row['image']}: {row['error']}", file=sys.stderr)
     print(f"resomap: {_said(given.output, network, written)}", file=sys.stderr)

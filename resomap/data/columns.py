@@ -28,7 +28,7 @@ class Chosen:
     """The columns of a table that are used; None: it has none such."""
 
     path: str
-    label: str
+    label: str | None  # None: labels were not asked for
     split: str | None
     group: str | None
     weight: str | None
@@ -38,15 +38,24 @@ class Chosen:
         return {name: column for name, column in vars(self).items() if column is not None}
 
 
-def choose(columns: Columns, names: Sequence[str], table: str, known: Mapping[str, str] | None = None) -> Chosen:
+def choose(
+    columns: Columns,
+    names: Sequence[str],
+    table: str,
+    known: Mapping[str, str] | None = None,
+    is_labelled: bool = True,
+) -> Chosen:
     """Return the columns to use among `names`; `known` are those of which the table itself says what they are.
 
-    Raises ResomapError where one that is named is not there, or none for the paths or the labels is recognised.
+    Without `is_labelled` the images alone are asked for. Raises ResomapError where one that is named is not there, or
+    none for the paths or the labels is recognised.
     """
     known = known or {}
     path = _named(columns.path, "path", names, table) or known.get("path") or usual(_PATHS, names)
     if path is None:
         raise _unknown("images", "path", names, table)
+    if not is_labelled:
+        return Chosen(path, None, None, None, None)
     others = [name for name in names if name != path]
     label = _named(columns.label, "label", names, table) or known.get("label") or usual(LABELS, others)
     if label is None and len(others) == 1:

@@ -27,10 +27,11 @@ _UNLABELLED = -1  # of a ClassLabel, where a test split has no labels
 
 @dataclass(frozen=True)
 class ParquetFiles:
-    """The Parquet files of a source: all of one schema."""
+    """The Parquet files of a source: all of one schema. Without `is_labelled` their images alone are asked for."""
 
     found: SourceFiles
     data: Data
+    is_labelled: bool = True
 
     @cached_property
     def _footers(self) -> list[tuple[Any, Any]]:
@@ -56,17 +57,17 @@ class ParquetFiles:
         labels = [name for name, one in features.items() if one.get("_type") == "ClassLabel"]
         label = labels[0] if len(labels) == 1 else usual(LABELS, labels)
         known = {**({"path": images[0]} if images else {}), **({"label": label} if label else {})}
-        if len(labels) > 1 and label is None and self.data.columns.label == AUTO:
+        if self.is_labelled and len(labels) > 1 and label is None and self.data.columns.label == AUTO:
             raise ResomapError(
                 f"{self.found.files[0]} has several columns of classes ({', '.join(labels)}); name one: --config "
                 f"'data={{columns: {{label: {labels[0]}}}}}'"
             )
-        return choose(self.data.columns, self._schema.names, str(self.found.files[0]), known)
+        return choose(self.data.columns, self._schema.names, str(self.found.files[0]), known, self.is_labelled)
 
     @cached_property
     def class_names(self) -> list[str]:
         """Names of the classes by their numbers; empty where labels are what they say."""
-        feature = _features(self._schema).get(self.chosen.label, {})
+        feature = _features(self._schema).get(self.chosen.label or "", {})
         return [str(name) for name in feature.get("names", [])] if feature.get("_type") == "ClassLabel" else []
 
     @property
@@ -143,7 +144,7 @@ class ParquetFiles:
         for file in self.found.files:
             table = _read(file, wanted)
             values = {name: table[name].to_pylist() for name in wanted}
-            if self.class_names:
+            if self.class_names and self.chosen.label:
                 values[self.chosen.label] = [self.label(value) for value in values[self.chosen.label]]
             yield Columns(file, wanted, values, range(table.num_rows))
 
@@ -154,9 +155,10 @@ class ParquetFiles:
         names = _paths(table[chosen.path]) if has_paths else [None] * table.num_rows
         values: Mapping[str | None, Sequence[Any]] = {name: table[name].to_pylist() for name in others}
         nothing = [None] * table.num_rows
-        splits, groups, weights = (values.get(name, nothing) for name in (chosen.split, chosen.group, chosen.weight))
+        wanted = (chosen.label, chosen.split, chosen.group, chosen.weight)
+        labels, splits, groups, weights = (values.get(name, nothing) for name in wanted)
         place = _places(self._footers[index][0])
-        for row, (name, label) in enumerate(zip(names, values[chosen.label], strict=True)):
+        for row, (name, label) in enumerate(zip(names, labels, strict=True)):
             weight = weight_of(weights[row], f"row {row:,} of {file}", chosen.weight) if chosen.weight else None
             location = InParquet(file, chosen.path, *next(place))
             split, group = text_of(splits[row]), text_of(groups[row])

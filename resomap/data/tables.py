@@ -72,6 +72,18 @@ def read_listing(found: SourceFiles, data: Data) -> tuple[Listing, int]:
     return with_groups(with_splits(listing, data, _shard_names(found)), data)
 
 
+def read_images_alone(found: SourceFiles, data: Data) -> Listing:
+    """Return the listing of the images of a table or of shards, with or without labels.
+
+    Raises ResomapError for whatever makes all of it unusable.
+    """
+    if found.kind == "text":
+        return read_text_tables(found, data, is_labelled=False)
+    if found.kind == "tar":
+        return read_tar_shards(found, data, is_labelled=False)
+    return ParquetFiles(found, data, is_labelled=False).listing()
+
+
 def table_facts(found: SourceFiles, data: Data) -> TableFacts:
     """Return the facts of a table or of shards. Raises ResomapError as `read_listing` does, rows of Parquet apart.
 
@@ -99,6 +111,7 @@ def table_facts(found: SourceFiles, data: Data) -> TableFacts:
 
 def _of_parquet(files: ParquetFiles, found: SourceFiles, data: Data) -> TableFacts:
     chosen = files.chosen
+    assert chosen.label is not None  # it was asked for
     labels = {files.label(value) for values in files.distinct(chosen.label) for value in values}
     named = splits_of_shards(data, _shard_names(found)) if chosen.split is None else []
     splits = set(named)

@@ -43,12 +43,15 @@ class _Walked:
     damage: str | None  # why the walk ended before the end
 
 
-def read_tar_shards(found: SourceFiles, data: Data) -> Listing:
-    """Return the listing of tar shards. Raises ResomapError: a file that is no tar, no sample, no label in any."""
+def read_tar_shards(found: SourceFiles, data: Data, is_labelled: bool = True) -> Listing:
+    """Return the listing of tar shards, without `is_labelled` of their images alone.
+
+    Raises ResomapError: a file that is no tar, no sample, no label in any.
+    """
     walked = [_walk(str(shard), *_stamp(shard)) for shard in found.files]
     keys = list(dict.fromkeys(key for one in walked for sample in one.samples.values() for key in sample.values))
     members = {ending for one in walked for sample in one.samples.values() for ending in sample.texts} - {"json"}
-    chosen = _choose(found, data, keys, members)
+    chosen = _choose(found, data, keys, members) if is_labelled else Chosen("image", None, None, None, None)
     lines: list[Line] = []
     problems: list[tuple[str, str]] = []
     clutter: Counter[str] = Counter()

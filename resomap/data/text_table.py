@@ -32,10 +32,13 @@ class Columns:
     numbers: Sequence[int]  # line or row of each value
 
 
-def read_text_tables(found: SourceFiles, data: Data) -> Listing:
-    """Return the listing of text tables. Raises ResomapError: no such table, no such columns, no image."""
+def read_text_tables(found: SourceFiles, data: Data, is_labelled: bool = True) -> Listing:
+    """Return the listing of text tables, without `is_labelled` of their images alone.
+
+    Raises ResomapError: no such table, no such columns, no image.
+    """
     tables = [_read(path) for path in found.files]
-    chosen = choose(data.columns, tables[0].names, str(found.files[0]))
+    chosen = choose(data.columns, tables[0].names, str(found.files[0]), is_labelled=is_labelled)
     for table in tables[1:]:
         if lacking := [name for name in chosen.facts().values() if name not in table.names]:
             raise ResomapError(f"{table.table} has no column {lacking[0]!r}, which {tables[0].table} has")
@@ -109,7 +112,7 @@ def _lines(index: int, table: Columns, chosen: Chosen, paths: _Paths, unit: str)
     rows = zip(
         table.numbers,
         table.values[chosen.path],
-        table.values[chosen.label],
+        column(chosen.label),
         column(chosen.split),
         column(chosen.group),
         column(chosen.weight),

@@ -1,34 +1,31 @@
-"""Images that `resomap predict` is to answer: files, and folders with all images below them, in their order.
-
-Light: it is imported by the processes that decode.
-"""
+"""Images that `resomap predict` is to answer: files, folders with all images below them, tables and shards."""
 
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from resomap.config.schema import Data
+from resomap.core.errors import ResomapError
 from resomap.data.clutter import kind_of_clutter
 from resomap.data.image_formats import is_image
-from resomap.data.location import InFile, Location
+from resomap.data.location import InFile, InTar, Location
+from resomap.data.source_kind import SourceFiles, source_files
+from resomap.data.tables import is_table, read_images_alone
+from resomap.prediction.image_batches import Listed
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One image, and where its bytes are; or what stands in place of images, and the reason why there are none."""
+def listed(paths: Iterable[Path], column: str | None = None) -> Iterator[Listed]:
+    """Yield the images: files as they are named, of folders all images below them by name, of tables their lines.
 
-    name: str
-    location: Location | None
-    error: str | None = None
-
-
-def listed(paths: Iterable[Path]) -> Iterator[Listed]:
-    """Yield the images: files as they are named, of folders all images below them by name.
-
-    A folder without images is one with a reason. A file may have any suffix, and need not exist: reading it tells.
+    A table is a .csv, .tsv or .parquet, and shards (.parquet, .tar) are one too, single or a folder of them; `column`
+    is that of its images, where its name does not tell. A folder without images is one with a reason. A file may have
+    any other suffix, and need not exist: reading it tells. Raises ResomapError for a table that cannot be read.
     """
     for path in paths:
+        if (table := _table(path)) is not None:
+            yield from _lines(table, path, column)
+            continue
         if not path.is_dir():
             yield Listed(str(path), InFile(path))
             continue
@@ -53,11 +50,36 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from filter(is_image, kept)
 
 
-def _state(location: Location | None) -> str:
-    if not isinstance(location, InFile):
-        return ""
+def _table(path: Path) -> SourceFiles | None:
+    """Return the files of a table or of shards; None for anything else, and for a folder that holds images too."""
+    if not path.exists():
+        return None
+    found = source_files(str(path))
+    return found if is_table(found) and (found.kind != "text" or path.is_file()) else None
+
+
+def _lines(table: SourceFiles, path: Path, column: str | None) -> Iterator[Listed]:
     try:
-        status = os.stat(location.path)
+        data = Data(source=str(path), columns={"path": column or "auto"})
+        listing = read_images_alone(table, data)
+    except ResomapError as error:
+        words = str(error).replace("--config 'data={columns: {path: NAME}}'", "--column NAME")
+        raise ResomapError(words.replace("`data.columns.path`", "--column")) from None
+    yield from (Listed(line.name, line.location) for line in listing.lines)
+    yield from (Listed(name, None, reason) for name, reason in listing.problems)
+
+
+def _state(location: Location | None) -> str:
+    if location is None:
+        return ""
+    if isinstance(location, InFile):
+        return _stamp(location.path)
+    return f"{location} {_stamp(location.archive if isinstance(location, InTar) else location.file)}"
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = os.stat(path)
     except (OSError, ValueError):
         return "not there"
     return f"{status.st_size} {status.st_mtime_ns}"

@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,9 @@ def note():
         with open(os.path.join(os.environ["NOTES"], "starts"), "a") as stream:
             step = sys.orig_argv[sys.orig_argv.index("resomap") + 1]
             stream.write(step + (" torch" if "torch" in sys.modules else "") + "\\n")
+    elif "resomap.tracking.sender_process" in sys.orig_argv:
+        with open(os.path.join(os.environ["NOTES"], "senders"), "a") as stream:
+            stream.write("mlflow" * ("mlflow.store.tracking.sqlalchemy_store" in sys.modules) + "\\n")
 atexit.register(note)
 """
 
@@ -237,6 +241,12 @@ def test_starts_of_torch_in_a_grid_with_a_kill_behind_a_marker(images: Path, tmp
     assert starts["train torch"] == 1
     assert (starts["evaluate torch"], starts["evaluate"]) == (1, 1)
     assert (starts["cost torch"], starts["cost"]) == (1, 1)
+    # All three trainings were sent by one process that imported MLflow.
+    deadline = time.monotonic() + 60
+    while not (senders := tmp_path / "senders").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert senders.read_text() == "mlflow\n"
     records = {path: path.read_bytes() for path in sorted((tmp_path / "results" / MODEL).glob("*.evaluation.json"))}
     assert len(records) == 2
     assert not list((tmp_path / "results").rglob("*.part.json"))

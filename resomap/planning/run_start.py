@@ -17,6 +17,7 @@ from resomap.planning.interruption import interruption
 from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
+from resomap.tracking.send_request import announce_run
 from resomap.tracking.sync import RESULTS, start_background_sync, unsent
 from resomap.tracking.troubles import troubles
 
@@ -47,6 +48,7 @@ class RunStart:
         remove_leftovers(*STATE_DIRECTORIES, RESULTS)
         self._study.save(self._path)
         self.wanted.begin()
+        announce_run()
         atexit.register(_print_troubles, tracking_uri(self._study.config.tracking), time.time(), Path.cwd())
         # What earlier runs left unsent, and on a cluster what nodes without a network write.
         if not self._api.is_local or unsent(tracking_uri(self._study.config.tracking)):

@@ -8,7 +8,8 @@ Sending a run:
 - `journal`: the local record of a cell's trainings
 - `sender`: replay of a journal to MLflow, and the receipt of what the tracker has of it
 - `run_writer`, `event_groups`, `read_back`: one run written, in groups of events, and asked for what it was sent
-- `sender_process`: the process beside a trainer, which sends its journal
+- `send_request`: a trainer's request that its journal be sent
+- `sender_process`: the process beside the trainings of a run, which sends their journals
 - `sync`: `resomap sync`, and the background sync beside Snakemake
 - `lost_runs`: runs that somebody deleted, or that are not complete although a receipt says so
 - `client`: an MLflow client with short time-outs, and runs that are found or created

@@ -1,9 +1,7 @@
-"""An attempt as the tracker will see it: its journal, the process that sends it, and the wait at the end."""
+"""An attempt as the tracker will see it: its journal, the request that it be sent, and the wait at the end."""
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,8 @@ from resomap.tracking.elsewhere import Elsewhere, note_path
 from resomap.tracking.journal import Journal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri
 from resomap.tracking.run_params import flat
-from resomap.tracking.sender import URI_VARIABLE, sent_run_id
+from resomap.tracking.send_request import VISIBLE_GPUS, Sending, SendRequest
+from resomap.tracking.sender import URI_VARIABLE, is_sent, sent_run_id
 from resomap.train.request import Request
 
 REASON_LENGTH = 500  # characters
@@ -45,10 +44,11 @@ class TrackedRun:
         self.journal.artifact(
             provenance.write_environment(request.cell, _machine(device, content_digest)), "environment.json"
         )
-        self._sender = self._start_sender()
+        self._sending = self._ask_for_sending()
 
     def elsewhere(self) -> Elsewhere | None:
-        """Run that counts in place of this one, once the sender has found one; a look at a file."""
+        """Run that counts in place of this one, once the sender has found one; a look at files."""
+        self._sending.look_after()
         return Elsewhere.read(self._note) if self._note.exists() else None
 
     def keep(self, history: Path, predictions: Path, weights: Path, out_of_fold: Path | None) -> None:
@@ -77,12 +77,8 @@ class TrackedRun:
 
     def wait_for_id(self) -> str | None:
         """Wait until all is sent, at most `tracking.drain_seconds`; returns the run's id in the tracker, or None."""
-        try:
-            arrived = self._sender.wait(self._request.study.config.tracking.drain_seconds) == 0
-        except subprocess.TimeoutExpired:
-            self._sender.terminate()
-            arrived = False
-        if not arrived:
+        self._sending.wait(self._request.study.config.tracking.drain_seconds)
+        if not is_sent(self.journal.path):
             self._request.say("the tracker does not have everything yet; `resomap sync` sends the rest")
         return sent_run_id(self.journal.path)
 
@@ -110,20 +106,20 @@ class TrackedRun:
             Tag.COMMIT: provenance.git_commit() or "unknown",
         }
 
-    def _start_sender(self) -> "subprocess.Popen[bytes]":
+    def _ask_for_sending(self) -> Sending:
         config = self._request.study.config
-        command = [sys.executable, "-m", "resomap.tracking.sender_process", str(self.journal.path)]
-        command += ["--experiment", config.experiment]
-        command += ["--parent", str(os.getpid()), "--heartbeat-seconds", str(config.tracking.heartbeat_seconds)]
-        # In a local database only we write; and who does not want to ask the tracker does not give way to it either.
-        command += ["--find-competing-run"] if is_remote(config.tracking) and config.skip_completed else []
-        # A session of its own: a signal to the trainer's group must not cut off the last words to the tracker.
-        return subprocess.Popen(
-            command,
-            env={**os.environ, **credentials(config.tracking), URI_VARIABLE: tracking_uri(config.tracking)},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
+        request = SendRequest(
+            journal=str(self.journal.path),
+            experiment=config.experiment,
+            log=str(self._request.cell.beside_marker("log")),
+            trainer=os.getpid(),
+            heartbeat_seconds=config.tracking.heartbeat_seconds,
+            # In a local database only we write; and who does not want to ask the tracker does not give way to it.
+            finds_competing_run=is_remote(config.tracking) and config.skip_completed,
+            visible_gpus=os.environ.get(VISIBLE_GPUS),
         )
+        variables = {**credentials(config.tracking), URI_VARIABLE: tracking_uri(config.tracking)}
+        return Sending(request, {**os.environ, **variables})
 
 
 def take_over(request: Request, error: RunsElsewhere) -> bool:

@@ -29,6 +29,7 @@ wildcard_constraints:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/microbatch.smk"
+include: "workflow/rules/learning_rate.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/evaluate.smk"

@@ -93,7 +93,16 @@ def test_readme_has_a_row_for_every_key() -> None:
     keys = all_keys(schema, schema["$defs"])
     assert sorted(row.split("`")[1] for row in rows) == sorted(name for name, _ in keys)
     assert all(row.count("|") - row.count("\\|") == 6 for row in rows)
-    assert "| `learning_rate` | highest learning rate of the schedule |  | `0.001` | number > 0 |" in rows
+    assert (
+        "| `momentum` | momentum of optimizers that have one (sgd, rmsprop, ...) |  | `0.9` | number ≥ 0 and < 1 |"
+        in rows
+    )
+    (rate,) = (
+        row for row in rows if row.startswith("| `learning_rate` | highest learning rate of the schedule; `auto`")
+    )
+    assert rate.endswith("|  | `0.001` | number > 0 or `auto` |")
+    (ladder,) = (row for row in rows if row.startswith("| `rates` |"))
+    assert ladder.endswith("|  | `[0.0001, 0.0003, 0.001, 0.003, 0.01]` | a list, 2 or more: number > 0 |")
 
 
 def test_readme_examples_are_valid() -> None:
@@ -336,11 +345,11 @@ SENTENCES: list[tuple[dict[Any, Any], str]] = [
     ),
     (
         {"training": {"learning_rate": "fast"}},
-        "the configuration's training.learning_rate is 'fast', and must be a number",
+        "the configuration's training.learning_rate is 'fast', and must be a number or auto",
     ),
     (
         {"training": {"learning_rate": "nan"}},
-        "the configuration's training.learning_rate is 'nan', and must be a finite number",
+        "the configuration's training.learning_rate is 'nan', and must be a finite number or auto",
     ),
     ({"deterministic": "maybe"}, "the configuration's deterministic is 'maybe', and must be true or false"),
     ({"data": {"source": [1]}}, "the configuration's data.source is [1], and must be text"),

@@ -62,6 +62,10 @@ TESTED_ELSEWHERE = {
     "freeze_epochs": "test_recipes.py",
     "trainable": "test_recipes.py",
     "weights": "test_weights.py",
+    **{
+        f"learning_rate_search.{name}": "test_learning_rate.py"
+        for name in ("rates", "epochs", "held_out", "resolution", "seed")
+    },
     "channels_last": "test_channels_last_sets_the_memory_layout",
     "monitor": "test_monitor_chooses_the_best_epoch",
     "early_stopping.enabled": "test_early_stopping",

@@ -73,7 +73,7 @@ def _run(script: Path, config: Config, folders: Path, workers: int) -> float:
         *("--model", model, "--num-classes", str(len(list((folders / "train").iterdir())))),
         *("--input-size", "3", resolution, resolution, "--train-interpolation", "bicubic"),
         *("--batch-size", str(BATCH), "--epochs", str(EPOCHS), "--warmup-epochs", "0", "--workers", str(workers)),
-        *("--opt", "adamw", "--lr", str(recipe.learning_rate), "--weight-decay", str(recipe.weight_decay)),
+        *("--opt", "adamw", "--lr", str(recipe.highest_rate), "--weight-decay", str(recipe.weight_decay)),
         *("--clip-grad", str(recipe.gradient_clip), "--hflip", str(recipe.augment.hflip)),
         *("--scale", "1", "1", "--ratio", "1", "1", "--color-jitter", "0", "--log-interval", "1000000"),
         *(("--amp", "--amp-dtype", DTYPES[dtype]) if dtype else ()),

@@ -2,6 +2,7 @@
 
 - `names`, `cell`, `study`: one model at a resolution with a fold and a seed, its names, and the grid of them with its
   configuration
+- `possible`: checks of a study when it is opened
 - `marker`, `tags`: the done marker, and the tags of a run in the tracker with the marker as one of them
 - `presence`: whether Snakemake runs here
 - `lock`: the locks of cells and of steps
@@ -15,7 +16,8 @@
 - `evaluation_part`, `measurement_part`: evaluations and costs that wait for their rule
 - `wanted`: what a plan wants, so that one process serves several jobs
 - `decision`: how the answers of a cell's best weights are read
-- `measurement`, `microbatch_choice`: a cost measurement, and the microbatch found for a model
+- `measurement`: a cost measurement
+- `microbatch_choice`, `learning_rate_choice`: the microbatch and the learning rate found for a model
 - `winner_cell`, `winner_record`: the winner as a cell with its choice, and the record of its evaluations on test images
 - `settings_change`: why a finished training no longer counts, with old and new values
 - `margin`: the cells within the margin of the best

@@ -66,6 +66,8 @@ class Marker(JsonObject):
     fallback: str | None = None  # why it was computed in another way than the settings say
     fold: int | None = None  # that judged it, counted from 1; None: a study without folds
     weights: Mapping[str, Any] | None = None  # place and digest of pretrained starting weights
+    learning_rate: float | None = None  # highest of the schedule
+    learning_rate_search: Mapping[str, Any] | None = None  # how it was found (RateSearch); None: it was given
     winner: Mapping[str, Any] | None = None  # of a winner: its choice (see winner_cell.py); cells have no such key
 
     @classmethod

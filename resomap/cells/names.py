@@ -77,3 +77,9 @@ def _is_seed(text: str) -> bool:
 
 def _is_plain(text: str) -> bool:
     return is_whole_number(text) and str(int(text)) == text
+
+
+def first_named(named: Suffix, seed: int) -> str:
+    """Return what a suffix names that has none, in words: the first fold, or the first seed, which is `seed`."""
+    is_fold = named.fold == FIRST_FOLD
+    return f"fold {FIRST_FOLD} is the first fold" if is_fold else f"{seed} is the first seed"

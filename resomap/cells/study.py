@@ -14,12 +14,13 @@ from typing import Any
 
 from resomap import RECIPE_VERSION
 from resomap.cells.cell import Cell
-from resomap.cells.names import FIRST_FOLD, Suffix, fold_of, resolution_of, suffix_of
+from resomap.cells.names import FIRST_FOLD, Suffix, first_named, fold_of, resolution_of, suffix_of
+from resomap.cells.possible import require_possible
 from resomap.cells.resume_command import Call, run_command
 from resomap.config import Config, Training, parse_config
 from resomap.config.hashed import hashed, recipe_version
 from resomap.config.load import training_for
-from resomap.config.positive import HOLDING, ONE_VS_REST, needs_positive, positive_index
+from resomap.config.positive import HOLDING, ONE_VS_REST, positive_index
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.core.place import short
@@ -27,7 +28,6 @@ from resomap.data.changes import checked_digest
 from resomap.data.identity import Description, describe
 from resomap.models.fits import require_supported
 from resomap.models.index import ModelIndex, load_index
-from resomap.models.optimizer_names import require_optimizers
 from resomap.models.weights_digest import weights_identity
 
 STATE_DIRECTORY = Path(".resomap")
@@ -48,6 +48,7 @@ class Study:
         # Planning asks for each fingerprint several times, and one weights file can be behind all of them.
         self._fingerprints: dict[Cell, str] = {}
         self._weights: dict[str | None, str | None] = {}
+        self._rate_searches: dict[str, str] = {}
         self._recipes: dict[str, Training] = {}
         self._supported: set[str] = set()  # map positions
         self._targets: dict[tuple[str, str, str], Cell] = {}
@@ -60,15 +61,7 @@ class Study:
         """
         config = parse_config(values)
         study = cls(config, describe(config.data, is_to_be_dealt=True))
-        for model in {*config.models, *(name.partition("@")[0] for name in config.overrides)}:
-            study.index.entry(model)
-        for name in config.priority:
-            study._require_priority(name)
-        if config.winner.cell is not None:
-            study.require_square(config.winner.cell, "winner.cell")
-        require_supported((model, res) for model in config.models for res in config.resolutions)
-        require_optimizers([config.training.optimizer, *study._overridden("optimizer")])
-        study._require_positive()
+        require_possible(study)
         return study
 
     @classmethod
@@ -208,33 +201,12 @@ class Study:
         fold = fold_of(named.fold, self.config.data.folds, target)
         cell = self.cell(model, resolution_of(resolution, target), named.seed, fold)
         if suffix != cell.suffix:
-            raise ResomapError(f"{_first(named, cell)}, whose marker has no suffix: {cell.marker}")
+            raise ResomapError(f"{first_named(named, cell.seed)}, whose marker has no suffix: {cell.marker}")
         if cell.map_position not in self._supported:
             require_supported([(model, cell.resolution)])
             self._supported.add(cell.map_position)
         self._targets[wanted] = cell
         return cell
-
-    def _require_priority(self, name: str) -> None:
-        """Raise ResomapError where an entry of the configuration's `priority` can name nothing of a grid."""
-        where = "the configuration's priority"
-        if name.isdecimal():
-            resolution_of(name, where)
-            return
-        model, at, _ = name.partition("@")
-        self.index.entry(model)
-        if not at:
-            return
-        cell = self.find(name)
-        if cell.seed not in self.config.seeds:
-            raise ResomapError(
-                f"{where} has '{name}', and seeds has no {cell.seed}; add it there, or name one of "
-                f"{', '.join(map(str, self.config.seeds))}"
-            )
-        if cell.name != name:
-            _, dot, suffix = name.rpartition("@")[2].partition(".")
-            first = _first(Suffix.parse(dot + suffix, name), cell)
-            raise ResomapError(f"{where} has '{name}', and {first}, whose training has no suffix: {cell.name}")
 
     def recipe(self, cell: Cell) -> Training:
         """Return the training section after the overrides of the model and of the map position."""
@@ -263,8 +235,6 @@ class Study:
         """Return 12 hex digits, a hash of all that decides the cell's result (not device, workers, paths and host)."""
         if cell not in self._fingerprints:
             recipe = self.recipe(cell)
-            if recipe.weights not in self._weights:
-                self._weights[recipe.weights] = weights_identity(recipe.weights)
             self._fingerprints[cell] = _digest(
                 {
                     **self._base_content(),
@@ -274,12 +244,34 @@ class Study:
                     "seed": cell.seed,
                     **({} if cell.fold is None else {"fold": cell.fold}),
                     "training": hashed(recipe, "training"),
-                    "weights": self._weights[recipe.weights],
+                    "weights": self._weights_identity(recipe),
                     **self._monitored_point(recipe),
+                    **({"rate_search": self.rate_search(cell.model)} if recipe.learning_rate == "auto" else {}),
                     **cell.further_identity,
                 }
             )
         return self._fingerprints[cell]
+
+    def rate_search(self, model: str) -> str:
+        """Return 12 hex digits, a hash of all that decides which learning rate is found for a model.
+
+        That is the model's recipe, without overrides of single cells, and what `learning_rate_search` says.
+        """
+        if model not in self._rate_searches:
+            recipe = training_for(self.config, model)
+            self._rate_searches[model] = _digest(
+                {
+                    "recipe": recipe_version(recipe.trial),
+                    "data": self.data_identity,
+                    "deterministic": self.config.deterministic,
+                    "model": model,
+                    "training": hashed(recipe.trial, "training"),
+                    "search": recipe.learning_rate_search.model_dump(),
+                    "weights": self._weights_identity(recipe),
+                    **self._monitored_point(recipe),
+                }
+            )
+        return self._rate_searches[model]
 
     def resume_command(self, cell: Cell) -> str:
         """Return the command that trains this cell or resumes it, for the reader of this process's output."""
@@ -289,16 +281,10 @@ class Study:
         """Return the fingerprint of each cell (of the grid where none are given)."""
         return {cell: self.fingerprint(cell) for cell in (self.cells() if cells is None else cells)}
 
-    def _overridden(self, name: str) -> list[Any]:
-        """Values of a `training` key in the recipes that `overrides` makes."""
-        return [getattr(training_for(self.config, target), name) for target in self.config.overrides]
-
-    def _require_positive(self) -> None:
-        """Raise ResomapError where a setting speaks of a positive class that the images do not have."""
-        monitors = [self.recipe(self.cell(model, self.config.resolutions[0])).monitor for model in self.config.models]
-        monitors += self._overridden("monitor")
-        if self.data.classes and needs_positive(self.config, monitors):
-            positive_index(self.config.report, self.data.classes)
+    def _weights_identity(self, recipe: Training) -> str | None:
+        if recipe.weights not in self._weights:
+            self._weights[recipe.weights] = weights_identity(recipe.weights)
+        return self._weights[recipe.weights]
 
     def _monitored_point(self, recipe: Training) -> dict[str, Any]:
         """Return what of `report` decides a training: class and share of the metric that chooses its epoch."""
@@ -315,12 +301,6 @@ class Study:
             "deterministic": self.config.deterministic,
             "training": hashed(self.config.training, "training"),
         }
-
-
-def _first(named: Suffix, cell: Cell) -> str:
-    """Return what a suffix names that has none, in words."""
-    is_fold = named.fold == FIRST_FOLD
-    return f"fold {FIRST_FOLD} is the first fold" if is_fold else f"{cell.seed} is the first seed"
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ are called by the workflow's rules, each by the rule of its own name.
 - `adopt`, `adoption`: count runs of an older script as complete, and the work behind it
 - `config`, `config_documents`: write the files that are generated from the configuration schema, and their text
 - `data`, `images`: check and split the images; prepare them at a resolution
-- `microbatch`, `train`, `fetch`, `evaluate`: the steps of a model and of a cell
+- `microbatch`, `learning_rate`, `train`, `fetch`, `evaluate`: the steps of a model and of a cell
 - `cost`, `costs`: measure a model at a resolution, and the table of all measurements
 - `map`, `report`: write the map, and the report for a person
 - `winner`: refit the recommended cell on train + validation, or make an ensemble of its trainings
@@ -83,6 +83,7 @@ STEPS = (
     "evaluate",
     "cost",
     "microbatch",
+    "learning_rate",
     "costs",
     "map",
     "report",

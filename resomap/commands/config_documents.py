@@ -264,7 +264,8 @@ def _allowed(node: dict[str, Any]) -> str:
     if "enum" in node:
         return ", ".join(f"`{choice}`" for choice in node["enum"])
     if node["type"] == "array":
-        least = "one or more" if node.get("minItems") else "any number"
+        fewest = node.get("minItems", 0)
+        least = {0: "any number", 1: "one or more"}.get(fewest, f"{fewest} or more")
         return f"a list, {least}: {_allowed(node['items'])}"
     words = {
         "string": "text",

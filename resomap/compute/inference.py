@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
-from resomap.core.errors import PermanentFailure
+from resomap.core.errors import Diverged
 from resomap.data.store import Images, Pixels
 from resomap.models.build import logits
 
@@ -72,9 +72,9 @@ def predict(
 
 
 def require_finite(log_probabilities: np.ndarray, what: str) -> None:
-    """Raise PermanentFailure where a training's network answers to `what` with anything but finite numbers."""
+    """Raise Diverged where a training's network answers to `what` with anything but finite numbers."""
     if not np.isfinite(log_probabilities).all():
-        raise PermanentFailure(
+        raise Diverged(
             f"diverged: the network's answers to {what} are not finite; lower training.learning_rate or set "
             "training.gradient_clip for this model in `overrides`"
         )

@@ -54,6 +54,11 @@ def parse_config(values: Mapping[str, Any]) -> Config:
                 f"the configuration's overrides has '{target}', and must have a model or model@resolution, "
                 "for example vgg11 or vgg11@320"
             )
+        if "@" in target and "learning_rate_search" in config.overrides[target]:
+            raise ResomapError(
+                f"the configuration's overrides.{target} has learning_rate_search, and the search serves all cells of "
+                f"a model; set it for {target.partition('@')[0]}"
+            )
         training_for(config, target)
     for name in config.priority:
         if not PRIORITY_TARGET.fullmatch(name):

@@ -17,6 +17,7 @@ from resomap.config.tracker_uri import problem_of
 from resomap.config.training_keys import WARMUP_SHARE as WARMUP_SHARE
 from resomap.config.training_keys import Augment as Augment
 from resomap.config.training_keys import EarlyStopping as EarlyStopping
+from resomap.config.training_keys import LearningRateSearch as LearningRateSearch
 from resomap.config.training_keys import Training as Training
 from resomap.config.values import (
     Count,

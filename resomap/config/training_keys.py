@@ -10,11 +10,15 @@ from resomap.config.recipes import RecipeName, expanded
 from resomap.config.values import (
     UNHASHED,
     Count,
+    LearningRate,
     Microbatch,
     OptionalFloat,
     OptionalText,
     Probability,
+    Rates,
+    Resolution,
     Section,
+    Seed,
     key,
     off_from_false,
     section,
@@ -63,6 +67,24 @@ class EarlyStopping(Section):
     warmup_epochs: Count = key(5, "epochs at the start that never end the training", "epochs", ge=0)
 
 
+class LearningRateSearch(Section):
+    """Search for the learning rate of a model where `training.learning_rate` is `auto`; in fingerprints only there."""
+
+    rates: Rates = key(
+        [0.0001, 0.0003, 0.001, 0.003, 0.01],
+        "learning rates that are tried; where the best one is the lowest or the highest, the next one beyond it is "
+        "tried too, at most twice",
+    )
+    epochs: Count = key(5, "epochs of each trial: a short schedule of the model's recipe", "epochs", ge=1)
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = key(
+        0.2, "share of the training images by which rates are judged, and from which no trial learns"
+    )
+    resolution: Resolution = key(
+        128, "input size of the trials, of all models and in each sub-grid; best a small one of `resolutions`", "pixels"
+    )
+    seed: Seed = key(0, "seed of the trials and of the images that are held out")
+
+
 class Training(Section):
     """The recipe of one training, all of it in the fingerprint; overrides change it per model or cell."""
 
@@ -80,7 +102,11 @@ class Training(Section):
         "images",
     )
     optimizer: str = key("adamw", "any optimizer that timm's factory knows (`adamw`, `sgd`, `lamb`, ...)")
-    learning_rate: float = key(0.001, "highest learning rate of the schedule", gt=0)
+    learning_rate: LearningRate = key(
+        0.001,
+        "highest learning rate of the schedule; `auto`: the best of a few, found once for each model by short trials "
+        "on its training images (`learning_rate_search`)",
+    )
     layer_decay: OptionalFloat = key(
         None,
         "factor of the learning rate from each layer to the one before it, counted from the head (timm's groups; "
@@ -135,6 +161,28 @@ class Training(Section):
     )
     early_stopping: EarlyStopping = section(EarlyStopping, "when a training ends before its last epoch")
     augment: Augment = section(Augment, "random changes of the training images")
+    learning_rate_search: Annotated[LearningRateSearch, UNHASHED] = section(
+        LearningRateSearch, "how `learning_rate: auto` finds a model's rate"
+    )
+
+    @property
+    def highest_rate(self) -> float:
+        """Highest learning rate of the schedule. Raises ValueError where it is still to be found."""
+        if isinstance(self.learning_rate, str):
+            raise ValueError("the learning rate is auto, and was not found yet")
+        return self.learning_rate
+
+    def with_rate(self, rate: float) -> "Training":
+        """Return the recipe with a learning rate that was found, or is tried."""
+        return self.model_copy(update={"learning_rate": rate})
+
+    @property
+    def trial(self) -> "Training":
+        """Recipe of the trials for its learning rate: the short schedule to its end; the rate itself is `auto`."""
+        never = EarlyStopping(enabled=False)
+        return self.model_copy(
+            update={"learning_rate": "auto", "epochs": self.learning_rate_search.epochs, "early_stopping": never}
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -146,6 +194,16 @@ class Training(Section):
         if self.freeze_epochs >= self.epochs:
             raise ValueError(
                 f"freeze_epochs {self.freeze_epochs} leaves none of {self.epochs} epochs in which the network learns"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trials_learn(self) -> "Training":
+        epochs = self.learning_rate_search.epochs
+        if self.learning_rate == "auto" and self.freeze_epochs >= epochs:
+            raise ValueError(
+                f"learning_rate is auto, and freeze_epochs {self.freeze_epochs} leaves none of the {epochs} epochs of "
+                "a trial in which the network learns; raise learning_rate_search.epochs"
             )
         return self
 

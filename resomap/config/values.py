@@ -1,10 +1,11 @@
 """Types of the values that configuration keys hold: their limits, and the conversion of text from `--config`."""
 
 import ipaddress
+import math
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from resomap.core.text import is_whole_number
 
@@ -57,6 +58,34 @@ def count_auto_or_none(value: Any) -> Any:
     return value
 
 
+def rate_or_auto(value: Any) -> Any:
+    """Return a finite number above 0, or "auto"; raise ValueError for anything else."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    if value is None:
+        raise ValueError("is null, and must be a number or auto; leave the key out for its default")
+    if isinstance(value, bool):
+        raise ValueError(f"is {str(value).lower()}, and must be a number or auto")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"is {str(value)[:60]!r}, and must be a number or auto") from None
+    if not math.isfinite(number):
+        raise ValueError(f"is {value!r}, and must be a finite number or auto")
+    if number <= 0:
+        raise ValueError(f"is {value}, and must be more than 0")
+    return number
+
+
+def ladder(rates: list[float]) -> list[float]:
+    """Return learning rates in ascending order; raise ValueError where they are fewer than two, or one stands twice."""
+    if len(rates) < 2:
+        raise ValueError("has fewer than two rates, and a search compares at least two")
+    if len(set(rates)) < len(rates):
+        raise ValueError("has a rate more than once")
+    return sorted(rates)
+
+
 def is_open_http(address: str) -> bool:
     """Return True if an address is plain http to another machine: whoever sits between reads along."""
     parts = urlsplit(address)
@@ -85,7 +114,8 @@ def section(kind: type[BaseModel], meaning: str) -> Any:
 
 
 # Mark of a key that decides no result by itself, for example `workers: Annotated[OptionalCount, UNHASHED]`: a number of
-# workers, a place, or a name that stands for values of other keys. It enters no fingerprint, whatever its value.
+# workers, a place, or a name that stands for values of other keys. It enters no fingerprint, whatever its value. (That
+# of `learning_rate_search` enters by `Study.rate_search`, where a rate is to be found.)
 UNHASHED = "unhashed"
 
 RESOLUTIONS = range(8, 4097)  # pixels
@@ -105,6 +135,15 @@ PositiveCount = Annotated[int, Field(ge=1), BeforeValidator(exact_int)]
 Microbatch = Annotated[
     int | Literal["auto"] | None,
     PlainValidator(count_auto_or_none, Annotated[int, Field(ge=1)] | Literal["auto"] | None),
+]
+LearningRate = Annotated[
+    float | Literal["auto"], PlainValidator(rate_or_auto, Annotated[float, Field(gt=0)] | Literal["auto"])
+]
+Rates = Annotated[
+    list[Annotated[float, Field(gt=0)]],
+    BeforeValidator(list_from_text),
+    AfterValidator(ladder),
+    WithJsonSchema({"type": "array", "minItems": 2, "items": {"type": "number", "exclusiveMinimum": 0}}),
 ]
 OptionalCount = Annotated[PositiveCount | None, BeforeValidator(none_from_text)]
 Folds = Annotated[Annotated[int, Field(ge=2), BeforeValidator(exact_int)] | None, BeforeValidator(none_from_text)]

@@ -25,6 +25,10 @@ class PermanentFailure(ResomapError):
     exit_code = 65  # EX_DATAERR
 
 
+class Diverged(PermanentFailure):
+    """A training whose loss, weights or answers are no longer finite numbers: its learning rate is too high."""
+
+
 class Interrupted(ResomapError):
     """A training stopped by a signal after it saved its checkpoint: the same command resumes from there."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from resomap.data.joined_pixels import JoinedPixels
 from resomap.data.ondemand import OnDemand
 from resomap.data.verified_pixels import VerifiedPixels
 
@@ -14,9 +15,11 @@ class ChosenRows:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, pixels: np.ndarray | VerifiedPixels | OnDemand, rows: np.ndarray) -> None:
+    def __init__(
+        self, pixels: "np.ndarray | VerifiedPixels | OnDemand | ChosenRows | JoinedPixels", rows: np.ndarray
+    ) -> None:
         self._pixels, self._rows = pixels, rows
-        self.shape = (len(rows), *pixels.shape[1:])
+        self.shape: tuple[int, ...] = (len(rows), *pixels.shape[1:])
 
     def __len__(self) -> int:
         return len(self._rows)

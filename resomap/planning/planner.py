@@ -23,6 +23,7 @@ from resomap.planning.rules.evaluate import EvaluateRule
 from resomap.planning.rules.export import ExportRule
 from resomap.planning.rules.fetch import FetchRule
 from resomap.planning.rules.images import ImagesRule
+from resomap.planning.rules.learning_rate import LearningRateRule
 from resomap.planning.rules.map import MapRule
 from resomap.planning.rules.microbatch import MicrobatchRule
 from resomap.planning.rules.train import TrainRule
@@ -64,12 +65,13 @@ class Planner:
         self.images = ImagesRule(grid)
         self.cost = CostRule(grid)
         self.microbatch = MicrobatchRule(grid)
-        self.train = TrainRule(grid, self.images)
+        self.learning_rate = LearningRateRule(grid, self.images)
+        self.train = TrainRule(grid, self.images, self.learning_rate)
         self.fetch = FetchRule(grid)
         self.evaluate = EvaluateRule(grid, self.images)
         self.export = ExportRule(grid, self.images)
         self.map = MapRule(grid, self.evaluate, self.path)
-        self.winner = WinnerRule(grid, self.fetch, self.cluster)
+        self.winner = WinnerRule(grid, self.fetch, self.cluster, self.learning_rate)
 
     def command(self, words: str) -> str:
         """Return the shell command of a rule: `resomap <words>` of this workflow's environment, whatever PATH says.

@@ -6,6 +6,7 @@ resumed training recomputes them.
 - `request`: the cell to train, and the note that a failed attempt leaves
 - `attempt`: lock, check of what is done, choice of a GPU; nothing heavy is imported before
 - `training`: the parts put together, from checkpoint to marker
+- `starting`: network, state and images before the first step
 - `refit_request`, `refit`: the training of a winner, on train + validation images
 - `loop`: steps, validation, best epoch, early stopping
 - `events`: the order of a training, and where each event of it fires
@@ -20,5 +21,6 @@ resumed training recomputes them.
 - `self_check`: the gradients of one batch, computed twice before the first step
 - `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience
 - `microbatch_search`: how many images a forward pass fit into memory
+- `learning_rate_search`, `rate_trial`: the best learning rate of a few, each tried in a short training
 - `signals`: signals that stop a training at its next step
 """

@@ -22,7 +22,7 @@ from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation
 from resomap.config import Training
 from resomap.config.judging import FurtherMetric
-from resomap.core.errors import PermanentFailure, ResomapError
+from resomap.core.errors import Diverged, PermanentFailure, ResomapError
 from resomap.data.store import Images
 from resomap.train import draws
 from resomap.train.batches import Batch, TrainingBatches
@@ -94,7 +94,7 @@ class Loop:
     def run(self) -> None:
         """Train until the last epoch or until early stopping.
 
-        Raises PermanentFailure where loss or weights stop being finite; whatever the observer raises passes through.
+        Raises Diverged where loss or weights stop being finite; whatever the observer raises passes through.
         """
         state = self._state
         while not state.is_over(self._recipe):
@@ -211,13 +211,13 @@ class Loop:
             return True
 
     def _check_finite(self) -> None:
-        """Raise PermanentFailure where the loss that was not looked at yet is not finite."""
+        """Raise Diverged where the loss that was not looked at yet is not finite."""
         if self._unchecked is None:
             return
         epoch, step, loss = self._unchecked
         self._unchecked = None
         if not math.isfinite(value := loss.item()):
-            raise PermanentFailure(
+            raise Diverged(
                 f"diverged at epoch {epoch}, step {step} (the loss is {value}); "
                 "lower training.learning_rate or set training.gradient_clip for this model in `overrides`"
             )
@@ -225,7 +225,7 @@ class Loop:
     def _validate(self, images: Images) -> dict[str, float | None]:
         """Metrics of the present weights (their moving average, if there is one) on the validation images.
 
-        Raises PermanentFailure where the network answers with anything but finite numbers.
+        Raises Diverged where the network answers with anything but finite numbers.
         """
         log_probabilities = self._data.scores(
             Inference(self._state.evaluated_model(), self._execution),

@@ -102,7 +102,9 @@ class _Trial:
     """Network with all that a training holds beside it, run on noise."""
 
     def __init__(self, study: Study, cell: Cell, classes: int, device: Device) -> None:
-        self._recipe, self._device = study.recipe(cell), device
+        recipe = study.recipe(cell)
+        # Any rate will do: memory does not depend on it.
+        self._recipe, self._device = recipe.with_rate(recipe.learning_rate_search.rates[0]), device
         self.batch, self.resolution = self._recipe.batch_size, cell.resolution
         self._execution = Execution.of(device, self._recipe.amp, self._recipe.channels_last)
         self._model = self._execution.place(build_model(cell.model, cell.resolution, classes).model.train())

@@ -64,7 +64,7 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
                 model,
                 **_fused(recipe.optimizer),
                 opt=recipe.optimizer,
-                lr=recipe.learning_rate,
+                lr=recipe.highest_rate,
                 weight_decay=recipe.weight_decay,
                 momentum=recipe.momentum,
                 filter_bias_and_bn=True,

@@ -172,6 +172,8 @@ def finished_marker(
         exact_reasons=tuple(state.deviations),
         content_digest=store.content_digest,
         weights=fixed.get("weights"),
+        learning_rate=fixed["learning_rate"],
+        learning_rate_search=fixed["learning_rate_search"],
         environment=fixed["environment"],
         attempt=request.attempt,
     )

@@ -15,7 +15,8 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Training) -> float:
     """
     total = recipe.epochs * steps_per_epoch
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), math.floor(total * WARMUP_SHARE), total - 1)
-    highest, lowest = recipe.learning_rate, min(recipe.min_learning_rate, recipe.learning_rate)
+    highest = recipe.highest_rate
+    lowest = min(recipe.min_learning_rate, highest)
     if step < warmup:
         return highest * (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, total - 1 - warmup)

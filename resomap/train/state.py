@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resomap.compute.checkpoint import FORMAT, on_cpu, structure_difference
 from resomap.config import Training
-from resomap.core.errors import PermanentFailure
+from resomap.core.errors import Diverged, PermanentFailure
 from resomap.models.layer_versions import load_tensors
 from resomap.train.stopping import BestSoFar
 
@@ -66,7 +66,7 @@ class TrainingState:
         return self.epoch >= last or self.best.is_exhausted(self.epoch, recipe.early_stopping)
 
     def require_finite(self) -> None:
-        """Raise PermanentFailure where a weight, or a statistic of batch normalisation, is no longer a finite number.
+        """Raise Diverged where a weight, or a statistic of batch normalisation, is no longer a finite number.
 
         The loss of a step is that of the weights before it: only the weights tell of the update.
         """
@@ -79,7 +79,7 @@ class TrainingState:
         finite = torch.stack([values.detach().isfinite().all() for values in named.values()])
         if not finite.all():
             name = list(named)[int(finite.logical_not().nonzero()[0])]
-            raise PermanentFailure(
+            raise Diverged(
                 f"diverged at epoch {self.epoch + 1}, step {self.step} ({name} is no longer finite); "
                 "lower training.learning_rate or set training.gradient_clip for this model in `overrides`"
             )

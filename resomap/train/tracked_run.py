@@ -28,8 +28,8 @@ REASON_LENGTH = 500  # characters
 class TrackedRun:
     """Writes the journal of one attempt, while a process beside the training sends it to the tracker."""
 
-    def __init__(self, request: Request, uid: str, device: Device, content_digest: str) -> None:
-        self._request = request
+    def __init__(self, request: Request, uid: str, device: Device, content_digest: str, rate: float) -> None:
+        self._request, self._rate = request, rate
         self._note = note_path(request.cell)
         self._note.unlink(missing_ok=True)  # of an attempt before this one
         self.journal = Journal(request.cell.beside_marker("journal.jsonl"))
@@ -91,6 +91,7 @@ class TrackedRun:
             **({} if cell.fold is None else {"fold": cell.fold}),
             "data.source": self._request.study.config.data.source,
             **flat(self._request.recipe.model_dump()),
+            **({"learning_rate.found": self._rate} if self._request.recipe.learning_rate == "auto" else {}),
         }
 
     def _tags(self, device: Device, content_digest: str) -> dict[str, str]:

@@ -3,12 +3,11 @@
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import torch
-from timm.utils import ModelEmaV3
 
-from resomap.cells import archive, microbatch_choice
+from resomap.cells import archive, learning_rate_choice, microbatch_choice
 from resomap.cells.decision import Decision
 from resomap.cells.evaluation_record import predictions_path
 from resomap.cells.leftovers import prune_checkpoints, remove_cell_leftovers
@@ -23,26 +22,24 @@ from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor, evaluation_batch
 from resomap.compute.normalisation import Normalisation
 from resomap.compute.temperature import decide
-from resomap.config.judging import FurtherMetric
-from resomap.config.positive import ONE_VS_REST, positive_index
 from resomap.core.errors import Interrupted, RunsElsewhere
 from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Store
-from resomap.models.build import BuiltModel, build_model
-from resomap.models.weights_store import Origin, weights_directory
+from resomap.models.build import BuiltModel
+from resomap.models.weights_store import Origin
 from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
 from resomap.train.checkpoint_saver import CheckpointSaver
 from resomap.train.live_progress import LiveProgress
 from resomap.train.loop import Loop, TrainingData
-from resomap.train.objective import Objective, make_optimizer, make_scaler
+from resomap.train.objective import Objective, make_scaler
 from resomap.train.observer import CellObserver
 from resomap.train.probing import ProbeData, probe_data
 from resomap.train.request import Request
 from resomap.train.self_check import SelfCheck
 from resomap.train.signals import SignalWatch
-from resomap.train.state import RunningSums, TrainingState
-from resomap.train.stopping import BestSoFar
+from resomap.train.starting import initial_state, starting_network, training_data
+from resomap.train.state import TrainingState
 from resomap.train.tracked_run import TrackedRun, take_over
 
 
@@ -81,6 +78,9 @@ class CellTraining:
         # What changes sums comes from the checkpoint, not from the machine: threads, precision, microbatch.
         threads = saved["threads"] if saved else self._request.threads
         execution = self._execution(saved)
+        rate_search = saved.get("learning_rate_search") if saved else self._rate_search()
+        if rate_search is not None:
+            self._recipe = self._recipe.with_rate(rate_search["rate"])
         prepare_backend(self._device, self._config.deterministic, threads)
         if not self._device.is_cuda:
             keep_freed_memory()
@@ -94,7 +94,8 @@ class CellTraining:
         saved_features = saved.get("features") if saved else None
         del saved  # its tensors are views of last.pt
 
-        run = TrackedRun(self._request, uid, self._device, self._store.content_digest)
+        rate = self._recipe.highest_rate
+        run = TrackedRun(self._request, uid, self._device, self._store.content_digest, rate)
         try:
             images = self._training_data(built)
             data = self._with_features(state, images, execution, saved_features)
@@ -102,6 +103,7 @@ class CellTraining:
             if checked != execution:  # features of the way that gives the same bits twice
                 data, execution = self._with_features(state, images, checked, saved_features), checked
             fixed = self._fixed_content(uid, threads, execution, built.origin)
+            fixed |= {"learning_rate": rate, "learning_rate_search": rate_search}
             if isinstance(data, ProbeData):
                 fixed["features"] = data.digest
             saver = CheckpointSaver(self._cell, self._config.checkpoints, fixed, self._say)
@@ -144,6 +146,14 @@ class CellTraining:
         is_of_images = of_images in (None, self._store.content_digest)
         return content["fingerprint"] == self._request.fingerprint and content["uid"] == uid and is_of_images
 
+    def _rate_search(self) -> dict[str, Any] | None:
+        """Search that found the model's learning rate; None where the configuration gives it."""
+        found = learning_rate_choice.require(self._request.study, self._cell)
+        if found is None:
+            return None
+        self._say(f"learning rate {found.rate:g}, found in {learning_rate_choice.path_of(self._cell.model)}")
+        return found.as_json()
+
     def _execution(self, saved: Mapping[str, Any] | None) -> Execution:
         """Device, precision and memory layout; a checkpoint's precision counts in place of the machine's."""
         if saved is None:
@@ -154,15 +164,7 @@ class CellTraining:
         return Execution(device=self._device, precision=dtype, channels_last=self._recipe.channels_last, onednn=onednn)
 
     def _build_model(self) -> BuiltModel:
-        torch.manual_seed(self._cell.seed)
-        built = build_model(
-            self._cell.model,
-            self._cell.resolution,
-            len(self._store.classes),
-            weights=self._recipe.weights,
-            dropout=self._recipe.dropout,
-            directory=weights_directory(self._config.weights_directory),
-        )
+        built = starting_network(self._config, self._recipe, self._cell, len(self._store.classes), self._cell.seed)
         if built.origin is not None:
             self._say(f"starting weights: {built.origin.place} ({built.origin.digest or 'digest unknown'})")
         for note in built.notes:
@@ -170,16 +172,7 @@ class CellTraining:
         return built
 
     def _initial_state(self, built: BuiltModel, execution: Execution) -> TrainingState:
-        recipe = self._recipe
-        model = execution.place(built.model)
-        return TrainingState(
-            model=model,
-            optimizer=make_optimizer(model, recipe),
-            scaler=make_scaler(execution),
-            ema=ModelEmaV3(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None,
-            best=BestSoFar(recipe.monitor),
-            sums=RunningSums.zero(self._device.torch),
-        )
+        return initial_state(built, self._recipe, execution)
 
     def _restore(self, state: TrainingState, saved: Mapping[str, Any]) -> None:
         state.restore(saved, self._device.torch, self._request.study.title(self._cell))
@@ -204,20 +197,10 @@ class CellTraining:
         }
 
     def _training_data(self, built: BuiltModel) -> TrainingData:
-        """Prepared images, normalised as pretrained weights were trained, else by their own statistics."""
-        store, report = self._store, self._config.report
-        # The metric that chooses the epoch, and the one that a person looks at while it trains.
-        further = tuple(one for one in get_args(FurtherMetric) if one in (self._recipe.monitor, report.metric))
-        speaks_of_class = any(one in ONE_VS_REST for one in further)
-        return TrainingData(
-            batches=TrainingBatches(store.split("train"), self._recipe, self._cell.seed, pinned=self._device.is_cuda),
-            validation=store.split("val"),
-            classes=len(store.classes),
-            normalisation=Normalisation(tuple(built.mean or store.mean), tuple(built.std or store.std)),
-            further=further,
-            positive=positive_index(report, store.classes) if speaks_of_class else None,
-            at=report.at,
-        )
+        """Prepared images of the cell."""
+        store = self._store
+        batches = TrainingBatches(store.split("train"), self._recipe, self._cell.seed, pinned=self._device.is_cuda)
+        return training_data(self._config, self._recipe, store, built, batches, store.split("val"))
 
     def _with_features(
         self, state: TrainingState, data: TrainingData, execution: Execution, saved_digest: str | None

@@ -2,7 +2,7 @@
 
 - `images`: rules data, images and stores
 - `cost`: rules cost and costs
-- `microbatch`: rule microbatch
+- `microbatch`, `learning_rate`: the rules of these names
 - `train`: rules train and model
 - `fetch`: rule fetch
 - `evaluate`: rules evaluate and evaluations

@@ -6,14 +6,15 @@ from resomap.cells import microbatch_choice
 from resomap.estimates.memory_request import memory_mb
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.rules.images import ImagesRule
+from resomap.planning.rules.learning_rate import LearningRateRule
 from resomap.planning.snakemake_api import asked_often
 
 
 class TrainRule:
     """Answers to the rules of training: of the grid, and of targets beside it."""
 
-    def __init__(self, grid: Grid, images: ImagesRule) -> None:
-        self._grid, self._images = grid, images
+    def __init__(self, grid: Grid, images: ImagesRule, rates: LearningRateRule) -> None:
+        self._grid, self._images, self._rates = grid, images, rates
         self._study, self._api = grid.study, grid.api
 
     def markers(self, wildcards: Any = None) -> list[str]:
@@ -22,7 +23,7 @@ class TrainRule:
 
     @asked_often
     def inputs(self, wildcards: Any) -> list[str]:
-        """Return the images of the cell's resolution, and its microbatch where that is `auto`; none for a done cell.
+        """Return the images of the cell, and its microbatch and learning rate where `auto`; none for a done cell.
 
         A done cell that named the images would be trained again as soon as they have to be made anew for a
         neighbour, `ancient` or not: Snakemake takes a missing input that a job is going to write for an update.
@@ -31,10 +32,10 @@ class TrainRule:
         if self._grid.is_done(cell) and not self._api.is_forced:
             return []
         self._grid.warn_if_elsewhere(cell)
-        images = self._images.for_training(cell)
+        needed = [*self._images.for_training(cell), *self._rates.of(cell)]
         if not microbatch_choice.is_auto(self._study, cell):
-            return images
-        return [*images, str(microbatch_choice.path_of(cell.model))]
+            return needed
+        return [*needed, str(microbatch_choice.path_of(cell.model))]
 
     @asked_often
     def fingerprint(self, wildcards: Any) -> str:

@@ -17,6 +17,7 @@ from resomap.planning.cluster import Cluster
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.image_files import MANIFEST
 from resomap.planning.rules.fetch import FetchRule
+from resomap.planning.rules.learning_rate import LearningRateRule
 from resomap.planning.snakemake_api import asked_often
 from resomap.summary.basis import SUMMARY
 from resomap.winner.recommended import markers_of, median_epoch, other_recommendation, recommended
@@ -25,8 +26,9 @@ from resomap.winner.recommended import markers_of, median_epoch, other_recommend
 class WinnerRule:
     """Answers to the rule of the winner. Its cell is resolved by the step: the map may be made by the same call."""
 
-    def __init__(self, grid: Grid, fetch: FetchRule, cluster: Cluster) -> None:
+    def __init__(self, grid: Grid, fetch: FetchRule, cluster: Cluster, rates: LearningRateRule) -> None:
         self._grid, self._study, self._fetch, self._cluster = grid, grid.study, fetch, cluster
+        self._rates = rates
         self._named = self._study.config.winner.cell
         self._is_told = False
 
@@ -48,7 +50,7 @@ class WinnerRule:
             if is_done and not self._grid.api.is_forced:
                 return []
             if found is not None:
-                return [str(MANIFEST), *self._microbatch(found.cell)] if found.choice.kind == REFIT else []
+                return [str(MANIFEST), *self._found_before(found.cell)] if found.choice.kind == REFIT else []
             return [str(SUMMARY)] if self._named is None else self._of_named(self._named)
 
     @property
@@ -89,9 +91,10 @@ class WinnerRule:
         self._grid.settle(cells)
         return [str(cell.marker) for cell in cells] + [path for cell in cells for path in self._fetch.record_of(cell)]
 
-    def _microbatch(self, cell: Cell) -> list[str]:
+    def _found_before(self, cell: Cell) -> list[str]:
+        """Return the files of what is `auto` and found before a training."""
         is_auto = microbatch_choice.is_auto(self._study, cell)
-        return [str(microbatch_choice.path_of(cell.model))] if is_auto else []
+        return [*([str(microbatch_choice.path_of(cell.model))] if is_auto else []), *self._rates.of(cell)]
 
     def _prepare(self, found: Begun | None, is_done: bool) -> None:
         """Tell a person what stands; see to a marker that does not count, and to leftovers of one that does."""

@@ -1,0 +1,62 @@
+"""Rule `learning_rate`: images and settings that a model's learning rate is found by."""
+
+from typing import Any
+
+from resomap.cells import learning_rate_choice, microbatch_choice
+from resomap.cells.cell import Cell
+from resomap.estimates.memory_request import memory_mb
+from resomap.planning.grid import Grid, one_sentence
+from resomap.planning.rules.images import ImagesRule
+
+
+class LearningRateRule:
+    """Answers to the rule of learning rates. Each method takes Snakemake's wildcards."""
+
+    def __init__(self, grid: Grid, images: ImagesRule) -> None:
+        self._grid, self._study, self._images = grid, grid.study, images
+
+    def of(self, cell: Cell) -> list[str]:
+        """Return the file with the cell's learning rate, where that is to be found."""
+        if not learning_rate_choice.is_auto(self._study, cell):
+            return []
+        return [str(learning_rate_choice.path_of(cell.model))]
+
+    def inputs(self, wildcards: Any) -> list[str]:
+        """Return the images of the trials, and the microbatch where that is `auto`; none where the rate is found.
+
+        A rate of other settings is found anew, whatever its time.
+        """
+        with one_sentence():
+            self._grid.set_up()
+            path = learning_rate_choice.path_of(wildcards.model)
+            if learning_rate_choice.read(self._study, wildcards.model) is not None and not self._grid.api.is_forced:
+                self._grid.accept(path)
+                return []
+            if path.exists():
+                self._grid.make_again(path)
+            cell = self._cell(wildcards.model)
+            is_auto = microbatch_choice.is_auto(self._study, cell)
+            microbatch = [str(microbatch_choice.path_of(cell.model))] if is_auto else []
+            return [*self._images.for_training(cell), *microbatch]
+
+    def search(self, wildcards: Any) -> str:
+        """Return the param of the step: a digest of all that decides its outcome."""
+        with one_sentence():
+            return self._study.rate_search(wildcards.model)
+
+    def priority(self, _wildcards: Any) -> int:
+        """Return the priority of the step: above each training."""
+        return len(self._grid.planned) + 1
+
+    def threads(self, *_: Any) -> int:
+        """Return the CPU cores of the step: those of a training."""
+        return self._grid.threads()
+
+    def memory_mb(self, wildcards: Any, attempt: int) -> int:
+        """Return main memory in MB: that of a training at the resolution of the trials, at most what there is."""
+        with one_sentence():
+            needed = memory_mb(self._study, self._cell(wildcards.model), self._grid.device_kind, attempt)
+            return min(needed, self._grid.api.memory_mb)
+
+    def _cell(self, model: str) -> Cell:
+        return learning_rate_choice.trial_cell(self._study, model)

@@ -1,0 +1,66 @@
+"""Start of a training: its network, its state before the first step, and its images."""
+
+from typing import get_args
+
+import torch
+from timm.utils import ModelEmaV3
+
+from resomap.cells.cell import Cell
+from resomap.compute.execution import Execution
+from resomap.compute.normalisation import Normalisation
+from resomap.config import Config, Training
+from resomap.config.judging import FurtherMetric
+from resomap.config.positive import ONE_VS_REST, positive_index
+from resomap.data.store import Images, Store
+from resomap.models.build import BuiltModel, build_model
+from resomap.models.weights_store import weights_directory
+from resomap.train.batches import TrainingBatches
+from resomap.train.loop import TrainingData
+from resomap.train.objective import make_optimizer, make_scaler
+from resomap.train.state import RunningSums, TrainingState
+from resomap.train.stopping import BestSoFar
+
+
+def starting_network(config: Config, recipe: Training, cell: Cell, classes: int, seed: int) -> BuiltModel:
+    """Build a cell's network with the weights that the recipe says; what is random in it is drawn from the seed."""
+    torch.manual_seed(seed)
+    return build_model(
+        cell.model,
+        cell.resolution,
+        classes,
+        weights=recipe.weights,
+        dropout=recipe.dropout,
+        directory=weights_directory(config.weights_directory),
+    )
+
+
+def initial_state(built: BuiltModel, recipe: Training, execution: Execution) -> TrainingState:
+    """Return the state before the first step, on the device."""
+    model = execution.place(built.model)
+    return TrainingState(
+        model=model,
+        optimizer=make_optimizer(model, recipe),
+        scaler=make_scaler(execution),
+        ema=ModelEmaV3(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None,
+        best=BestSoFar(recipe.monitor),
+        sums=RunningSums.zero(execution.device.torch),
+    )
+
+
+def training_data(
+    config: Config, recipe: Training, store: Store, built: BuiltModel, batches: TrainingBatches, validation: Images
+) -> TrainingData:
+    """Return prepared images, normalised as pretrained weights were trained, else by the store's own statistics."""
+    report = config.report
+    # The metric that chooses the epoch, and the one that a person looks at while it trains.
+    further = tuple(one for one in get_args(FurtherMetric) if one in (recipe.monitor, report.metric))
+    speaks_of_class = any(one in ONE_VS_REST for one in further)
+    return TrainingData(
+        batches=batches,
+        validation=validation,
+        classes=len(store.classes),
+        normalisation=Normalisation(tuple(built.mean or store.mean), tuple(built.std or store.std)),
+        further=further,
+        positive=positive_index(report, store.classes) if speaks_of_class else None,
+        at=report.at,
+    )

@@ -33,7 +33,7 @@ from resomap.core.files import read_json, write_json
 from resomap.cost import peak_memory
 from resomap.cost.best_batch import find_best_batch
 from resomap.cost.cost_table import COLUMNS, write_table
-from resomap.cost.forward_pass import Workload, ready_network
+from resomap.cost.forward_pass import EagerPass, ready_network
 from resomap.cost.session import measure_together, reasons_of
 from resomap.cost.timing import Quartiles, timed_runs
 from resomap.models.build import construct
@@ -164,11 +164,13 @@ def device_that(seconds: Callable[[int], float], holds: int = 10**9) -> Callable
 @pytest.mark.parametrize(
     ("seconds", "holds", "cost", "size", "limit"),
     [
-        (lambda batch: max(0.016, batch * 0.001), 10**9, {}, 16, "throughput"),  # 16 images fill it
-        (lambda batch: batch * 0.001, 10**9, {}, 1, "throughput"),  # a CPU: no gain at all
+        (lambda batch: max(0.016, batch * 0.001), 10**9, {}, 16, "time"),  # 16 images fill it
+        (lambda batch: batch * 0.001, 10**9, {}, 1, "time"),  # a CPU: no gain at all
         (lambda batch: 0.01, 24, {}, 16, "memory"),
         (lambda batch: 0.01, 10**9, {"largest_batch": 100}, 64, "largest_batch"),
-        (lambda batch: 0.4 * batch**0.5, 10**9, {"seconds": 1.0}, 2, "time"),
+        (lambda batch: 0.1 * batch**0.5, 10**9, {"seconds": 1.0}, 2, "time"),
+        # The second does not pay, the eighth does.
+        (lambda batch: batch * (0.001 if batch < 8 else 0.0002), 10**9, {"largest_batch": 64}, 8, "largest_batch"),
     ],
 )
 def test_best_batch(seconds: Callable[[int], float], holds: int, cost: dict[str, Any], size: int, limit: str) -> None:
@@ -227,13 +229,23 @@ def measured(study: Study, model: str, resolution: int, memory_bytes: int = 10**
 def test_a_measurement_has_every_figure(quick_study: Callable[..., Study]) -> None:
     study = quick_study()
     found = measured(study, MODEL, 32)
-    assert set(found) == {*COLUMNS, "schema", "settings", "environment", "load_average", "reference"}
+    assert set(found) == {
+        *COLUMNS,
+        "schema",
+        "settings",
+        "environment",
+        "load_average",
+        "other_programs_cores",
+        "reference",
+        "others",
+    }
     assert found["reasons"] == {}
     assert [name for name in COLUMNS if found[name] is None] == []
     assert found["latency_ms_q1"] <= found["latency_ms_median"] <= found["latency_ms_q3"]
     assert found["flops"] == counted_for(MODEL, 32, 2)
     assert found["peak_memory_bytes_batch_1"] > found["weights_bytes"] * 0.9
-    assert (found["threads"], found["precision"], found["device_kind"]) == (1, "float32", "cpu")
+    assert (found["runtime"], found["threads"], found["precision"]) == ("onnxruntime", 1, "float32")
+    assert found["file_bytes"] == pytest.approx(found["weights_bytes"], rel=0.1)
     json.loads(Measurement(MODEL, 32, "cpu").path.read_text(), parse_constant=pytest.fail)
 
 
@@ -253,11 +265,11 @@ def test_cost_grows_with_the_pixels(quick_study: Callable[..., Study]) -> None:
 def test_latency_of_a_real_network_grows_with_the_pixels() -> None:
     """Four times the pixels. The lowest of the lower quartiles, as a busy machine only ever adds time."""
     torch.set_num_threads(1)
-    network = ready_network(construct(entry_of("resnet18"), 256, 2), 64, PLAIN)
+    network = PLAIN.place(ready_network(construct(entry_of("resnet18"), 256, 2), 64))
     lowest = {128: math.inf, 256: math.inf}
     for _ in range(3):
         for resolution, before in lowest.items():
-            run = Workload(Inference(network, PLAIN), resolution).on(1)
+            run = EagerPass(Inference(network, PLAIN), resolution).on(1)
             lowest[resolution] = min(before, Quartiles.of(timed_runs(run, CPU, 0.3, 5)).q1)
     assert 1.5 < lowest[256] / lowest[128] < 10
 
@@ -276,8 +288,8 @@ class Operators(TorchDispatchMode):
 
 def test_nothing_but_the_network_is_timed() -> None:
     """No copy of the images before it, no softmax behind it."""
-    network = ready_network(construct(entry_of("resnet18"), 64, 2), 64, PLAIN)
-    run = Workload(Inference(network, PLAIN), 64).on(2)
+    network = PLAIN.place(ready_network(construct(entry_of("resnet18"), 64, 2), 64))
+    run = EagerPass(Inference(network, PLAIN), 64).on(2)
     images = torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), Operators() as wanted:
         network(images)
@@ -290,7 +302,7 @@ def test_nothing_but_the_network_is_timed() -> None:
 def test_statistics_of_random_weights_keep_values_in_range() -> None:
     """Without them 10^-13 comes out of efficientnet_b0, and less out of a deeper one."""
     torch.manual_seed(0)
-    network = ready_network(construct(entry_of("efficientnet_b0"), 64, 10), 64, PLAIN)
+    network = ready_network(construct(entry_of("efficientnet_b0"), 64, 10), 64)
     assert not network.training
     with torch.no_grad():
         scores = network(torch.randn(1, 3, 64, 64))
@@ -298,11 +310,11 @@ def test_statistics_of_random_weights_keep_values_in_range() -> None:
 
 
 def test_settings_of_the_measuring_have_their_effect(quick_study: Callable[..., Study]) -> None:
-    cost = {"seconds": 0.0001, "least_runs": 11, "largest_batch": 1}
-    found = measured(quick_study(cost=cost, training={"amp": "bf16", "channels_last": False}), MODEL, 32)
+    cost = {"seconds": 0.0001, "least_runs": 11, "largest_batch": 1, "runtimes": ["torch"], "precisions": ["bf16"]}
+    found = measured(quick_study(cost=cost, training={"channels_last": False}), MODEL, 32)
     assert found["latency_runs"] == 11
     assert (found["best_batch"], found["best_batch_limit"]) == (1, "largest_batch")
-    assert (found["precision"], found["channels_last"]) == ("bfloat16", False)
+    assert (found["runtime"], found["precision"], found["channels_last"]) == ("torch eager", "bfloat16", False)
     assert found["peak_memory_bytes_best_batch"] == found["peak_memory_bytes_batch_1"]
     longer = measured(quick_study(cost={"seconds": 0.5, "largest_batch": 1}), MODEL, 32)
     assert longer["latency_runs"] > 11
@@ -361,6 +373,7 @@ def test_a_measurement_on_a_gpu(quick_study: Callable[..., Study]) -> None:
     found = read_json(measurement.path)
     assert [name for name in COLUMNS if found[name] is None] == []
     assert (found["device"], found["memory_method"]) == (torch.cuda.get_device_name(0), "allocated")
+    assert (found["runtime"], found["precision"]) == ("torch cuda graph", "float16")
     assert found["weights_bytes"] < found["peak_memory_bytes_batch_1"] < found["peak_memory_bytes_best_batch"]
 
 
@@ -384,13 +397,17 @@ def test_settings_hold_what_figures_depend_on_and_nothing_else(quick_study: Call
     plain = settings()
     assert settings(training={"learning_rate": 0.5, "epochs": 1}, seeds=[3, 4]) == plain
     for change in (
-        {"training": {"amp": "bf16"}},
-        {"training": {"channels_last": False}},
         {"deterministic": True},
         {"cost": {"least_runs": 7}},
-        {"overrides": {MODEL: {"amp": "bf16"}}},
+        {"cost": {"runtimes": ["openvino"]}},
+        {"cost": {"precisions": ["int8"]}},
+        {"cost": {"threads": 1}},
     ):
         assert settings(**change) != plain
+    # The memory layout is that of torch alone.
+    assert settings(training={"channels_last": False}) == plain
+    of_torch = {"cost": {"runtimes": ["torch"]}}
+    assert settings(**of_torch, training={"channels_last": False}) != settings(**of_torch)
 
 
 def test_classes_are_counted_without_opening_an_image(tmp_path: Path) -> None:
@@ -442,7 +459,7 @@ def test_table_without_images_or_training_and_what_measures_it_anew(images: Path
 
     assert planned(tmp_path, config) == 0
     assert planned(tmp_path, {**config, "training": {**config["training"], "learning_rate": 0.5}}) == 0
-    assert planned(tmp_path, {**config, "training": {**config["training"], "channels_last": False}}) == 2
+    assert planned(tmp_path, {**config, "cost": {**config["cost"], "threads": 1}}) == 2
     assert planned(tmp_path, {**config, "resolutions": [32, 48, 64]}) == 1
     draw_images(tmp_path / "three", 4)
     (tmp_path / "three" / "across").rename(tmp_path / "three" / "other")

@@ -88,7 +88,7 @@ def finish(
     evaluate_cell(study, cell, 1, lambda _sentence: None)
 
 
-def measured(study: Study, size: int, device: str = "toaster", model: str = MODEL) -> None:
+def measured(study: Study, size: int, device: str = "toaster", model: str = MODEL, **further: Any) -> None:
     """A measurement of cost that grows with the resolution."""
     measurement = Measurement(model, size, "cpu")
     settings = measurement.settings(study, 2)
@@ -104,6 +104,7 @@ def measured(study: Study, size: int, device: str = "toaster", model: str = MODE
         "settings": settings,
         "reasons": {},
         **figures,
+        **further,
     }
     write_json(measurement.path, content)
 
@@ -321,6 +322,40 @@ def test_costs_of_another_device_decide_nothing(grid: Grid) -> None:
     assert 64 not in fronts["latency_ms"]
     assert 64 not in fronts["memory_mb"]
     assert {front.device for front in found.fronts} == {"toaster"}
+
+
+def test_costs_of_another_runtime_decide_nothing_and_each_is_named(grid: Grid) -> None:
+    study = grid()
+    for size in (32, 48):
+        measured(study, size, runtime="onnxruntime", other_programs_cores=0.01)
+    measured(study, 64, runtime="torch eager", other_programs_cores=0.02, latency_ms_median=0.01)
+    found = make_map(study)
+    latency = next(front for front in found.fronts if front.cost == "latency_ms")
+    assert (latency.runtime, 64 in [one.resolution for one in latency.places]) == ("ONNX Runtime", False)
+    assert found.recommendation is not None
+    assert (found.recommendation.cost, found.recommendation.runtime) == ("flops", "ONNX Runtime")
+    table = tables.costs(Material(found, gather(study)))
+    assert table is not None
+    assert ["not compared: eager PyTorch" in row[3] for row in table.rows] == [False, False, True]
+    assert "toaster in ONNX Runtime (float32, threads: 1) and on toaster in eager PyTorch" in table.note
+    assert table.note.partition(" Trained")[0].endswith(", alone on it.")
+    measured(study, 64, runtime="onnxruntime", other_programs_cores=1.5)
+    found = make_map(study)
+    assert " ms on toaster in ONNX Runtime)" in summary_text(found)
+    table = tables.costs(Material(found, gather(study)))
+    assert table is not None
+    assert "(float32, threads: 1), while other programs took up to 1.5 cores." in table.note
+
+
+def test_a_latency_that_falls_with_the_resolution_orders_nothing(grid: Grid) -> None:
+    study = grid()
+    for size, median in ((32, 1.0), (48, 2.0), (64, 0.5)):
+        quartiles = {"latency_ms_q1": median * 0.99, "latency_ms_q3": median * 1.01}
+        measured(study, size, latency_ms_median=median, **quartiles)
+    found = make_map(study)
+    assert found.recommendation is not None
+    assert found.recommendation.cost == "flops"
+    assert "it took 1 ms, and 64 px, which computes more, 0.5" in summary_text(found)
 
 
 def test_resolutions_above_the_images_own_are_marked(

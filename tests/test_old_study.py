@@ -55,6 +55,14 @@ def test_only_the_map_is_drawn_anew(study: Path) -> None:
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_costs_in_eager_pytorch_stand_until_something_is_measured_beside_them(study: Path) -> None:
+    def planned(*words: str) -> int:
+        return len(re.findall(r"^rule cost:", snakemake(study, "-n", "results/costs.csv", *words).stdout, re.MULTILINE))
+
+    assert planned() == 0
+    assert planned("--config", "resolutions=32,48,64") == 3
+
+
 def test_fingerprints_and_markers_are_what_they_were(study: Path) -> None:
     with contextlib.chdir(study):
         found = {str(cell.marker): mark for cell, mark in Study.load(CURRENT).fingerprints().items()}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from resomap.cells.measurement import why_unsteady
+from resomap.cells.measurement import SCHEMA, why_unsteady
 
 STEADY = {"latency_ms_median": 10.0, "latency_ms_q1": 9.9, "latency_ms_q3": 10.4, "reference": None}
 
@@ -27,6 +27,12 @@ def test_what_counts_as_unsteady(changes: dict[str, Any], why: str | None) -> No
     if content["reference"]:
         content["reference"] |= {"model": "a", "resolution": 32}
     assert why_unsteady(content) == why
+
+
+def test_ten_percent_are_the_most_since_rounds_end_where_it_is_steady() -> None:
+    content = {**STEADY, "schema": SCHEMA, "latency_ms_q1": 9.5, "latency_ms_q3": 10.4}
+    assert why_unsteady(content) is None
+    assert why_unsteady({**content, "latency_ms_q3": 10.6}) == "half of its runs took 9.5 to 10.6 ms"
 
 
 def test_a_measurement_of_an_earlier_version_is_judged_by_its_quartiles() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resomap.cells.study import Study
-from resomap.config.hashed import hashed
+from resomap.config.hashed import hashed, hashed_additions
 from resomap.config.schema import Data
 from resomap.core.files import read_json
 from resomap.data.elpv import CLASSES
@@ -15,12 +15,27 @@ from resomap.data.identity import classes_of
 from resomap.data.source_kind import source_files
 from resomap.data.tables import is_table, table_facts
 
-SCHEMA = 1
+SCHEMA = 2
+EAGER_SCHEMA = 1  # of earlier versions, which measured eager PyTorch in the precision of an evaluation
+EAGER = "torch eager"
 KINDS = ("cpu", "cuda")
 DIRECTORY = Path("results", "cost")
-# Latencies are no order of costs where half of the runs lie further apart than this share of their median, or where
-# the network that ran beside them takes as much more or less than it did.
-UNSTEADY = 0.5
+# Latencies are no order of costs where half of the runs lie further apart than this share of their median; those of
+# earlier versions, which ended later or never, than `DISTURBED`. Nor are they where the network that ran beside them
+# takes so much more or less than it did.
+UNSTEADY = 0.1
+DISTURBED = 0.5
+
+
+# By this share a larger resolution's quartiles of latency lie below those of a smaller one, with operations fewer than
+# by this factor.
+IMPLAUSIBLE = 0.1
+FEWER = 1.2
+# Cores that other programs may take for the words that a measurement was alone on its machine.
+ALONE = 0.2
+# Keys of `cost` that `ways` stands for in the settings.
+IN_WAYS = ("runtimes", "precisions")
+WORDS = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", EAGER: "eager PyTorch", "torch cuda graph": "PyTorch"}
 
 
 @dataclass(frozen=True)
@@ -44,12 +59,33 @@ class Measurement:
     def settings(self, study: Study, classes: int) -> dict[str, Any]:
         """Return all settings that the figures depend on, the machine apart: when they change, it is measured anew.
 
-        Of the recipe only what an evaluation computes with is in them, so another learning rate measures
-        nothing again.
+        Of the recipe only the memory layout is in them, and that only where torch computes: another learning rate
+        measures nothing again.
         """
+        config, ways = study.config, study.config.cost.ways(self.kind)
         recipe = study.recipe(study.cell(self.model, self.resolution))
         return {
             "schema": SCHEMA,
+            "model": self.model,
+            "resolution": self.resolution,
+            "device_kind": self.kind,
+            "classes": classes,
+            "deterministic": config.deterministic,
+            "ways": [way.name for way in ways],
+            **{name: value for name, value in hashed(config.cost, "cost").items() if name not in IN_WAYS},
+            **({"channels_last": recipe.channels_last} if any(way.runtime == "torch" for way in ways) else {}),
+        }
+
+    def eager_settings(self, study: Study, classes: int) -> dict[str, Any] | None:
+        """Return the settings as earlier versions wrote them, under which what they measured still counts.
+
+        None where the configuration asks for a runtime, a precision or threads, of which they knew nothing.
+        """
+        if hashed_additions(study.config.cost, "cost"):
+            return None
+        recipe = study.recipe(study.cell(self.model, self.resolution))
+        return {
+            "schema": EAGER_SCHEMA,
             "model": self.model,
             "resolution": self.resolution,
             "device_kind": self.kind,
@@ -60,10 +96,17 @@ class Measurement:
             **hashed(study.config.cost, "cost"),
         }
 
-    def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
+    def read(self, settings: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return the figures; None where they are missing, damaged or measured under other settings."""
         content = read_json(self.path)
-        return content if isinstance(content, dict) and content.get("settings") == settings else None
+        return content if settings and isinstance(content, dict) and content.get("settings") == settings else None
+
+    def kept(self, study: Study, classes: int) -> dict[str, Any] | None:
+        """Return the figures, those of an earlier version too, which are said to be of eager PyTorch."""
+        found = self.read(self.settings(study, classes))
+        if found is None and (found := self.read(self.eager_settings(study, classes))) is not None:
+            return {"runtime": EAGER, **found}
+        return found
 
 
 def why_unsteady(content: Mapping[str, Any]) -> str | None:
@@ -71,16 +114,41 @@ def why_unsteady(content: Mapping[str, Any]) -> str | None:
 
     Of figures of earlier versions, which name no reference, the quartiles tell.
     """
+    highest = UNSTEADY if content.get("schema") == SCHEMA else DISTURBED
     median, q1, q3 = (content.get(f"latency_ms_{name}") for name in ("median", "q1", "q3"))
-    if median and q1 is not None and q3 is not None and (q3 - q1) / median > UNSTEADY:
+    if median and q1 is not None and q3 is not None and (q3 - q1) / median > highest:
         return f"half of its runs took {q1:.3g} to {q3:.3g} ms"
     reference = content.get("reference")
     if not reference:
         return None
     before, now = (reference.get(f"latency_ms_{when}") for when in ("before", "now"))
-    if before and now and max(before, now) / min(before, now) > 1 + UNSTEADY:
+    if before and now and max(before, now) / min(before, now) > 1 + DISTURBED:
         return f"{reference['model']}@{reference['resolution']} beside it took {now:.3g} ms, and {before:.3g} before"
     return None
+
+
+def why_implausible(contents: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[tuple[str, int], str]:
+    """Return why latencies, by model and resolution, are no order: a model is faster where it computes more.
+
+    The quartiles tell, and FLOPs of 1.2 times at least; where either is not known nothing is said.
+    """
+    found = {}
+    for (model, small), slow in contents.items():
+        for (other, large), fast in contents.items():
+            low, high = slow.get("latency_ms_q1"), fast.get("latency_ms_q3")
+            few, many = slow.get("flops"), fast.get("flops")
+            if other != model or large <= small or not (low and high and few and many):
+                continue
+            if many > FEWER * few and high < (1 - IMPLAUSIBLE) * low:
+                of_slow, of_fast = slow["latency_ms_median"], fast["latency_ms_median"]
+                found[model, small] = f"it took {of_slow:.3g} ms, and {large} px, which computes more, {of_fast:.3g}"
+    return found
+
+
+def runtime_words(content: Mapping[str, Any]) -> str:
+    """Return the runtime of a measurement for people; empty where its file names none."""
+    name = content.get("runtime")
+    return WORDS.get(name, name) if name else ""
 
 
 def measurements(study: Study, kind: str) -> list[Measurement]:

@@ -34,10 +34,12 @@ def run(given: argparse.Namespace) -> None:
 
     study = Study.load(given.study)
     cell = study.find(given.cell)
+    cores = study.config.cost.threads
+    threads = given.threads if cores == "all" or given.device == "cuda" else min(cores, given.threads)
     own, plan = Measurement(cell.model, cell.resolution, given.device), plan_id(given.study)
 
     def is_taken_over() -> bool:
-        return measurement_part.take_over(own, own.settings(study, given.classes), given.threads, plan)
+        return measurement_part.take_over(own, own.settings(study, given.classes), threads, plan)
 
     # One process at a time, and the next one finds what this one measured. Before a GPU is bound: who waits needs none.
     with step_lock(f"cost {given.device}"):
@@ -53,7 +55,7 @@ def run(given: argparse.Namespace) -> None:
         names = wanted(given.study, "cost") if own in grid else []
         together = [one for one in grid if one == own or one.name in names] or [own]
         reference = next((one for one in grid if one not in together and one.path.exists()), None)
-        found = measure_together(together, study, given.classes, given.threads, given.memory_mb * 10**6, reference)
+        found = measure_together(together, study, given.classes, threads, given.memory_mb * 10**6, reference)
         for one, content in found.items():
             if one != own:
                 measurement_part.write_part(one, content, plan)

@@ -5,6 +5,7 @@
 - `judging`: the sections of report and budget, by which the map compares and chooses
 - `positive`: the positive class, and the metrics that need one
 - `images`: its section of the images
+- `costs`: the section of what a model costs: its runtimes and precisions
 - `values`: the types of the values, and what `--config` gives as text
 - `tracker_uri`: which addresses of trackers are accepted
 - `documents`: configuration files as text from outside, bounded

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
+from resomap.config.costs import Cost as Cost
 from resomap.config.images import Columns as Columns
 from resomap.config.images import Data as Data
 from resomap.config.images import Split as Split
@@ -44,20 +45,6 @@ class Checkpoints(Section):
         False, "deflate checkpoint files without loss: about 7 % smaller, ten times as long to write; torch reads both"
     )
     grace_seconds: float = key(30.0, "time that a signal leaves for the last save", "seconds", gt=0)
-
-
-class Cost(Section):
-    """Duration of the measurement of a model's cost at a resolution (`snakemake results/costs.csv`)."""
-
-    seconds: float = key(
-        3.0,
-        "longest time in which latency, and throughput at the best batch, are measured: what is steady takes a third; "
-        "each batch tried on the way to the best one takes at most a quarter",
-        "seconds",
-        gt=0,
-    )
-    least_runs: Count = key(5, "forward passes that are timed at least, however long they take", ge=1)
-    largest_batch: Count = key(1024, "batch size that is not exceeded in the search for the best one", "images", ge=1)
 
 
 class Tracking(Section):

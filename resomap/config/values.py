@@ -86,6 +86,18 @@ def ladder(rates: list[float]) -> list[float]:
     return sorted(rates)
 
 
+def count_or_all(value: Any) -> Any:
+    """Return a whole number of at least 1, or "all"; raise ValueError for anything else."""
+    if isinstance(value, str) and value.strip().lower() == "all":
+        return "all"
+    if isinstance(value, str) and is_whole_number(value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        given = str(value).lower() if isinstance(value, bool) else repr(value)
+        raise ValueError(f"is {given}, and must be a whole number of at least 1, or all")
+    return value
+
+
 def is_open_http(address: str) -> bool:
     """Return True if an address is plain http to another machine: whoever sits between reads along."""
     parts = urlsplit(address)

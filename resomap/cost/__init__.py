@@ -4,8 +4,10 @@
 comes about.
 
 - `session`: measures several networks in one process, in turns
-- `measure`: the measurement of one network
-- `forward_pass`: the workload that is timed, of an untrained network on noise
+- `measure`: the measurement of one network, in all its runtimes
+- `runtime_figures`: the figures of one network in one runtime
+- `forward_pass`: the workload that is timed in PyTorch, of an untrained network on noise
+- `exported_pass`: the same in ONNX Runtime and OpenVINO
 - `timing`: latency and throughput, as medians with quartiles
 - `best_batch`: the search for the batch size of the highest throughput
 - `peak_memory`: the highest memory of a forward pass

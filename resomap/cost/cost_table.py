@@ -1,4 +1,4 @@
-"""Table of all measurements of a grid, results/costs.csv: a row a model, a resolution and a device."""
+"""Table of all measurements of a grid, results/costs.csv: a row a model, a resolution, a device and a runtime."""
 
 from pathlib import Path
 from typing import Any
@@ -8,28 +8,34 @@ from resomap.cells.study import Study
 from resomap.core.files import write_csv
 
 # Names carry their units; docs/cost.md has the meaning of each. The same keys stand in the JSON of a measurement.
-COLUMNS = (
-    *("model", "resolution", "device_kind", "device", "threads", "precision", "channels_last", "classes"),
-    *("params", "flops", "activations", "weights_bytes"),
+# Those that each runtime has of its own:
+OF_RUNTIMES = (
+    *("runtime", "threads", "precision", "channels_last", "file_bytes"),
     *("latency_ms_median", "latency_ms_q1", "latency_ms_q3", "latency_runs"),
     *("best_batch", "best_batch_limit"),
     *("throughput_images_per_second_median", "throughput_images_per_second_q1", "throughput_images_per_second_q3"),
     *("throughput_runs", "peak_memory_bytes_batch_1", "peak_memory_bytes_best_batch", "memory_method"),
+)
+COLUMNS = (
+    *("model", "resolution", "device_kind", "device", "classes", "params", "flops", "activations", "weights_bytes"),
+    *OF_RUNTIMES,
     *("measured_at", "reasons"),
 )
 
 
 def rows(study: Study, classes: int) -> list[dict[str, Any]]:
-    """Return a dict for each measurement under the present settings, keys as in COLUMNS; undefined is None.
+    """Return a dict for each runtime of each measurement under the present settings, keys as in COLUMNS.
 
-    All kinds of device are in it: figures compare only where device, threads and precision are the same.
+    Undefined is None. All kinds of device are in it: figures compare only where device, runtime, threads and precision
+    are the same.
     """
     found = []
     for kind in KINDS:
         for measurement in measurements(study, kind):
-            content = measurement.read(measurement.settings(study, classes))
+            content = measurement.kept(study, classes)
             if content is not None:
-                found.append({name: content.get(name) for name in COLUMNS})
+                of_runtimes = [content, *({**content, **one} for one in content.get("others", []))]
+                found += [{name: one.get(name) for name in COLUMNS} for one in of_runtimes]
     return found
 
 

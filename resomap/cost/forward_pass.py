@@ -1,43 +1,127 @@
-"""Workload that is timed: a forward pass of an untrained network on noise, computing as an evaluation does."""
+"""Workload that is timed in PyTorch: a forward pass of an untrained network on noise, eager or as a CUDA graph."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from resomap.compute.execution import Execution
+from resomap.cells.measurement import EAGER
 from resomap.compute.inference import Inference
 from resomap.compute.normalisation import in_layout
 from resomap.cost import peak_memory
+from resomap.cost.timing import Run
+
+GRAPH = "torch cuda graph"
+_WARM_UP = 3  # passes before a capture, as torch's notes on CUDA graphs have it
+
+
+class Workload(Protocol):
+    """A network made ready in a runtime, at one resolution (pixels)."""
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime, by which figures are kept apart."""
+
+    def on(self, batch: int) -> Run:
+        """Return a forward pass of one batch of noise, to be run again and again. Copying images is not part of it."""
+
+    def for_memory(self, batch: int) -> Run | None:
+        """Return a pass that takes its memory anew each time; None where the runtime has no such."""
+
+    def held_bytes(self, batch: int) -> int:
+        """Return the bytes of the weights and of one batch of images in float32."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the file that would be deployed."""
+
+    def wake(self) -> None:
+        """Move the network to its device."""
+
+    def park(self) -> None:
+        """Have the network wait in main memory: those that wait take no room on the device."""
 
 
 @dataclass(frozen=True)
-class Workload:
-    """Forward passes of one network at one resolution (pixels), on images that lie on the device already."""
+class EagerPass:
+    """Forward passes in eager PyTorch, of images that lie on the device already, in the precision of the weights."""
 
     inference: Inference
     resolution: int
+    file_bytes: int = 0
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+        return EAGER
 
     def on(self, batch: int) -> Callable[[], Tensor]:
-        """Return a forward pass of one batch of noise, to be run again and again. Copying images is not part of it."""
-        execution = self.inference.execution
-        images = torch.randn(batch, 3, self.resolution, self.resolution, device=execution.device.torch)
-        return partial(self.inference, in_layout(images, execution.channels_last))
+        """Return a forward pass of one batch of noise."""
+        return partial(self.inference, self._images(batch))
+
+    def for_memory(self, batch: int) -> Run | None:
+        """Return the same pass."""
+        return EagerPass.on(self, batch)
 
     def held_bytes(self, batch: int) -> int:
         """Return the bytes of the weights and of one batch of images in float32."""
         return peak_memory.size_bytes(self.inference.model) + batch * 3 * self.resolution**2 * 4
 
+    def wake(self) -> None:
+        """Move the network to its device."""
+        self.inference.model.to(self.inference.execution.device.torch)
 
-def ready_network(model: nn.Module, resolution: int, execution: Execution) -> nn.Module:
-    """Return the network on its device, in its memory layout, in eval mode.
+    def park(self) -> None:
+        """Have the network wait in main memory, where its device is a GPU."""
+        if self.inference.execution.device.is_cuda:
+            self.inference.model.cpu()
+            torch.cuda.empty_cache()
+
+    def _images(self, batch: int) -> Tensor:
+        execution = self.inference.execution
+        images = torch.randn(batch, 3, self.resolution, self.resolution, device=execution.device.torch)
+        weights = next(self.inference.model.parameters(), images)
+        return in_layout(images.to(weights.dtype), execution.channels_last)
+
+
+@dataclass(frozen=True)
+class GraphPass(EagerPass):
+    """The same passes, captured once as a CUDA graph and replayed, so that the CPU's dispatch is no part of them."""
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+        return GRAPH
+
+    def on(self, batch: int) -> Callable[[], Tensor]:
+        """Return the replay of a captured pass. Raises RuntimeError where the network cannot be captured."""
+        run, graph = super().on(batch), torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            logits = run()
+
+        def replay() -> Tensor:
+            graph.replay()
+            return logits
+
+        return replay
+
+
+def ready_network(model: nn.Module, resolution: int) -> nn.Module:
+    """Return the network in eval mode, on the CPU in float32.
 
     Batch normalisation gets the statistics of two images of noise, in place of mean 0 and variance 1. Left at those,
     the values in a deep network of random weights grow or shrink with every layer (10^-13 behind efficientnet_b0),
     and numbers too small for a float's exponent take a CPU many times as long.
     """
     update_bn([torch.randn(2, 3, resolution, resolution)], model)
-    return execution.place(model.eval())
+    return model.eval()

@@ -6,12 +6,17 @@ now.
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import psutil
 
 from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
-from resomap.cost.measure import ROUNDS, Subject
+from resomap.cost.measure import Subject
+from resomap.cost.runtime_figures import ROUNDS
 
 # Of the memory that the process may take, for the weights of networks that wait for their turn.
 WAITING_SHARE = 0.25
@@ -40,6 +45,7 @@ def measure_together(
     beside = [reference] if reference and known else []
     found: dict[Measurement, dict[str, Any]] = {}
     subjects = (Subject(one, study, classes, threads, memory_bytes) for one in (*beside, *measurements))
+    before = _Spent.now()
     for group in _groups(subjects, int(memory_bytes * WAITING_SHARE)):
         for number in range(ROUNDS):
             for subject in group:
@@ -54,7 +60,31 @@ def measure_together(
             "latency_ms_before": known,
             "latency_ms_now": now,
         }
-    return {one: {**content, "load_average": load, "reference": drift} for one, content in found.items()}
+    beside_it = {"load_average": load, "other_programs_cores": before.cores_of_others(), "reference": drift}
+    return {one: {**content, **beside_it} for one, content in found.items()}
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Seconds until some moment: of the clock, of this process on processors, of all processes there."""
+
+    clock: float
+    own: float
+    all: float
+
+    @classmethod
+    def now(cls) -> "_Spent":
+        own, machine = psutil.Process().cpu_times(), psutil.cpu_times()
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        # What guests take stands in `user` too.
+        guests = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
+        return cls(time.monotonic(), own.user + own.system, sum(machine) - idle - guests)
+
+    def cores_of_others(self) -> float:
+        """Return the cores that other processes took from then to now, on average."""
+        now = _Spent.now()
+        others = (now.all - self.all) - (now.own - self.own)
+        return round(max(0.0, others / max(now.clock - self.clock, 1e-9)), 2)
 
 
 def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Subject]]:
@@ -63,7 +93,7 @@ def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Su
     for subject in subjects:
         subject.prepare()
         group.append(subject)
-        if sum(one.weights_bytes for one in group) > waiting_bytes:
+        if sum(one.waiting_bytes for one in group) > waiting_bytes:
             yield group
             group = []
     if group:

@@ -2,7 +2,7 @@
 
 A file gets its name only after its answers to the validation images were held against those of the training.
 
-- `requirements`: packages that only an export needs, and the sentence where they are not installed
+- `requirements`: packages that an export needs, and the sentence where they are not installed
 - `export_files`: formats, precisions and the paths of what is written
 - `facts`: what stands inside of an exported file beside the network
 - `onnx_writer`: the network as an ONNX model, by torch's own exporter

@@ -1,4 +1,4 @@
-"""Packages of the extra `export`, which only an export needs."""
+"""Packages that an export needs: those of ONNX come with ResoMap, OpenVINO with the extra `export`."""
 
 import importlib.util
 import sys
@@ -8,7 +8,7 @@ from resomap.core.errors import ResomapError
 from resomap.export.export_files import OPENVINO
 
 EXTRA = "export"
-# Modules by which the packages of the extra are found; pyproject.toml has their versions.
+# Modules by which the packages are found; pyproject.toml has their versions. An older installation may lack each.
 _OF_ALL = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -21,9 +21,9 @@ def require_packages(file_format: str) -> None:
 
 
 def install_command() -> str:
-    """Return the command that installs the extra into this environment.
+    """Return the command that installs these packages into this environment.
 
-    `resomap[export]` takes nothing but the extra from an index where ResoMap itself is installed, from a clone too. One
+    `resomap[export]` takes nothing but them from an index where ResoMap itself is installed, from a clone too. One
     that was installed before it had the extra, or is only on the path, needs the packages by their names.
     """
     try:

@@ -18,7 +18,7 @@ Computed: TypeAlias = Callable[[np.ndarray], np.ndarray]
 def open_file(path: Path, file_format: str, precision: str, threads: int) -> Computed:
     """Return what computes an exported file. Raises ResomapError where its runtime does not take it."""
     try:
-        return onnx_session(path, threads)[0] if file_format == ONNX else _openvino(path, precision, threads)
+        return by_onnxruntime(str(path), threads) if file_format == ONNX else by_openvino(path, precision, threads)
     except Exception as error:  # each runtime has exceptions of its own
         raise ResomapError(
             f"{'ONNX Runtime' if file_format == ONNX else 'OpenVINO'} does not take this network in {precision} "
@@ -26,19 +26,30 @@ def open_file(path: Path, file_format: str, precision: str, threads: int) -> Com
         ) from None
 
 
-def onnx_session(path: Path, threads: int) -> tuple[Computed, dict[str, str]]:
-    """Return what computes an ONNX file, and its metadata. Raises whatever ONNX Runtime raises."""
+def by_onnxruntime(source: str | bytes, threads: int, keeps_memory: bool = True) -> Computed:
+    """Return what computes an ONNX file by ONNX Runtime; arguments and errors are those of `onnx_session`."""
+    return onnx_session(source, threads, keeps_memory)[0]
+
+
+def onnx_session(source: str | bytes, threads: int, keeps_memory: bool = True) -> tuple[Computed, dict[str, str]]:
+    """Return what computes an ONNX file, given by its path or its bytes, by ONNX Runtime; and the file's metadata.
+
+    With `keeps_memory` it keeps what a pass needed for the next one, which is its default; without, each pass gets its
+    memory anew. Raises what ONNX Runtime raises.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # its advice about nodes is for developers
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     told = dict(session.get_modelmeta().custom_metadata_map)
     return lambda images: np.asarray(session.run(None, {INPUT: images})[0]), told
 
 
-def _openvino(path: Path, precision: str, threads: int) -> Computed:
+def by_openvino(path: Path, precision: str, threads: int) -> Computed:
+    """Return what computes an OpenVINO or ONNX file by OpenVINO. Raises what OpenVINO raises."""
     import openvino
 
     # Of itself OpenVINO computes in bfloat16 where the processor can.

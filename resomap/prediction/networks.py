@@ -110,7 +110,7 @@ def exported_network(path: Path) -> Network:
     if importlib.util.find_spec("onnxruntime") is None:
         raise ResomapError(f"--onnx needs ONNX Runtime; install it with `{sys.executable} -m pip install onnxruntime`")
     try:
-        compute, texts = onnx_session(path, available_cores())
+        compute, texts = onnx_session(str(path), available_cores())
         told = {name: json.loads(text) for name, text in texts.items()}
         point = told["operating_point"]
         mean, std = (np.array(told[name], np.float32) for name in ("mean", "std"))

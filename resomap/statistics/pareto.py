@@ -17,11 +17,13 @@ CostName: TypeAlias = Literal["latency_ms", "memory_mb", "flops", "params"]
 class CellCost:
     """Cost of a cell on one device: latency in ms, memory in MB, FLOPs in 10⁹, parameters in 10⁶; None: unknown.
 
-    `device` is the measured device's name. FLOPs and parameters do not depend on it; they travel with it all the same.
+    `device` is the measured device's name, `runtime` what computed there, for people. FLOPs and parameters depend on
+    neither; they travel with them all the same.
     """
 
     device: str
     values: Mapping[CostName, float | None] = field(default_factory=dict)
+    runtime: str = ""
 
     def get(self, name: CostName) -> float | None:
         """Return the cost of that name, None where it is unknown."""

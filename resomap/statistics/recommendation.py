@@ -48,6 +48,7 @@ class Recommendation:
     budget: Mapping[str, float] = field(default_factory=dict)
     least_provable: float = 0.0
     folds: int | None = None  # that judged the images, each a part of them
+    runtime: str | None = None  # in which latency and memory were measured, for people
 
 
 def recommend(
@@ -113,6 +114,7 @@ def recommend(
         budget=budget,
         least_provable=comparison.least_provable() if comparison else 0.0,
         folds=estimates.folds,
+        runtime=next((one.runtime for one in costs.values()), None) or None,
     )
 
 

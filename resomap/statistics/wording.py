@@ -160,7 +160,8 @@ def _cost(result: Recommendation, cell: Position) -> str:
     if result.cost is None or value is None:
         return "cost unknown"
     name, unit = _COST_NAMES[result.cost], COST_UNITS[result.cost]
-    where = f" on {result.device}" if result.cost in ("latency_ms", "memory_mb") and result.device else ""
+    is_measured = result.cost in ("latency_ms", "memory_mb") and result.device
+    where = f" on {result.device}" + (f" in {result.runtime}" if result.runtime else "") if is_measured else ""
     return f"{name} {value:.3g} {unit}{where}"
 
 

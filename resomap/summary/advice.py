@@ -36,6 +36,7 @@ def advise(
         best_corrected=corrected.get(found.best) if found.best else None,
         cost=found.cost,
         device=found.device or None,
+        runtime=found.runtime,
         candidates=[
             answer_parts.Candidate(
                 model=cell[0],

@@ -61,6 +61,7 @@ class Advice(Part):
     )
     cost: str | None = Field(description="cost that orders the candidates: latency_ms | flops (10⁹) | params (10⁶)")
     device: str | None
+    runtime: str | None = Field(None, description="in which latency and memory were measured")
     candidates: list[Candidate] = Field(description="from cheap to dear")
     open: list[Place] = Field(description="cells that may be within the margin but are not shown to be")
     excluded: list[Excluded]

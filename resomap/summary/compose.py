@@ -82,6 +82,7 @@ def compose(evidence: Evidence) -> document.Map:
                 cost=name,
                 unit=COST_UNITS[name],
                 device=judgement.device,
+                runtime=judgement.runtime or None,
                 places=[*map(as_place, front)],
                 possible=[*map(as_place, judgement.possible_front(name))],
             )

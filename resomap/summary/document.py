@@ -37,6 +37,11 @@ class Measured(Part):
 
     device_kind: str
     device: str
+    runtime: str | None = Field(
+        None,
+        description="onnxruntime | openvino | torch cuda graph | torch eager: where an export failed, or in a study of "
+        "an earlier version",
+    )
     threads: int
     precision: str
     params: int | None
@@ -50,8 +55,8 @@ class Measured(Part):
     throughput_images_per_second_median: float | None
     peak_memory_bytes_batch_1: int | None
     is_comparable: bool = Field(
-        description="false: device, threads or precision are not those of most cells, so latency and memory of this "
-        "one stand in no front and decide nothing"
+        description="false: device, runtime, threads or precision are not those of most cells, so latency and memory "
+        "of this one stand in no front and decide nothing"
     )
 
 
@@ -152,6 +157,7 @@ class Front(Part):
     cost: str = Field(description="latency_ms | memory_mb | flops (10⁹) | params (10⁶)")
     unit: str
     device: str
+    runtime: str | None = Field(None, description="in which latency and memory were measured")
     places: list[Place]
     possible: list[Place] = Field(
         description="cells that may be on the true front: nothing as cheap is shown to be better (95 %)"

@@ -239,7 +239,7 @@ def _costs(study: Study, kind: str | None, missing: list[Missing]) -> dict[Posit
 
 def _measured(study: Study, kind: str, classes: int) -> dict[Position, Mapping[str, Any]]:
     read = {
-        (measurement.model, measurement.resolution): measurement.read(measurement.settings(study, classes))
+        (measurement.model, measurement.resolution): measurement.kept(study, classes)
         for measurement in measurements(study, kind)
     }
     return {position: content for position, content in read.items() if content is not None}

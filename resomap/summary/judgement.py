@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from resomap.cells.measurement import why_unsteady
+from resomap.cells.measurement import runtime_words, why_implausible, why_unsteady
 from resomap.core.errors import ResomapError
 from resomap.statistics import (
     Answer,
@@ -49,7 +49,7 @@ UNITS: dict[str, float] = {"flops": 1e9, "params": 1e6}
 MB = 1e6
 # Metrics that the likeliest class of each image decides.
 OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "quadratic_kappa")
-COMPARABLE = ("device", "threads", "precision")
+COMPARABLE = ("device", "runtime", "threads", "precision")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Judgement:
 
     @cached_property
     def comparable(self) -> frozenset[Position]:
-        """Squares whose cost was measured on the device, threads and precision of most of them."""
+        """Squares whose cost was measured on the device, in the runtime, threads and precision of most of them."""
         kinds: dict[tuple[object, ...], list[Position]] = defaultdict(list)
         for position, content in self.evidence.costs.items():
             kinds[tuple(content.get(name) for name in COMPARABLE)].append(position)
@@ -165,10 +165,16 @@ class Judgement:
         return next((str(self.evidence.costs[position]["device"]) for position in self.comparable), "")
 
     @cached_property
+    def runtime(self) -> str:
+        """What computed the figures that are compared, for people; empty where nothing was measured."""
+        return next((runtime_words(self.evidence.costs[position]) for position in self.comparable), "")
+
+    @cached_property
     def unsteady(self) -> dict[Position, str]:
         """Reasons of the squares whose latency is not to be ranked by."""
-        found = {position: why_unsteady(self.evidence.costs[position]) for position in sorted(self.comparable)}
-        return {position: why for position, why in found.items() if why}
+        of_comparable = {position: self.evidence.costs[position] for position in sorted(self.comparable)}
+        found = {position: why_unsteady(content) for position, content in of_comparable.items()}
+        return {position: why for position, why in found.items() if why} or why_implausible(of_comparable)
 
     @cached_property
     def costs(self) -> dict[Position, CellCost]:
@@ -273,7 +279,7 @@ class Judgement:
         if position in self.comparable:
             values["latency_ms"] = scaled("latency_ms_median", 1)
             values["memory_mb"] = scaled("peak_memory_bytes_batch_1", MB)
-        return CellCost(self.device, values)
+        return CellCost(self.device, values, self.runtime)
 
 
 def _limits(budget: Mapping[str, float]) -> dict[str, float]:

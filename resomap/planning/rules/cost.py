@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Any
 
-from resomap.cells.measurement import Measurement, class_count, measurements
+from resomap.cells.measurement import EAGER_SCHEMA, KINDS, Measurement, class_count, measurements
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.image_files import MANIFEST
 
@@ -24,7 +25,7 @@ class CostRule:
         names no model, or one that does not take the resolution.
         """
         measurement = self._measurement(wildcards)
-        if measurement.read(self._settings(measurement)) is not None and not self._grid.api.is_forced:
+        if self._kept_settings(measurement) is not None and not self._grid.api.is_forced:
             return []
         if measurement.path.exists():
             self._grid.make_again(measurement.path)
@@ -33,7 +34,8 @@ class CostRule:
 
     def settings(self, wildcards: Any) -> str:
         """Return the param of a measurement: the settings that its figures depend on, as JSON."""
-        return json.dumps(self._settings(self._measurement(wildcards)), sort_keys=True)
+        measurement = self._measurement(wildcards)
+        return json.dumps(self._kept_settings(measurement) or self._settings(measurement), sort_keys=True)
 
     def grid(self, _wildcards: Any) -> list[str]:
         """Return the input of the table: measurements of the grid on the kind of device that trains it."""
@@ -42,7 +44,10 @@ class CostRule:
 
     def grid_settings(self, _wildcards: Any) -> str:
         """Return the param of the table: a digest of the grid and of the settings that its figures depend on."""
-        text = json.dumps([self._settings(measurement) for measurement in self._measurements()], sort_keys=True)
+        settings = [
+            self._kept_settings(measurement) or self._settings(measurement) for measurement in self._measurements()
+        ]
+        text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def threads(self, wildcards: Any) -> int:
@@ -66,6 +71,31 @@ class CostRule:
             cell = self._study.target(wildcards.model, wildcards.resolution, "")
             self._grid.set_up()
             return Measurement(cell.model, cell.resolution, wildcards.kind)
+
+    def _kept_settings(self, measurement: Measurement) -> dict[str, Any] | None:
+        """Return the settings of figures that stand as they are; None where it is to be measured.
+
+        Those of an earlier version, in eager PyTorch, stand as long as nothing of the grid is measured beside them:
+        figures of two runtimes are never compared.
+        """
+        with one_sentence():
+            found = measurement.kept(self._study, self.classes())
+            if found is None:
+                return None
+            settings: dict[str, Any] = found["settings"]
+            is_eager = settings["schema"] == EAGER_SCHEMA
+            if is_eager and (measurement.kind not in self._whole_grids or self._grid.api.is_forced):
+                return None
+            return settings
+
+    @cached_property
+    def _whole_grids(self) -> list[str]:
+        """Kinds of device of which the whole grid is measured, whatever the version."""
+        return [
+            kind
+            for kind in KINDS
+            if all(one.kept(self._study, self.classes()) is not None for one in measurements(self._study, kind))
+        ]
 
     def _settings(self, measurement: Measurement) -> dict[str, Any]:
         with one_sentence():

@@ -19,7 +19,7 @@ CROWD = 12  # points of a panel, beyond which their labels would cover each othe
 
 
 def pareto(material: Material) -> Figure:
-    """Draw a panel a cost. Squares measured on another device than most are left out, as the fronts do."""
+    """Draw a panel a cost. Squares of another device or runtime than most are left out, as the fronts do."""
     looks = apart(material.models)
     panels = []
     for cost, (title, axis) in COSTS.items():
@@ -27,7 +27,8 @@ def pareto(material: Material) -> Figure:
         if points:
             panels.append(Panel(title, _plane(points, axis, material, looks)))
     device = next((front.device for front in material.map.fronts if front.device), "")
-    where = f" on {device}" if device else ""
+    runtime = next((front.runtime for front in material.map.fronts if front.runtime), None)
+    where = (f" on {device}" if device else "") + (f" in {runtime}" if runtime else "")
     return Figure(
         "pareto",
         "Quality against cost",
@@ -74,7 +75,7 @@ def _points(material: Material, cost: str) -> list[dict[str, Any]]:
 def _cost(measured: Any, cost: str) -> float | None:
     """Return a cost in the unit of the axis; None where it is unknown or not comparable.
 
-    Latency and memory count only where measured on the device that most squares were measured on.
+    Latency and memory count only where measured on the device and in the runtime that most squares were.
     """
     if measured is None:
         return None

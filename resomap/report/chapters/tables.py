@@ -1,10 +1,13 @@
 """Tables of the report: resolutions, costs, what is missing, the origin of each training."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from resomap.cells.measurement import why_unsteady
+from resomap.cells.measurement import ALONE, runtime_words, why_unsteady
 from resomap.report.blocks import Align, Table
 from resomap.report.material import Material, name, quality, scaled, training_name, training_number
+from resomap.statistics import Position
 from resomap.summary.document import Training
 
 _RUN_DIGITS = 8
@@ -50,7 +53,8 @@ def costs(material: Material) -> Table | None:
                 scaled(cost.get("params"), 1e6),
                 scaled(cost.get("flops"), 1e9),
                 _with_quartiles(cost.get("latency_ms_median"), cost.get("latency_ms_q1"), cost.get("latency_ms_q3"))
-                + (" unsteady" if why_unsteady(cost) else ""),
+                + (" unsteady" if why_unsteady(cost) else "")
+                + _why_not_compared(material, position, cost),
                 _at(cost.get("throughput_images_per_second_median"), cost.get("best_batch")),
                 scaled(cost.get("peak_memory_bytes_batch_1"), 1e6),
                 scaled(cost.get("weights_bytes"), 1e6),
@@ -61,9 +65,8 @@ def costs(material: Material) -> Table | None:
         )
     if not rows:
         return None
-    devices = sorted({str(content.get("device")) for content in material.evidence.costs.values()})
     trained_on = sorted({one.device for one in material.map.trainings if one.device})
-    note = f"Inference measured on {', '.join(devices)}, alone on it." if devices else "Inference is not measured yet."
+    note = _where_measured(list(material.evidence.costs.values()))
     note += f" Trained on {', '.join(trained_on)} (mean over the seeds)." if trained_on else ""
     return Table(
         "Cost of each cell",
@@ -141,6 +144,32 @@ def origins(material: Material) -> Table | None:
         "The fingerprint stands for all that decides the result: settings, seed, images, recipe. The run is the one "
         "in the tracker.",
     )
+
+
+def _why_not_compared(material: Material, position: Position, cost: Mapping[str, Any]) -> str:
+    """Return what tells a latency from those that it is not ranked beside; empty where it is ranked."""
+    square = material.squares.get(position)
+    if square is None or square.cost is None or square.cost.is_comparable:
+        return ""
+    words = [runtime_words(cost), str(cost["device"]), str(cost["precision"]), f"threads: {cost['threads']}"]
+    return f" (not compared: {', '.join(filter(None, words))})"
+
+
+def _where_measured(costs: list[Mapping[str, Any]]) -> str:
+    """Return on which devices and in which runtimes inference was measured, and what else computed there then."""
+    if not costs:
+        return "Inference is not measured yet."
+    ways = {
+        f"{one.get('device')}{f' in {words}' if (words := runtime_words(one)) else ''} ({one.get('precision')}, "
+        f"threads: {one.get('threads')})"
+        for one in costs
+    }
+    found = f"Inference measured on {' and on '.join(sorted(ways))}"
+    others = [one.get("other_programs_cores") for one in costs]
+    known = [one for one in others if one is not None]
+    if known and max(known) > ALONE:
+        return f"{found}, while other programs took up to {max(known):.1f} cores."
+    return f"{found}, alone on it." if len(known) == len(costs) else f"{found}."
 
 
 def _training(one: Training) -> str:

@@ -86,9 +86,9 @@ def in_batches(pixels: Pixels, batch_size: int) -> Iterator[Tensor]:
         yield torch.from_numpy(np.array(pixels[start : start + batch_size]))
 
 
-def images_a_pass(resolution: int) -> int:
-    """Return the number of images a forward pass where no recipe says one: as many pixels as 32 images of 224 px."""
-    return max(1, 32 * 224**2 // resolution**2)
+def images_a_pass(resolution: int, is_gpu: bool = False) -> int:
+    """Return the images of a forward pass where no recipe says a number: as many pixels as 32 (a GPU: 128) of 224 px."""
+    return max(1, (128 if is_gpu else 32) * 224**2 // resolution**2)
 
 
 def evaluation_batch(recipe: Training, microbatch: int | None) -> int:

@@ -13,6 +13,7 @@ import torch
 
 from resomap.cells.decision import OperatingPoint
 from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
+from resomap.compute.inference import images_a_pass
 from resomap.core.errors import ResomapError
 from resomap.evaluation.trained_weights import Classifier, Weights
 from resomap.export.parity import log_softmax
@@ -20,9 +21,6 @@ from resomap.export.runtimes import onnx_session
 from resomap.machine.cpus import available_cores
 from resomap.models.build import first_line
 from resomap.prediction.image_batches import Form
-
-# Images a forward pass at 224 pixels; as many pixels at any other resolution.
-BATCH, BATCH_OF_GPU = 32, 128
 
 # Log-probabilities float32 [N, classes] at temperature 1, of pixels uint8 [N, R, R, channels]: one for each member.
 Answering: TypeAlias = Callable[[np.ndarray], list[np.ndarray]]
@@ -47,8 +45,7 @@ class Network:
     @property
     def batch(self) -> int:
         """Images a forward pass."""
-        at_224 = BATCH_OF_GPU if self.device == "cuda" else BATCH
-        return max(1, at_224 * 224**2 // self.form.resolution**2)
+        return images_a_pass(self.form.resolution, is_gpu=self.device == "cuda")
 
     def facts(self) -> dict[str, Any]:
         """Return what a reader of the answers may want to know of the weights."""

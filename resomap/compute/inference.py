@@ -87,7 +87,7 @@ def in_batches(pixels: Pixels, batch_size: int) -> Iterator[Tensor]:
 
 
 def images_a_pass(resolution: int, is_gpu: bool = False) -> int:
-    """Return the images of a forward pass where no recipe says a number: as many pixels as 32 (a GPU: 128) of 224 px."""
+    """Return the images of a forward pass where no recipe says: as many pixels as 32 (a GPU: 128) of 224 px."""
     return max(1, (128 if is_gpu else 32) * 224**2 // resolution**2)
 
 

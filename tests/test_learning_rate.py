@@ -4,11 +4,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL, RESOLUTION, environment_with, small_config, snakemake, trainer
+from conftest import MODEL, RESOLUTION, done_marker, environment_with, small_config, snakemake, trainer
 from endings import End, assert_same_bits, last, wait_for
 
 from resomap.cells import learning_rate_choice
@@ -295,3 +296,73 @@ def test_the_workflow_finds_it_once_a_model(images: Path, tmp_path: Path) -> Non
     other = small_config(images, resolutions=[32, 48], training=auto({"epochs": 1}, seed=3))
     listed = snakemake("-n", *markers, directory=tmp_path, config=other)
     assert (listed.stdout.count("rule learning_rate:"), listed.stdout.count("rule train:")) == (1, 2), listed.stdout
+
+
+# Adoption
+
+
+def test_what_trainings_began_with_counts_as_found(study_in: Callable[..., Study]) -> None:
+    study = study_in(training=auto(), resolutions=[32, 48])
+    first, second = study.cells()
+    assert learning_rate_choice.of_trained(study, MODEL) is None
+    outcome = {
+        "schema": 1,
+        "model": MODEL,
+        "rate": 0.02,
+        "search": study.rate_search(MODEL),
+        "monitor": "loss",
+        "resolution": 32,
+        "epochs": 1,
+        "images": {},
+        "tried": {"0.02": trial(0.1)},
+    }
+    marker = done_marker(first, study.fingerprint(first), learning_rate=0.02, learning_rate_search=outcome)
+    marker.write(first.marker)
+    found = learning_rate_choice.require(study, second)
+    assert found is not None
+    assert (found.rate, found.origin) == (0.02, f"{CELL}, the training u")
+    # The latest of several; never one of another search, of other images, or without a rate.
+    later = replace(marker, finished_at=2.0, learning_rate_search={**outcome, "rate": 0.03})
+    others = [
+        {"search": "0" * 12},
+        {"content_digest": "other"},
+        {"rate": 0.0},
+        {"rate": None},
+        {"tried": {"1": 2}},
+        {"tried": {"x": {}}},
+    ]
+    wrong = [replace(marker, finished_at=3.0, learning_rate_search={**outcome, **change}) for change in others]
+    of_all = learning_rate_choice.of_markers(study, MODEL, [marker, later, *wrong])
+    assert of_all is not None
+    assert of_all.rate == 0.03
+    assert learning_rate_choice.of_markers(study, MODEL, wrong) is None
+
+
+@pytest.mark.slow
+def test_what_another_copy_found_is_adopted_from_the_tracker(server: str, images: Path, tmp_path: Path) -> None:
+    tracking = {"uri": server, "drain_seconds": 60}
+    training = auto({"epochs": 1}, rates=[0.001, 0.003])
+    config = small_config(images, experiment="rates", resolutions=[32, 48], training=training, tracking=tracking)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    trained = snakemake(f"results/{MODEL}/32.done", directory=first, config=config)
+    assert trained.returncode == 0, trained.stderr
+    found = read_json(first / learning_rate_choice.path_of(MODEL))
+    listed = snakemake("-n", directory=second, config=config)
+    said = listed.stdout + listed.stderr
+    assert (said.count("rule train:"), said.count("rule learning_rate:")) == (1, 0), said
+    assert f"{MODEL}: the learning rate {found['rate']:g} is adopted, found for {CELL}, run " in listed.stderr
+    finished = snakemake(f"results/{MODEL}/48.done", directory=second, config=config)
+    assert finished.returncode == 0, finished.stderr
+    assert "rule learning_rate" not in finished.stdout
+    adopted, marker = (
+        read_json(second / path) for path in (learning_rate_choice.path_of(MODEL), f"results/{MODEL}/48.done")
+    )
+    assert marker["learning_rate"] == adopted["rate"] == found["rate"]
+    assert adopted["tried"] == found["tried"]
+    # Another search adopts nothing.
+    other = {**config, "training": {**config["training"], **auto({"epochs": 1}, seed=7)}}
+    listed = snakemake("-n", directory=tmp_path / "first", config=other)
+    said = listed.stdout + listed.stderr
+    assert (said.count("rule train:"), said.count("rule learning_rate:")) == (2, 1), said

@@ -486,3 +486,20 @@ def test_of_many_classes_those_are_shown_that_matter(written: Callable[..., Stud
     for cell in study.cells():
         size = evaluation_record.record_path(cell).stat().st_size
         assert size < 1.5e6, "one figure of each class, and the entries of the matrix that are not 0"
+
+
+def test_searched_learning_rates_are_shown_and_unlike_ones_of_a_model_are_named(written: Callable[..., Study]) -> None:
+    alike, other = MODEL, "test_efficientnet"
+    study = written(models=[alike, other], seeds=[0])
+    for cell in study.cells():
+        rate = 0.01 if (cell.model, cell.resolution) == (other, 48) else 0.001
+        tried = {"0.001": {"value": 0.25}, "0.01": {"value": 0.5}, "0.1": {"value": None}}
+        found = {"schema": 1, "model": cell.model, "rate": rate, "search": "0" * 12, "monitor": "loss"}
+        found |= {"resolution": 32, "epochs": 5, "images": {}, "tried": tried}
+        write_json(cell.marker, {**read_json(cell.marker), "learning_rate": rate, "learning_rate_search": found})
+    make_report(study)
+    settings = chapter("settings")
+    assert "Learning rates that were found" in settings
+    assert "loss at 32 px, 5 epochs: 0.001: 0.2500; 0.01: 0.5000; 0.1: diverged" in settings
+    assert f"The trainings of {other} have different learning rates (0.001, 0.01)" in settings
+    assert f"The trainings of {alike} have different" not in settings

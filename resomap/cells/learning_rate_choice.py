@@ -7,8 +7,8 @@ settings, so that a plan needs no training; the rate is in last.pt, in the marke
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,11 @@ class RateSearch(JsonObject):
         found = super().parse(content)
         if found is None or not (math.isfinite(found.rate) and found.rate > 0):
             return None
-        return found if all(isinstance(trial, dict) for trial in found.tried.values()) else None
+        try:
+            are_trials = all(float(rate) > 0 and isinstance(trial, dict) for rate, trial in found.tried.items())
+        except ValueError:
+            return None
+        return found if are_trials else None
 
     def write(self) -> None:
         """Write the outcome at its place. Raises OSError."""
@@ -101,20 +105,34 @@ def counts_for(study: Study, model: str, found: RateSearch) -> bool:
     return (found.model, found.search) == (model, study.rate_search(model)) and (None in (here, there) or here == there)
 
 
-def of_marker(study: Study, marker: Marker) -> RateSearch | None:
-    """Return the outcome that a training of any cell of a model began with; None where it does not count here."""
-    found = RateSearch.parse(marker.learning_rate_search)
-    return found if found is not None and counts_for(study, marker.model, found) else None
+def of_markers(study: Study, model: str, markers: Iterable[Marker]) -> RateSearch | None:
+    """Return the outcome that trainings of a model began with, of whatever cells; None where none counts here.
+
+    Where they had several, the latest finished training's.
+    """
+    latest = sorted(markers, key=lambda marker: marker.finished_at or 0.0, reverse=True)
+    for marker in latest:
+        found = RateSearch.parse(marker.learning_rate_search)
+        if found is not None and counts_for(study, model, found):
+            where = f"run {marker.run_id}" if marker.is_from_tracker else f"the training {marker.uid}"
+            return replace(found, origin=f"{marker.model}@{marker.resolution}, {where}")
+    return None
+
+
+def of_trained(study: Study, model: str) -> RateSearch | None:
+    """Return the outcome that trainings of a model which are done in this directory began with; None without it."""
+    files = path_of(model).parents[1].joinpath(model).glob("*.done")
+    return of_markers(study, model, (marker for file in files if (marker := Marker.read(file)) is not None))
 
 
 def require(study: Study, cell: Cell) -> RateSearch | None:
-    """Return what was found for the cell's model; None where the configuration gives its learning rate.
+    """Return what was found for the cell's model, or what its done trainings began with; None for a rate that is given.
 
     Raises ResomapError where it is to be found and was not.
     """
     if not is_auto(study, cell):
         return None
-    if (found := read(study, cell.model)) is None:
+    if (found := read(study, cell.model) or of_trained(study, cell.model)) is None:
         raise ResomapError(
             f"training.learning_rate is auto, and nothing fitting is found in {path_of(cell.model)}; "
             f"`snakemake {path_of(cell.model)}` finds it"

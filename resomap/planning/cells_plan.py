@@ -44,6 +44,10 @@ class CellsPlan:
         """Return True if the tracker has this cell as complete, which is said."""
         return bool(self._tracker.complete({cell: self._study.fingerprint(cell)}))
 
+    def complete_in_tracker(self, model: str) -> list[Marker]:
+        """Return the markers of a model's complete runs, as far as the tracker was asked."""
+        return self._tracker.complete_of(model)
+
     def elsewhere(self, cell: Cell) -> Elsewhere | None:
         """Return where else a settled cell is trained right now; None where nowhere."""
         return self._elsewhere.get(cell)

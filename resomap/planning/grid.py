@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from resomap.cells.cell import Cell
+from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.cells.wanted import Kind
 from resomap.core.errors import ResomapError, refusal
@@ -87,6 +88,10 @@ class Grid:
     def is_complete_in_tracker(self, cell: Cell) -> bool:
         """Return True if the tracker has a cell as complete that no plan settles, which is said; asked where it may."""
         return self.config.skip_completed and self._cells.is_complete_in_tracker(cell)
+
+    def complete_in_tracker(self, model: str) -> list[Marker]:
+        """Return the markers of a model's complete runs, as far as the tracker was asked; of any cell."""
+        return self._cells.complete_in_tracker(model) if self.config.skip_completed else []
 
     def want(self, kind: Kind, name: str) -> None:
         """Note work of a kind that this call plans, so that the first job which computes serves the others."""

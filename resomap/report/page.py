@@ -281,4 +281,5 @@ def _circumstances(material: Material) -> list[Any]:
         Words("No record of a training's environment is here.") if material.squares else None
     )
     weights = circumstances.starting_weights(material)
-    return [changed, circumstances.all_settings(material), weights, ran, circumstances.packages(material)]
+    rates = circumstances.learning_rates(material)
+    return [changed, circumstances.all_settings(material), *rates, weights, ran, circumstances.packages(material)]

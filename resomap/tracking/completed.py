@@ -45,6 +45,10 @@ class Completed:
             if marker is not None:
                 self._known.setdefault(str(tags.get(Tag.FINGERPRINT)), []).append(marker)
 
+    def of_model(self, model: str) -> list[Marker]:
+        """Return the markers of a model's runs that are complete, of whatever cell and settings of its own."""
+        return [marker for markers in self._known.values() for marker in markers if marker.model == model]
+
     def markers(self, wanted: Mapping[Cell, str], content_digest: str | None) -> dict[Cell, Marker]:
         """Return the markers, with origin `tracker`, of those wanted cells (with their fingerprints) that are complete.
 

@@ -62,6 +62,10 @@ class TrackerLookup:
                 print(f"{cell.name} is not taken from the tracker: {self._completed.refused[cell]}", file=sys.stderr)
         return found
 
+    def complete_of(self, model: str) -> list[Marker]:
+        """Return the markers of a model's complete runs, of whatever settings of its own; none before `complete`."""
+        return self._completed.of_model(model)
+
     def is_refused(self, marker: Marker) -> bool:
         """Return True if a marker from the tracker is of other images than those prepared here since."""
         return marker.is_from_tracker and marker.is_of_other_images(self._study.content_digest)

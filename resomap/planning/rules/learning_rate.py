@@ -1,5 +1,6 @@
 """Rule `learning_rate`: images and settings that a model's learning rate is found by."""
 
+import sys
 from typing import Any
 
 from resomap.cells import learning_rate_choice, microbatch_choice
@@ -14,11 +15,18 @@ class LearningRateRule:
 
     def __init__(self, grid: Grid, images: ImagesRule) -> None:
         self._grid, self._study, self._images = grid, grid.study, images
+        self._looked_for: set[str] = set()  # models whose rate may have been found elsewhere
 
     def of(self, cell: Cell) -> list[str]:
-        """Return the file with the cell's learning rate, where that is to be found."""
+        """Return the file with the cell's learning rate, where that is to be found.
+
+        An outcome that trainings here or in the tracker began with is adopted first, so that nothing is searched anew.
+        """
         if not learning_rate_choice.is_auto(self._study, cell):
             return []
+        if self._grid.api.is_planning and cell.model not in self._looked_for:
+            self._looked_for.add(cell.model)
+            self._adopt(cell.model)
         return [str(learning_rate_choice.path_of(cell.model))]
 
     def inputs(self, wildcards: Any) -> list[str]:
@@ -57,6 +65,19 @@ class LearningRateRule:
         with one_sentence():
             needed = memory_mb(self._study, self._cell(wildcards.model), self._grid.device_kind, attempt)
             return min(needed, self._grid.api.memory_mb)
+
+    def _adopt(self, model: str) -> None:
+        study = self._study
+        if learning_rate_choice.read(study, model) is not None:
+            return
+        in_tracker = self._grid.complete_in_tracker(model)
+        found = learning_rate_choice.of_trained(study, model) or learning_rate_choice.of_markers(
+            study, model, in_tracker
+        )
+        if found is not None:
+            with one_sentence():
+                found.write()
+            print(f"{model}: the learning rate {found.rate:g} is adopted, found for {found.origin}", file=sys.stderr)
 
     def _cell(self, model: str) -> Cell:
         return learning_rate_choice.trial_cell(self._study, model)

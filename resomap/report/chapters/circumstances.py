@@ -1,14 +1,16 @@
 """Settings, software and machines of the trainings."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
+from resomap.cells.learning_rate_choice import RateSearch
 from resomap.config import Config
 from resomap.core.files import read_json, strict_json
 from resomap.core.text import first_few
-from resomap.report.blocks import Code, Table
+from resomap.report.blocks import Code, Table, Words
 from resomap.report.material import Material
 from resomap.summary.evidence import Trained
 from resomap.tracking.provenance import environment_path
@@ -69,6 +71,54 @@ def starting_weights(material: Material) -> Table | None:
         return None
     rows = [[*origin, f"{len(cells)}{_some(cells)}"] for origin, cells in sorted(groups.items())]
     return Table("Pretrained weights", ["origin", "digest", "trainings"], rows, ["code", "code", "text"])
+
+
+def learning_rates(material: Material) -> list[Table | Words]:
+    """Return the table of searched learning rates, each model's tried ones, and warnings; empty where all were given.
+
+    A model whose trainings began with different rates is named: differences between its cells may come from them.
+    """
+    by_model: dict[str, dict[float, list[tuple[RateSearch, str]]]] = {}
+    for one in material.evidence.trained:
+        if (found := RateSearch.parse(one.marker.learning_rate_search)) is not None:
+            by_model.setdefault(found.model, {}).setdefault(found.rate, []).append((found, one.cell.name))
+    if not by_model:
+        return []
+    rows = [
+        [model, f"{rate:g}", _tried(trained[0][0]), f"{len(trained)}{_some([cell for _, cell in trained])}"]
+        for model, rates in by_model.items()
+        for rate, trained in sorted(rates.items())
+    ]
+    table = Table(
+        "Learning rates that were found",
+        ["model", "rate", "tried: metric on training images held out", "trainings"],
+        rows,
+        ["code", "number", "text", "text"],
+        "Short trainings with each rate, the same number of epochs for each model.",
+        marked=frozenset(row for row, cells in enumerate(rows) if len(by_model[cells[0]]) > 1),
+    )
+    warnings = [
+        Words(
+            f"The trainings of {model} have different learning rates ({_listed(rates)}), of searches that ended "
+            "otherwise: what differs between its cells may come from these."
+        )
+        for model, rates in by_model.items()
+        if len(rates) > 1
+    ]
+    return [table, *warnings]
+
+
+def _listed(rates: Iterable[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted(rates))
+
+
+def _tried(found: RateSearch) -> str:
+    """Return each rate with its value, for a cell of a table."""
+    parts = [
+        f"{float(rate):g}: " + (f"{trial['value']:.4f}" if isinstance(trial.get("value"), int | float) else "diverged")
+        for rate, trial in found.tried.items()
+    ]
+    return f"{found.monitor} at {found.resolution} px, {found.epochs} epochs: {'; '.join(parts)}"
 
 
 def packages(material: Material) -> Code | None:

@@ -19,6 +19,7 @@
 - `measurement`: a cost measurement
 - `microbatch_choice`, `learning_rate_choice`: the microbatch and the learning rate found for a model
 - `winner_cell`, `winner_record`: the winner as a cell with its choice, and the record of its evaluations on test images
+- `explanation_record`: whose class-activation maps a picture has
 - `settings_change`: why a finished training no longer counts, with old and new values
 - `margin`: the cells within the margin of the best
 """

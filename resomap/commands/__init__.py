@@ -8,6 +8,7 @@ are called by the workflow's rules, each by the rule of its own name.
 - `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
 - `weights`: keep pretrained weights in a directory, for nodes without a network
 - `predict`, `weights_reader`: classify images with the winner, a trained cell or an exported file, and its weights
+- `explain`: a picture of where a model saw its class in images
 - `sync`, `forget`: send unsent journals to the tracker; set a cell aside, so that it trains anew
 - `adopt`, `adoption`: count runs of an older script as complete, and the work behind it
 - `config`, `config_documents`: write the files that are generated from the configuration schema, and their text
@@ -70,6 +71,7 @@ PEOPLE = (
     "sync",
     "forget",
     "predict",
+    "explain",
     "adopt",
     "doctor",
     "bench",

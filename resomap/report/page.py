@@ -30,6 +30,7 @@ from resomap.report.chapters import (
 )
 from resomap.report.chapters.class_table import class_table
 from resomap.report.chapters.disagreements import disagreements
+from resomap.report.chapters.explanations import explained
 from resomap.report.chapters.label_errors import label_errors
 from resomap.report.chapters.winner import winner
 from resomap.report.figure import Figure
@@ -195,7 +196,7 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
             "disagreements",
             "Images on which resolution decides",
             "Images",
-            [_disagreements(material, pairs, thumbnails)],
+            [_disagreements(material, pairs, thumbnails), _explained(material)],
         ),
         ("label-errors", "Labels that are probably wrong", "Labels", [_label_errors(material, thumbnails)]),
         ("confusion", figures["confusion"].title, "Confusion", [figures["confusion"]]),
@@ -241,6 +242,11 @@ def _disagreements(material: Material, pairs: list[Any], thumbnails: Thumbnails)
             "reason": thumbnails.reason,
         },
     )
+
+
+def _explained(material: Material) -> Part | None:
+    found = explained(material.evidence)
+    return Part("explanations", found) if found else None
 
 
 def _class_table(material: Material) -> Part | None:

@@ -12,6 +12,7 @@
 - `calibration`: calibration errors, before and after temperature scaling
 - `operating`: decisions for one class, by a threshold
 - `disagreements`: images on which resolution decides
+- `explanations`: class-activation maps that `resomap explain` drew
 - `learning`: learning curves
 - `dataset`: classes, sizes and examples of the images
 - `circumstances`: settings, software and machines

@@ -145,7 +145,8 @@ def test_the_local_database_gives_the_marker_at_once(study_in: Callable[..., Stu
     assert marker is not None
     assert (marker.origin, marker.run_id) == ("tracker", run)
     known = [key for key in KEYS if key not in ("weights_in_tracker", "microbatch")]
-    assert list(read_json(cell.marker)) == [*known, "precision", "fallback", "fold", "weights"]
+    later = ["precision", "fallback", "fold", "weights", "learning_rate", "learning_rate_search"]
+    assert list(read_json(cell.marker)) == [*known, *later]
 
 
 def test_no_experiment_and_no_server_are_one_sentence(

@@ -3,19 +3,36 @@
 import json
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from conftest import MODEL, command, small_config
+from PIL import Image
 
 from resomap.cells.measurement import EAGER, Measurement, why_implausible
 from resomap.cells.study import Study
+from resomap.compute.device import Device
+from resomap.compute.execution import Execution
+from resomap.compute.inference import Inference
 from resomap.config import parse_config
+from resomap.config.costs import Way
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
 from resomap.cost.cost_table import rows
+from resomap.cost.end_to_end import EndToEnd, jpeg
+from resomap.cost.exported_pass import Exports
+from resomap.cost.forward_pass import EagerPass, ready_network
 from resomap.cost.session import measure_together
+from resomap.data import DATA_DIRECTORY
+from resomap.data.decode import decode_bytes, resize
+from resomap.data.manifest import Manifest
+from resomap.models.build import construct
+from resomap.models.survey import entry_of
 
 QUICK = {"seconds": 0.02, "least_runs": 2, "largest_batch": 2}
 
@@ -77,7 +94,7 @@ def test_threads_are_those_asked_for_and_never_more_than_the_job_has(study_of: C
 def test_without_the_runtime_it_is_eager_and_says_why(
     study_of: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in an environment that was installed before ONNX Runtime was asked for."""
+    """An environment that was installed before ONNX Runtime was asked for has none."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     content = measured(study_of())
     assert content["runtime"] == EAGER
@@ -126,6 +143,43 @@ def test_figures_of_an_earlier_version_stand_as_eager_until_a_runtime_is_asked_f
     assert measurement.kept(study_of(runtimes=["torch"]), 2) is None
     assert measurement.kept(study_of(threads=1), 2) is None
     assert "runtime" not in json.dumps(read_json(measurement.path))
+
+
+# From the bytes of an image
+
+
+def test_the_way_from_bytes_to_a_class_is_that_of_the_training() -> None:
+    """Decoded, resized by `data.fit`, normalised; what comes out is the class that the network itself gives."""
+    content = jpeg(90, 60)
+    assert Image.open(BytesIO(content)).size == (90, 60)
+    seen = []
+
+    def classify(images: np.ndarray) -> np.ndarray:
+        seen.append(images)
+        return np.array([[0.1, 0.7, 0.2]])
+
+    assert EndToEnd(90, 60, "border").on(32, classify)() == 1
+    pixels = resize(decode_bytes(content).pixels, 32, "border")
+    assert np.array_equal(seen[0], (pixels.astype(np.float32) / 255 - 0.5).transpose(2, 0, 1)[None] / 0.5)
+    network = ready_network(construct(entry_of(MODEL), 32, 5), 32)
+    inference = Inference(
+        network, Execution(device=Device(torch.device("cpu"), "CPU"), precision=None, channels_last=True)
+    )
+    exported = Exports(network, 32, 1).workload(Way("onnxruntime", "fp32"))
+    scores = [one.classifier()(seen[0]) for one in (EagerPass(inference, 32), exported)]
+    assert scores[0].shape == (1, 5)
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)
+
+
+def test_the_jpeg_is_as_large_as_the_images_where_they_are_known(study_in: Callable[..., Study]) -> None:
+    assert EndToEnd.of(Path("nowhere"), "center") == EndToEnd(500, 375, "center")
+    study = study_in(cost=QUICK)
+    entries = Manifest.load(DATA_DIRECTORY).entries
+    expected = f"{round(median(one.width for one in entries))} x {round(median(one.height for one in entries))}"
+    content = measured(study)
+    assert content["image"] == expected
+    assert 0 < content["end_to_end_ms_q1"] <= content["end_to_end_ms_median"] <= content["end_to_end_ms_q3"]
+    assert content["end_to_end_runs"] >= 2
 
 
 def of_resolutions(*figures: tuple[float, float, float, int]) -> dict[tuple[str, int], dict[str, Any]]:

@@ -23,7 +23,7 @@ from resomap.compute.metrics import measure
 from resomap.core.files import read_json, write_json
 from resomap.evaluation.evaluation_writer import evaluate_cell
 from resomap.evaluation.uncertainty import image_intervals
-from resomap.report.chapters import tables
+from resomap.report.chapters import cost_tables
 from resomap.report.material import Material
 from resomap.statistics import Sample
 from resomap.statistics.simulation import World
@@ -306,7 +306,7 @@ def test_unsteady_latencies_order_nothing_and_the_answer_says_so(grid: Grid) -> 
     assert (found.recommendation.cost, found.recommendation.chosen.resolution) == ("flops", 48)
     assert f"that of {MODEL}@64 is unsteady (half of its runs took 0.3 to 0.9 ms)" in summary_text(found)
     assert "latency_ms" not in [front.cost for front in found.fronts]
-    table = tables.costs(Material(found, gather(study)))
+    table = cost_tables.costs(Material(found, gather(study)))
     assert table is not None
     assert [row[3].endswith("unsteady") for row in table.rows] == [False, False, True]
 
@@ -334,7 +334,7 @@ def test_costs_of_another_runtime_decide_nothing_and_each_is_named(grid: Grid) -
     assert (latency.runtime, 64 in [one.resolution for one in latency.places]) == ("ONNX Runtime", False)
     assert found.recommendation is not None
     assert (found.recommendation.cost, found.recommendation.runtime) == ("flops", "ONNX Runtime")
-    table = tables.costs(Material(found, gather(study)))
+    table = cost_tables.costs(Material(found, gather(study)))
     assert table is not None
     assert ["not compared: eager PyTorch" in row[3] for row in table.rows] == [False, False, True]
     assert "toaster in ONNX Runtime (float32, threads: 1) and on toaster in eager PyTorch" in table.note
@@ -342,9 +342,19 @@ def test_costs_of_another_runtime_decide_nothing_and_each_is_named(grid: Grid) -
     measured(study, 64, runtime="onnxruntime", other_programs_cores=1.5)
     found = make_map(study)
     assert " ms on toaster in ONNX Runtime)" in summary_text(found)
-    table = tables.costs(Material(found, gather(study)))
+    material = Material(found, gather(study))
+    table = cost_tables.costs(material)
     assert table is not None
     assert "(float32, threads: 1), while other programs took up to 1.5 cores." in table.note
+    assert cost_tables.runtimes(material) is None
+    other = {"runtime": "openvino", "precision": "int8", "threads": 1, "latency_ms_median": 0.5, "file_bytes": 2e6}
+    measured(study, 64, runtime="onnxruntime", others=[other])
+    table = cost_tables.runtimes(Material(make_map(study), gather(study)))
+    assert table is not None
+    assert [row[:5] for row in table.rows] == [
+        [f"{MODEL} @ 64 px", "ONNX Runtime", "float32", "1", "2"],
+        [f"{MODEL} @ 64 px", "OpenVINO", "int8", "1", "0.5"],
+    ]
 
 
 def test_a_latency_that_falls_with_the_resolution_orders_nothing(grid: Grid) -> None:

@@ -8,6 +8,7 @@ comes about.
 - `runtime_figures`: the figures of one network in one runtime
 - `forward_pass`: the workload that is timed in PyTorch, of an untrained network on noise
 - `exported_pass`: the same in ONNX Runtime and OpenVINO
+- `end_to_end`: the way from the bytes of a JPEG to a class
 - `timing`: latency and throughput, as medians with quartiles
 - `best_batch`: the search for the batch size of the highest throughput
 - `peak_memory`: the highest memory of a forward pass

@@ -12,6 +12,7 @@ from resomap.core.files import write_csv
 OF_RUNTIMES = (
     *("runtime", "threads", "precision", "channels_last", "file_bytes"),
     *("latency_ms_median", "latency_ms_q1", "latency_ms_q3", "latency_runs"),
+    *("end_to_end_ms_median", "end_to_end_ms_q1", "end_to_end_ms_q3", "end_to_end_runs", "image"),
     *("best_batch", "best_batch_limit"),
     *("throughput_images_per_second_median", "throughput_images_per_second_q1", "throughput_images_per_second_q3"),
     *("throughput_runs", "peak_memory_bytes_batch_1", "peak_memory_bytes_best_batch", "memory_method"),

@@ -37,6 +37,10 @@ class ExportedPass:
         """Return a forward pass of one batch of noise."""
         return partial(self.computed, noise(batch, self.resolution))
 
+    def classifier(self) -> Computed:
+        """Return what gives logits [1, classes] of one image float32 [1, 3, R, R]."""
+        return self.computed
+
     def for_memory(self, batch: int) -> Run | None:
         """Return a pass that takes its memory anew each time; None where the runtime keeps it."""
         if self.anew is None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
@@ -14,13 +15,21 @@ from resomap.compute.inference import Inference
 from resomap.compute.normalisation import in_layout
 from resomap.cost import peak_memory
 from resomap.cost.timing import Run
+from resomap.models.build import logits
 
 GRAPH = "torch cuda graph"
 _WARM_UP = 3  # passes before a capture, as torch's notes on CUDA graphs have it
 
 
+Classifier: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+
 class Workload(Protocol):
     """A network made ready in a runtime, at one resolution (pixels)."""
+
+    @property
+    def resolution(self) -> int:
+        """Pixels of the square that it takes."""
 
     @property
     def runtime(self) -> str:
@@ -28,6 +37,9 @@ class Workload(Protocol):
 
     def on(self, batch: int) -> Run:
         """Return a forward pass of one batch of noise, to be run again and again. Copying images is not part of it."""
+
+    def classifier(self) -> Classifier:
+        """Return what gives logits [1, classes] of one image float32 [1, 3, R, R], copied to the device and back."""
 
     def for_memory(self, batch: int) -> Run | None:
         """Return a pass that takes its memory anew each time; None where the runtime has no such."""
@@ -62,6 +74,16 @@ class EagerPass:
     def on(self, batch: int) -> Callable[[], Tensor]:
         """Return a forward pass of one batch of noise."""
         return partial(self.inference, self._images(batch))
+
+    def classifier(self) -> Classifier:
+        """Return what gives logits [1, classes] of one image float32 [1, 3, R, R]."""
+        example = self._images(1)
+
+        def classify(images: np.ndarray) -> np.ndarray:
+            placed = torch.from_numpy(images).to(example.device, example.dtype)
+            return _as_array(self.inference(in_layout(placed, self.inference.execution.channels_last)))
+
+        return classify
 
     def for_memory(self, batch: int) -> Run | None:
         """Return the same pass."""
@@ -99,7 +121,21 @@ class GraphPass(EagerPass):
 
     def on(self, batch: int) -> Callable[[], Tensor]:
         """Return the replay of a captured pass. Raises RuntimeError where the network cannot be captured."""
-        run, graph = super().on(batch), torch.cuda.CUDAGraph()
+        return self._captured(self._images(batch))
+
+    def classifier(self) -> Classifier:
+        """Return what gives logits [1, classes] of one image: it is copied to where the captured pass reads it."""
+        held = self._images(1)
+        replay = self._captured(held)
+
+        def classify(images: np.ndarray) -> np.ndarray:
+            held.copy_(torch.from_numpy(images))
+            return _as_array(replay())
+
+        return classify
+
+    def _captured(self, images: Tensor) -> Callable[[], Any]:
+        run, graph = partial(self.inference, images), torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -107,13 +143,17 @@ class GraphPass(EagerPass):
                 run()
         torch.cuda.current_stream().wait_stream(stream)
         with torch.cuda.graph(graph):
-            logits = run()
+            output = run()
 
-        def replay() -> Tensor:
+        def replay() -> Any:
             graph.replay()
-            return logits
+            return output
 
         return replay
+
+
+def _as_array(output: Any) -> np.ndarray:
+    return np.asarray(logits(output).float().cpu().numpy())
 
 
 def ready_network(model: nn.Module, resolution: int) -> nn.Module:

@@ -15,11 +15,12 @@ from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference
 from resomap.config.costs import Precision, Way
 from resomap.cost.cost_table import COLUMNS, OF_RUNTIMES
+from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.exported_pass import Exports
 from resomap.cost.forward_pass import EagerPass, GraphPass, Workload, ready_network
 from resomap.cost.runtime_figures import BYTES_AN_ACTIVATION, Attempts, RuntimeFigures
 from resomap.export.facts import versions
-from resomap.models.build import build_model
+from resomap.models.build import build_model, first_line
 from resomap.models.fits import ASSUMED_ACTIVATIONS
 from resomap.models.operations import one_pass, parameter_count, try_count, weights_bytes
 
@@ -37,13 +38,22 @@ class Subject:
     raises ResomapError.
     """
 
-    def __init__(self, measurement: Measurement, study: Study, classes: int, threads: int, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        measurement: Measurement,
+        study: Study,
+        classes: int,
+        threads: int,
+        memory_bytes: int,
+        end_to_end: EndToEnd,
+    ) -> None:
         """Take the cores that it computes with, and on a CPU the bytes of main memory that it may take."""
         self.measurement, self._study, self._classes, self._threads = measurement, study, classes, threads
         self._cost, self._memory_bytes = study.config.cost, memory_bytes
         self._recipe = study.recipe(study.cell(measurement.model, measurement.resolution))
         self.device = choose_device(measurement.kind)
         self.values: dict[str, Any] = {}
+        self._end_to_end = end_to_end
         self._attempts = Attempts(self.device)
         self._ways = self._cost.ways(measurement.kind)
         self._figures: list[tuple[Way, RuntimeFigures]] = []
@@ -119,6 +129,8 @@ class Subject:
         activations = self.values.get("activations") or ASSUMED_ACTIVATIONS * self.measurement.resolution**2
         image_bytes = activations * BYTES_AN_ACTIVATION
         figures = RuntimeFigures(workload, self.device, self._cost, image_bytes, self._memory_bytes)
+        if not self._figures:  # the first, by which the map decides
+            figures.time_too(self._end_to_end)
         figures.prepare()
         self._figures.append((way, figures))
 
@@ -131,8 +143,12 @@ class Subject:
         if not self.device.is_cuda:
             return eager
         graph = GraphPass(eager.inference, eager.resolution, eager.file_bytes)
-        captured = self._attempts.answer("cuda graph", lambda: graph.on(1))
-        return eager if captured is None else graph
+        try:
+            graph.on(1)
+        except Exception as error:  # a capture that is refused reads as "CUDA error": eager shows whether the GPU fails
+            self._attempts.reasons["cuda graph"] = first_line(error)
+            return eager
+        return graph
 
     def _build(self) -> nn.Module:
         torch.manual_seed(SEED)

@@ -12,12 +12,15 @@ from resomap.config.schema import Cost
 from resomap.core.errors import ResomapError
 from resomap.cost import peak_memory
 from resomap.cost.best_batch import PROBE_RUNS, PROBE_SHARE, BestBatch, Obstacle, find_best_batch
+from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.forward_pass import Workload
 from resomap.cost.timing import Quartiles, timed_runs
 from resomap.models.build import first_line
 
 ROUNDS = 10  # shares of `cost.seconds`, between which the other networks have their turn
 LEAST_ROUNDS = 3
+FROM_BYTES = 0  # in place of a batch: the times from the bytes of an image to its class
+_BY_CLOCK = torch.device("cpu")
 # Working memory of an image on a CPU: all its activations in float32, and as much again for what libraries need.
 BYTES_AN_ACTIVATION = 8
 
@@ -58,16 +61,23 @@ class RuntimeFigures:
         self._attempts = Attempts(device)
         self._values: dict[str, Any] = {"runtime": workload.runtime, "file_bytes": workload.file_bytes}
         self._times: dict[int, list[float]] = {}  # seconds of each timed run, by the batch
+        self._end_to_end: EndToEnd | None = None
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why figures are missing, by what they are."""
+        """Reasons why figures are missing, by what they are."""
         return self._attempts.reasons
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the weights that it holds in main memory between its rounds."""
         return self._ready.held_bytes(0) if self._ready else 0
+
+    def time_too(self, end_to_end: EndToEnd) -> None:
+        """Time the way from the bytes of an image to a class as well."""
+        self._end_to_end = end_to_end
+        self._values["image"] = end_to_end.image
+        self._times[FROM_BYTES] = []
 
     def prepare(self) -> None:
         """Find the best batch, and measure the memory that it takes."""
@@ -101,7 +111,7 @@ class RuntimeFigures:
         for batch, times in list(self._times.items()):
             if number >= LEAST_ROUNDS and len(times) >= self._cost.least_runs and Quartiles.of(times).is_steady:
                 continue
-            what = "latency" if batch == 1 else "throughput"
+            what = {1: "latency", FROM_BYTES: "end to end"}.get(batch, "throughput")
             new = self._attempts.answer(what, partial(self._timed, workload, batch, runs))
             if new is None:
                 del self._times[batch]  # memory that was there is taken: no figure is better than half a one
@@ -114,6 +124,8 @@ class RuntimeFigures:
         found = dict(self._values)
         if latency := self._times.get(1):
             found |= _columns("latency_ms", Quartiles.of(latency).scaled(1000), "latency_runs")
+        if whole := self._times.get(FROM_BYTES):
+            found |= _columns("end_to_end_ms", Quartiles.of(whole).scaled(1000), "end_to_end_runs")
         best = found.get("best_batch")
         if best is not None and (times := self._times.get(best)):
             found |= _columns("throughput_images_per_second", Quartiles.of(times).rate(best), "throughput_runs")
@@ -135,7 +147,11 @@ class RuntimeFigures:
         return find_best_batch(probe, first, self._cost)
 
     def _timed(self, workload: Workload, batch: int, least_runs: int) -> list[float]:
-        return timed_runs(workload.on(batch), self._device.torch, self._cost.seconds / ROUNDS, least_runs)
+        seconds = self._cost.seconds / ROUNDS
+        if self._end_to_end is not None and batch == FROM_BYTES:
+            run = self._end_to_end.on(workload.resolution, workload.classifier())
+            return timed_runs(run, _BY_CLOCK, seconds, least_runs)  # its class is back on the CPU
+        return timed_runs(workload.on(batch), self._device.torch, seconds, least_runs)
 
     def _probe(self, workload: Workload, batch: int) -> Quartiles:
         seconds = self._cost.seconds * PROBE_SHARE

@@ -15,8 +15,10 @@ import psutil
 
 from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
+from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.measure import Subject
 from resomap.cost.runtime_figures import ROUNDS
+from resomap.data import DATA_DIRECTORY
 
 # Of the memory that the process may take, for the weights of networks that wait for their turn.
 WAITING_SHARE = 0.25
@@ -44,7 +46,8 @@ def measure_together(
     known = _latency(reference.read(reference.settings(study, classes))) if reference else None
     beside = [reference] if reference and known else []
     found: dict[Measurement, dict[str, Any]] = {}
-    subjects = (Subject(one, study, classes, threads, memory_bytes) for one in (*beside, *measurements))
+    whole = EndToEnd.of(DATA_DIRECTORY, study.config.data.fit)
+    subjects = (Subject(one, study, classes, threads, memory_bytes, whole) for one in (*beside, *measurements))
     before = _Spent.now()
     for group in _groups(subjects, int(memory_bytes * WAITING_SHARE)):
         for number in range(ROUNDS):

@@ -20,6 +20,7 @@ from resomap.report.chapters import (
     choices,
     circumstances,
     classes,
+    cost_tables,
     dataset,
     learning,
     operating,
@@ -189,7 +190,12 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
         *_operating(material),
         *([("winner", "The winner, trained to be used", "Winner", paragraphs)] if paragraphs else []),
         ("resolution", figures["curves"].title, "Resolution", [figures["curves"], tables.resolutions(material)]),
-        ("cost", figures["pareto"].title, "Cost", [figures["pareto"], tables.costs(material)]),
+        (
+            "cost",
+            figures["pareto"].title,
+            "Cost",
+            [figures["pareto"], cost_tables.costs(material), cost_tables.runtimes(material)],
+        ),
         ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),
         ("classes", figures["per-class"].title, "Classes", [figures["per-class"], _class_table(material)]),
         (

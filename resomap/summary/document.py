@@ -51,6 +51,9 @@ class Measured(Part):
     latency_ms_median: float | None = Field(description="milliseconds for one image")
     latency_ms_q1: float | None
     latency_ms_q3: float | None
+    end_to_end_ms_median: float | None = Field(
+        None, description="milliseconds from the bytes of one JPEG to its class; null in files of earlier versions"
+    )
     best_batch: int | None = Field(description="images")
     throughput_images_per_second_median: float | None
     peak_memory_bytes_batch_1: int | None

@@ -166,7 +166,7 @@ class Judgement:
 
     @cached_property
     def runtime(self) -> str:
-        """What computed the figures that are compared, for people; empty where nothing was measured."""
+        """Runtime of the figures that are compared, for people; empty where nothing was measured."""
         return next((runtime_words(self.evidence.costs[position]) for position in self.comparable), "")
 
     @cached_property

@@ -2,7 +2,8 @@
 
 - `quality`: heatmaps, and curves of quality against resolution
 - `choices`: the ladder, and the candidates
-- `tables`: resolutions, costs, gaps, origins
+- `tables`: resolutions, gaps, origins
+- `cost_tables`: costs of each cell, in each runtime
 - `operating`: thresholds of one class, and figures at another prevalence
 - `winner`: the winner, its figures on test, and how often the test images were looked at
 - `pareto`: quality against cost, with the Pareto fronts

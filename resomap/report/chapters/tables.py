@@ -1,17 +1,12 @@
-"""Tables of the report: resolutions, costs, what is missing, the origin of each training."""
+"""Tables of the report: resolutions, what is missing, the origin of each training."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from resomap.cells.measurement import ALONE, runtime_words, why_unsteady
-from resomap.report.blocks import Align, Table
-from resomap.report.material import Material, name, quality, scaled, training_name, training_number
-from resomap.statistics import Position
+from resomap.report.blocks import Table
+from resomap.report.material import Material, name, quality, training_name, training_number
 from resomap.summary.document import Training
 
 _RUN_DIGITS = 8
-_NUMBERS: tuple[Align, ...] = ("number",) * 9
 
 
 def resolutions(material: Material) -> Table | None:
@@ -34,48 +29,6 @@ def resolutions(material: Material) -> Table | None:
         ["model", "best (px)", "not distinguishable from it (px)", "shown to be better (px)"],
         rows,
         ["text", "number", "text", "text"],
-        note,
-    )
-
-
-def costs(material: Material) -> Table | None:
-    """Return the table of each square's costs: measured with untrained weights, and of its own training."""
-    rows: list[list[str]] = []
-    for position in [(model, size) for model in material.map.models for size in material.map.resolutions]:
-        measured = material.evidence.costs.get(position)
-        trained = [one for one in material.map.trainings if (one.model, one.resolution) == position]
-        if measured is None and not trained:
-            continue
-        cost = measured or {}
-        rows.append(
-            [
-                f"{position[0]} @ {position[1]} px",
-                scaled(cost.get("params"), 1e6),
-                scaled(cost.get("flops"), 1e9),
-                _with_quartiles(cost.get("latency_ms_median"), cost.get("latency_ms_q1"), cost.get("latency_ms_q3"))
-                + (" unsteady" if why_unsteady(cost) else "")
-                + _why_not_compared(material, position, cost),
-                _at(cost.get("throughput_images_per_second_median"), cost.get("best_batch")),
-                scaled(cost.get("peak_memory_bytes_batch_1"), 1e6),
-                scaled(cost.get("weights_bytes"), 1e6),
-                _mean([one.train_seconds for one in trained], 60),
-                _mean([one.images_per_second for one in trained], 1),
-                _mean([one.peak_training_memory_bytes for one in trained], 1e6),
-            ]
-        )
-    if not rows:
-        return None
-    trained_on = sorted({one.device for one in material.map.trainings if one.device})
-    note = _where_measured(list(material.evidence.costs.values()))
-    note += f" Trained on {', '.join(trained_on)} (mean over the seeds)." if trained_on else ""
-    return Table(
-        "Cost of each cell",
-        [
-            *("cell", "parameters (10⁶)", "FLOPs (10⁹)", "latency (ms) [quartiles]", "images/s (at batch)"),
-            *("memory, batch 1 (MB)", "weights (MB)", "training (min)", "images/s, training", "memory, training (MB)"),
-        ],
-        rows,
-        ("text", *_NUMBERS),
         note,
     )
 
@@ -146,50 +99,9 @@ def origins(material: Material) -> Table | None:
     )
 
 
-def _why_not_compared(material: Material, position: Position, cost: Mapping[str, Any]) -> str:
-    """Return what tells a latency from those that it is not ranked beside; empty where it is ranked."""
-    square = material.squares.get(position)
-    if square is None or square.cost is None or square.cost.is_comparable:
-        return ""
-    words = [runtime_words(cost), str(cost["device"]), str(cost["precision"]), f"threads: {cost['threads']}"]
-    return f" (not compared: {', '.join(filter(None, words))})"
-
-
-def _where_measured(costs: list[Mapping[str, Any]]) -> str:
-    """Return on which devices and in which runtimes inference was measured, and what else computed there then."""
-    if not costs:
-        return "Inference is not measured yet."
-    ways = {
-        f"{one.get('device')}{f' in {words}' if (words := runtime_words(one)) else ''} ({one.get('precision')}, "
-        f"threads: {one.get('threads')})"
-        for one in costs
-    }
-    found = f"Inference measured on {' and on '.join(sorted(ways))}"
-    others = [one.get("other_programs_cores") for one in costs]
-    known = [one for one in others if one is not None]
-    if known and max(known) > ALONE:
-        return f"{found}, while other programs took up to {max(known):.1f} cores."
-    return f"{found}, alone on it." if len(known) == len(costs) else f"{found}."
-
-
 def _training(one: Training) -> str:
     return f"{name(one)}, {training_name(one)}"
 
 
 def _time(seconds: float | None) -> str:
     return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _with_quartiles(value: float | None, low: float | None, high: float | None) -> str:
-    text = scaled(value, 1)
-    return text if low is None or high is None else f"{text} [{scaled(low, 1)}, {scaled(high, 1)}]"
-
-
-def _at(value: float | None, batch: int | None) -> str:
-    text = scaled(value, 1)
-    return text if batch is None else f"{text} ({batch})"
-
-
-def _mean(values: list[float | None] | list[int | None], unit: float) -> str:
-    known = [value for value in values if value is not None]
-    return scaled(sum(known) / len(known), unit) if known else "–"

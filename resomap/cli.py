@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files are any bytes
     if getattr(given, "log", None):
-        copy_output_to(given.log)
+        copy_output_to(given.log, words[0])
     is_step = words[0] in STEPS
     try:
         if getattr(given, "enters_directory", False) and given.directory is not None:

@@ -1,10 +1,12 @@
 """Progress bars on a terminal: one for each running training and one for the sweep, below the lines of the log."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
 from resomap.cells.progress import Progress, figures
+from resomap.core.logging import BARS_VARIABLE, QUIET_STEPS
 from resomap.core.text import duration
 
 if TYPE_CHECKING:
@@ -17,9 +19,10 @@ WIDTH = 24  # of a bar, in columns
 
 
 class Bars:
-    """Progress bars, shown while a training runs, until `stop`; lines that are written meanwhile go through `write`.
+    """Progress bars, shown from the first training to the end of the run, until `stop`.
 
-    The other jobs write to the terminal themselves, so there are no bars while only they run.
+    Lines that are written meanwhile go through `write`. The jobs before the first training write to the terminal
+    themselves, and so does any other that is not in `QUIET_STEPS`: there are no bars while only such jobs run.
     """
 
     def __init__(self, stream: IO[str], sweep: "Sweep", colour: bool) -> None:
@@ -39,9 +42,11 @@ class Bars:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._sweep_bar = self._display.add_task("sweep", total=max(1, sweep.trainings), words="")
+        self._sweep_bar = self._display.add_task("sweep", total=1.0, words="")
         self._tasks: dict[int, TaskID] = {}
+        self._share = 0.0
         self._is_shown = False
+        os.environ[BARS_VARIABLE] = "1"
 
     def write(self, text: str) -> None:
         """Write a line above the bars."""
@@ -58,18 +63,27 @@ class Bars:
 
     def update(self) -> None:
         """Redraw the bars from the record of the sweep and the progress files."""
-        running = {job.number: job for job in self._sweep.jobs.values() if job.cell and job.state == "running"}
-        self._show(bool(running))
+        jobs = list(self._sweep.jobs.values())
+        running = {job.number: job for job in jobs if job.cell and job.state == "running"}
+        others = [job for job in jobs if not job.cell and job.state == "running"]
+        done, failed = (self._sweep.count(state) for state in ("done", "failed"))
+        is_behind = done + failed > 0 and all(map(self.is_quiet, others))
+        self._show(bool(running) or is_behind)
         for number in set(self._tasks) - set(running):
             self._display.remove_task(self._tasks.pop(number))
         parts = 0.0
         for number, job in running.items():
             parts += self._draw(number, job)
-        done, failed = (self._sweep.count(state) for state in ("done", "failed"))
         words = f"{done}/{self._sweep.trainings} trainings" + (f", {failed} failed" if failed else "")
-        self._display.update(
-            self._sweep_bar, completed=done + failed + parts, words=words + self._time_to_go(done, parts)
-        )
+        if not running and others:
+            words += f", {others[0].name}"
+        left = self._sweep.seconds_to_go()
+        self._share = max(self._share, self._share_of_run(done + failed + parts, left))
+        self._display.update(self._sweep_bar, completed=self._share, words=words + to_go(left))
+
+    def is_quiet(self, job: "Job") -> bool:
+        """Return True for a job whose words stand in its log alone until it ends."""
+        return job.rule.rpartition("_")[2] in QUIET_STEPS
 
     def stop(self) -> None:
         """Remove the bars. May be called twice."""
@@ -93,17 +107,17 @@ class Bars:
         self._display.update(self._tasks[number], completed=share, words=progress_text(progress))
         return share
 
-    def _time_to_go(self, done: int, parts: float) -> str:
-        """Return the time to go as text, by what this run's own cells took; empty until half a cell is done.
-
-        It is an upper bound, because the planner's order is longest first.
-        """
-        finished = done + parts
-        left = self._sweep.trainings - self._sweep.count("failed") - finished
-        if finished < 0.5 or left <= 0:
-            return ""
+    def _share_of_run(self, finished: float, left: float | None) -> float:
+        """Return the share (0..1) of the run that is done: of its time, where that is known, else of its cells."""
+        if left is None:
+            return finished / max(1, self._sweep.trainings)
         elapsed = time.monotonic() - self._sweep.began
-        return f", at most about {duration(elapsed * left / finished)} to go"
+        return elapsed / max(1.0, elapsed + left)
+
+
+def to_go(seconds: float | None) -> str:
+    """Return the time to go as text behind other words: `, about 14 min to go`; empty where it is not known."""
+    return "" if seconds is None else f", about {duration(seconds)} to go"
 
 
 def share_done(progress: Progress) -> float:

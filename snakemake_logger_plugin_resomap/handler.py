@@ -4,6 +4,7 @@ A dry run has Snakemake's own output, unchanged, and does without this handler u
 that this handler has no line for goes through Snakemake's formatter, so that nothing of importance is lost.
 """
 
+import contextlib
 import logging
 import sys
 import threading
@@ -127,6 +128,7 @@ class LogHandler(LogHandlerBase):
                     self._bars.stop()
                     self._bars = None
             self._sweep.settle()
+            self._sweep.end()
             if self._is_asked("all"):
                 from resomap.planning.snakemake_cli import command_line
                 from snakemake_logger_plugin_resomap.run_summary import stopped_summary, summary
@@ -158,9 +160,13 @@ class LogHandler(LogHandlerBase):
             return f"{self._label(job)} started" if job.outputs else ""
         if event == LogEvent.JOB_FINISHED:
             done = self._sweep.finish(info.get("job_id", -1), now)
-            return None if done is None else self._finished(done, now)
+            if done is None:
+                return None
+            return "\n".join(filter(None, [self._words(done), self._finished(done, now)]))
         if event == LogEvent.JOB_ERROR:
             job = self._sweep.fail(info, now)
+            if words := self._words(job):
+                self._write(words)
             if interruption.is_asked:
                 return ""  # the trainings say where they left off, and the summary once more
             if job.other:
@@ -174,6 +180,7 @@ class LogHandler(LogHandlerBase):
         from snakemake_logger_plugin_resomap.sweep import Sweep
 
         self._sweep = Sweep(Path.cwd(), {rule: count for rule, count in stats.items() if rule != "total"})
+        self._sweep.plan()
         if self._sweep.trainings and self._stream.isatty() and self._is_asked("progress"):
             from snakemake_logger_plugin_resomap.bars import Bars
 
@@ -194,6 +201,16 @@ class LogHandler(LogHandlerBase):
             return ""
         took = f"done in {duration(now - job.started)}"
         return ", ".join(filter(None, [f"{self._label(job)} {took}", self._sweep.outcome(job)]))
+
+    def _words(self, job: "Job") -> str:
+        """Return what a step has written to its log alone, because there are bars on the terminal."""
+        if self._bars is None or self._sweep is None or not self._bars.is_quiet(job):
+            return ""
+        texts = []
+        for log in job.log[:1]:
+            with contextlib.suppress(OSError):
+                texts.append((self._sweep.root / log).read_text(errors="replace").strip("\n"))
+        return "\n".join(texts)
 
     def _poll(self) -> None:
         """Poll the progress files of the running cells, in a thread."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from resomap.cells import timeline
 from resomap.cells.cell import Cell
+from resomap.cells.presence import run_name
 from resomap.cells.progress import Failure, Progress, reading
 from resomap.cells.step_failure import StepFailure, failure_file_of
 from resomap.cells.winner_cell import Winner
@@ -20,6 +22,7 @@ from resomap.core.files import read_json
 from resomap.core.text import duration, is_whole_number
 from resomap.data import DATA_DIRECTORY
 from resomap.data.left_out import in_words, left_out
+from resomap.estimates.outlook import Outlook, etas
 from resomap.planning.training_rule import is_training, is_winner
 from resomap.tracking.elsewhere import Elsewhere
 
@@ -85,11 +88,21 @@ class Sweep:
     jobs: dict[int, Job] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)  # time of the last event
+    outlook: Outlook = field(default_factory=lambda: Outlook([]))
 
     @property
     def trainings(self) -> int:
         """Number of cells that this run is to train."""
         return sum(count for rule, count in self.planned.items() if is_training(rule))
+
+    def plan(self) -> None:
+        """Add the plan to the timeline of the study."""
+        self.outlook = Outlook(timeline.read(self.root / timeline.PATH))
+        self.outlook.take(timeline.append(run_name(), "plan", self.root, planned=self.planned))
+
+    def end(self) -> None:
+        """Add the run's end to the timeline of the study."""
+        timeline.append(run_name(), "end", self.root)
 
     def start(self, info: Mapping[str, Any], at: float) -> Job:
         """Record a job's start (again, where it is tried once more) from the fields of Snakemake's JOB_INFO."""
@@ -108,6 +121,7 @@ class Sweep:
             job.number = earlier.number if earlier else 1 + sum(1 for other in self.jobs.values() if other.cell)
         self.jobs[info["jobid"]] = job
         self.last = at
+        self._note("start", job)
         return job
 
     def finish(self, jobid: int, at: float) -> Job | None:
@@ -115,6 +129,7 @@ class Sweep:
         job, self.last = self.jobs.get(jobid), at
         if job:
             job.state = "done"
+            self._note("done", job)
         return job
 
     def fail(self, info: Mapping[str, Any], at: float) -> Job:
@@ -136,6 +151,7 @@ class Sweep:
         other = Elsewhere.read(self._beside(job.cell, "elsewhere.json")) if job.cell else None
         if other and other != job.stale_other and not job.failure:
             job.state, job.other = "elsewhere", other  # it gave way: no failure
+        self._note("failed", job)
         return job
 
     def explain(self, message: str) -> Job | None:
@@ -194,6 +210,11 @@ class Sweep:
         found = Progress.read(self._beside(job.cell, "progress.json")) if job.cell else None
         return None if found == job.stale_progress else found
 
+    def seconds_to_go(self) -> float | None:
+        """Return the seconds until all that was planned is done; None before anything is known."""
+        running = {job.name: self.progress(job) for job in self.jobs.values() if job.cell and job.state == "running"}
+        return self.outlook.seconds_to_go(time.time(), etas(running))
+
     def outcome(self, job: Job) -> str:
         """Return the outcome in words, empty where there is none.
 
@@ -211,6 +232,14 @@ class Sweep:
         if not isinstance(value, int | float):  # of a winner, which validation images do not judge
             return f"test {job.metric} {test:.3f}" if isinstance(test, int | float) else ""
         return f"val {job.metric} {value:.3f}" + (f" (test {test:.3f})" if isinstance(test, int | float) else "")
+
+    def _note(self, kind: str, job: Job) -> None:
+        """Add an event of a job to the timeline of the study."""
+        marker = read_json(self._beside(job.cell, "done")) if job.cell and kind == "done" else None
+        cost = marker.get("cost") if isinstance(marker, dict) else None
+        seconds = cost.get("train_seconds") if isinstance(cost, dict) else None
+        training = float(seconds) if isinstance(seconds, int | float) else None
+        self.outlook.take(timeline.append(run_name(), kind, self.root, rule=job.rule, name=job.name, training=training))
 
     def _step_failure(self, job: Job) -> StepFailure | None:
         path = failure_file_of(job.command)

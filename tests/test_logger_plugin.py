@@ -56,7 +56,13 @@ wildcard_constraints:
     model="[^/]+", resolution="[^/.]+", suffix=r"(\\.seed[0-9]+)?"
 rule all:
     default_target: True
-    input: expand("results/{m}/320.done", m=CELLS), "results/summary.csv" if config.get("summary") else []
+    input: expand("results/{m}/320.done", m=CELLS), "results/summary.csv" if config.get("summary") else [], \
+        "results/summary.json" if config.get("map") else []
+rule map:
+    input: expand("results/{m}/320.done", m=CELLS)
+    output: "results/summary.json"
+    log: "results/logs/map.log"
+    shell: "sleep 3; echo the answer > {log}; touch {output}"
 rule summary:
     output: "results/summary.csv"
     shell: "{config[summary]} > {output}"
@@ -146,6 +152,16 @@ def test_on_a_terminal_there_are_bars_that_leave_nothing_behind(project: Path) -
     assert any("vgg11@320 done in " in line for line in last)
     assert last[-1].startswith("This run's trainings: 2 completed, 0 failed, 0 remaining (")
     assert not any(" epoch " in line for line in last), "what the bars say is not said in lines too"
+
+
+def test_the_bar_stays_behind_the_last_training_and_shows_what_a_step_has_logged(project: Path) -> None:
+    words = cells(resnet18="fine")
+    screens, last = on_a_terminal(project, *words, "map=1", "--cores", "1")
+    assert any(re.search(r"sweep \s*\u2501+.* 1/1 cells, map", text) for text in screens), screens[-1]
+    assert not any("\u2501" in line for line in last)
+    assert last.index("the answer") < next(
+        number for number, line in enumerate(last) if line.startswith("map done in ")
+    )
 
 
 def test_the_end_names_each_failed_cell_its_reason_log_and_resume_command(project: Path) -> None:

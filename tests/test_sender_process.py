@@ -11,9 +11,10 @@ from typing import Any
 import psutil
 import pytest
 
+from resomap.cells.presence import RUN_VARIABLE, announce_run
 from resomap.tracking.journal import Journal, read_events
 from resomap.tracking.local_database import connect_local
-from resomap.tracking.send_request import PLACES, RUN_VARIABLE, Sending, SendRequest, announce_run
+from resomap.tracking.send_request import PLACES, Sending, SendRequest
 from resomap.tracking.sender import URI_VARIABLE, is_sent
 
 

@@ -4,7 +4,8 @@
   configuration
 - `possible`: checks of a study when it is opened
 - `marker`, `tags`: the done marker, and the tags of a run in the tracker with the marker as one of them
-- `presence`: whether Snakemake runs here
+- `presence`: whether Snakemake runs here, and the name of a run
+- `timeline`: when each job of a study's runs began and ended
 - `lock`: the locks of cells and of steps
 - `resume_command`: the commands that resume, in files of a study that may be moved
 - `liveness`: heartbeats of processes on other machines

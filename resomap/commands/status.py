@@ -45,6 +45,8 @@ def run(given: argparse.Namespace) -> None:
         return [*(_for_reader(study, one) for one in shown), *status.winner_status(study, report.metric, digest)]
 
     def forecast(statuses: list[status.CellStatus]) -> float | None:
+        if (seconds := status.of_running_run(statuses)) is not None:
+            return seconds
         predicted = predictions(study)
         return status.seconds_to_go(statuses, lambda cell: predicted.seconds(cell) + START_SECONDS)
 

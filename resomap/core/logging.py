@@ -14,6 +14,11 @@ from typing import Any, TextIO
 from resomap.core.errors import ResomapError
 from resomap.core.files import open_own
 
+# Set where progress bars are on the terminal: meanwhile these steps write to their logs alone, and what stands there
+# is shown when they end.
+BARS_VARIABLE = "RESOMAP_BARS"
+QUIET_STEPS = ("evaluate", "cost", "costs", "map", "report")
+
 
 def send_output_to(log: Path) -> None:
     """Redirect all output of this process and its children to the log file, appended to it.
@@ -51,14 +56,20 @@ class _Lossy(io.FileIO):
         return memoryview(data).nbytes
 
 
-def copy_output_to(log: Path) -> None:
-    """Have what this process prints stand in a log file too. Without a place for it, the terminal has it alone."""
+def copy_output_to(log: Path, step: str = "") -> None:
+    """Have what this process prints stand in a log file too. Without a place for it, the terminal has it alone.
+
+    A step in `QUIET_STEPS` writes to its log alone while there are bars on the terminal.
+    """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         stream = _lossy(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
     except (OSError, ResomapError):
         return
-    sys.stdout, sys.stderr = _Copied(sys.stdout, stream), _Copied(sys.stderr, stream)
+    if step in QUIET_STEPS and os.environ.get(BARS_VARIABLE):
+        sys.stdout = sys.stderr = stream
+    else:
+        sys.stdout, sys.stderr = _Copied(sys.stdout, stream), _Copied(sys.stderr, stream)
 
 
 class _Copied:

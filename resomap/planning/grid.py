@@ -152,7 +152,7 @@ class Grid:
                 spare_collector(is_short=True)
                 self.study.save_planned()
             else:
-                self._start.begin(self.trains_on_gpu)
+                self._start.begin(self.trains_on_gpu, self.durations)
             self._say_what_is_left_out()
 
     def _say_what_is_left_out(self) -> None:

@@ -8,16 +8,18 @@ import time
 from pathlib import Path
 from typing import IO
 
+from resomap.cells import timeline
 from resomap.cells.leftovers import STATE_DIRECTORIES, remove_leftovers
+from resomap.cells.presence import announce_run, run_name
 from resomap.cells.study import Study
 from resomap.cells.wanted import WantedList
+from resomap.estimates.duration import Durations
 from resomap.machine.gpus import visible_gpus
 from resomap.planning import snakemake_locks
 from resomap.planning.interruption import interruption
 from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
-from resomap.tracking.send_request import announce_run
 from resomap.tracking.sync import RESULTS, start_background_sync, unsent
 from resomap.tracking.troubles import troubles
 
@@ -31,7 +33,7 @@ class RunStart:
         self._presence: IO[str] | None = None  # open while this process lives
         self._sync: subprocess.Popen[bytes] | None = None
 
-    def begin(self, trains_on_gpu: bool) -> None:
+    def begin(self, trains_on_gpu: bool, durations: Durations) -> None:
         """Begin the run: remove stale locks, warn, write the study file, start sending unsent journals.
 
         Raises ResomapError where a tracker that is required does not answer, or will not take all of a run.
@@ -49,6 +51,9 @@ class RunStart:
         self._study.save(self._path)
         self.wanted.begin()
         announce_run()
+        untrained = [cell for cell in self._study.cells() if not cell.marker.exists()]
+        cells = {cell.name: [cell.model, cell.resolution, durations.seconds(cell)] for cell in untrained}
+        timeline.append(run_name(), "begin", cells=cells)
         atexit.register(_print_troubles, tracking_uri(self._study.config.tracking), time.time(), Path.cwd())
         # What earlier runs left unsent, and on a cluster what nodes without a network write.
         if not self._api.is_local or unsent(tracking_uri(self._study.config.tracking)):

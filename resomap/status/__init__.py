@@ -7,7 +7,7 @@
 """
 
 from resomap.status.collect import CellStatus, State, collect, counts, summary_line, winner_status
-from resomap.status.forecast import seconds_to_go
+from resomap.status.forecast import of_running_run, seconds_to_go
 from resomap.status.show import Watch, save_svg, show
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Watch",
     "collect",
     "counts",
+    "of_running_run",
     "save_svg",
     "seconds_to_go",
     "show",

@@ -1,11 +1,15 @@
-"""Forecast of the time to go: running trainings by their own progress, waiting ones by predicted durations."""
+"""Forecast of the time to go: of a run, until all it planned is done; without one, until all cells are trained."""
 
 import os
+import time
 from collections.abc import Callable, Iterable
 
+from resomap.cells import timeline
 from resomap.cells.cell import Cell
+from resomap.cells.presence import lives_here
 from resomap.cells.study import Study
 from resomap.estimates.duration import Durations
+from resomap.estimates.outlook import Outlook, etas
 from resomap.machine.gpus import may_have_gpu
 from resomap.status.collect import CellStatus
 
@@ -14,6 +18,18 @@ def predictions(study: Study) -> Durations:
     """Return predicted durations of trainings on this machine, corrected by finished ones of any machine."""
     on_gpu = study.config.device != "cpu" and may_have_gpu()
     return Durations(study, "cuda" if on_gpu else "cpu", os.cpu_count() or 1)
+
+
+def of_running_run(statuses: Iterable[CellStatus]) -> float | None:
+    """Return the seconds until the run that began last has done all it planned, as its bar shows them.
+
+    None where it has ended, was killed, or nothing is known yet.
+    """
+    outlook = Outlook(timeline.read())
+    running = {status.cell.name: status.progress for status in statuses if status.state == "running"}
+    if not outlook.run or not (lives_here(outlook.run) or any(running)):
+        return None
+    return outlook.seconds_to_go(time.time(), etas(running))
 
 
 def seconds_to_go(statuses: Iterable[CellStatus], predicted: Callable[[Cell], float]) -> float | None:

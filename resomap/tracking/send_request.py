@@ -18,15 +18,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from resomap.cells.presence import lives, own_name, run_here
 from resomap.cells.study import STATE_DIRECTORY
 from resomap.core.errors import NO_ROOM
 from resomap.core.files import open_own, read_json
 from resomap.core.json_object import known_values
 from resomap.core.temporary import machine, temporary_beside
-from resomap.machine.processes import process_lives, process_start
 
 PLACES = STATE_DIRECTORY / "senders"
-RUN_VARIABLE = "RESOMAP_RUN"  # which main process a job is of
 REQUESTS = "*.json"
 POLL_SECONDS = 0.1
 LOOK_SECONDS = 10.0  # between two looks whether the sender process lives
@@ -52,17 +51,6 @@ class SendRequest:
         return None if known is None else cls(**known)
 
 
-def announce_run() -> None:
-    """Have the jobs of this main Snakemake process share one sender process on this machine."""
-    os.environ[RUN_VARIABLE] = _own_name()
-
-
-def owner_lives(place: Path) -> bool:
-    """Return True while the main process lives that a folder of requests belongs to."""
-    _, pid, start = place.name.split("-")
-    return process_lives(int(pid), time.time(), int(start) or None)
-
-
 @contextlib.contextmanager
 def gate() -> Iterator[None]:
     """Hold the lock under which requests are made, and under which a sender process without any ends."""
@@ -80,10 +68,9 @@ class Sending:
 
     def __init__(self, request: SendRequest, environment: Mapping[str, str]) -> None:
         self._request, self._environment = request, environment
-        run = os.environ.get(RUN_VARIABLE, "")
-        is_shared = run.startswith(f"{machine()}-") and _is_name(run)
-        self._place = PLACES / (run if is_shared else _own_name())
-        self._is_shared = is_shared
+        run = run_here()
+        self._is_shared = run is not None  # with the other trainings of the run
+        self._place = PLACES / (run or own_name())
         self._path: Path | None = None
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None  # where this process started it
@@ -179,19 +166,10 @@ def is_held(descriptor: int) -> bool:
     return False
 
 
-def _own_name() -> str:
-    return f"{machine()}-{os.getpid()}-{process_start(os.getpid()) or 0}"
-
-
-def _is_name(name: str) -> bool:
-    parts = name.split("-")
-    return len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal()
-
-
 def _remove_abandoned(own: Path) -> None:
     """Remove folders of processes of this machine that were killed, and whose sender process was. Under the gate."""
     for place in PLACES.glob(f"{machine()}-*"):
-        if place == own or not _is_name(place.name) or owner_lives(place):
+        if place == own or lives(place.name):
             continue
         with contextlib.suppress(OSError), (place / "sender.lock").open("a") as lock:
             if not is_held(lock.fileno()):

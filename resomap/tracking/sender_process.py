@@ -20,11 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from resomap.cells.presence import lives
 from resomap.core.logging import lose_words_on_full_disk, send_output_to
 from resomap.tracking.journal import Journal, events_from
 from resomap.tracking.mlflow_variables import force_variables
 from resomap.tracking.refusals import TrackerRefusal
-from resomap.tracking.send_request import REQUESTS, VISIBLE_GPUS, SendRequest, gate, is_held, owner_lives
+from resomap.tracking.send_request import REQUESTS, VISIBLE_GPUS, SendRequest, gate, is_held
 from resomap.tracking.sender import URI_VARIABLE, Busy, Sender, error_text, is_sent
 from resomap.tracking.system_metrics import Machine
 
@@ -121,7 +122,7 @@ class SenderProcess:
     def _is_over(self) -> bool:
         """Serve what there is; return True where nothing is left, with the folder removed."""
         self._reap()
-        if self._serve() or (self._stays and owner_lives(self._place)):
+        if self._serve() or (self._stays and lives(self._place.name)):
             return False
         with gate():  # a request that is made now finds either this process or no folder
             if self._serve():

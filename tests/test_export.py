@@ -23,7 +23,7 @@ from resomap.compute.thresholds import OneVsRest
 from resomap.core.files import file_digest, read_json
 from resomap.data.decode import decode, resize
 from resomap.export.export_files import FP16, FP32, INT8
-from resomap.export.facts import three_channels
+from resomap.export.facts import of_each_channel
 from resomap.export.parity import TOLERANCE, Answers, log_softmax, parity
 from resomap.train.attempt import train_cell
 from resomap.train.request import Request
@@ -298,7 +298,7 @@ def test_predict_computes_the_file_as_it_computes_the_weights(
 def test_three_channels_are_told_of_grey_networks_too(channels: int, mean: Any, std: Any) -> None:
     """Normalisation as in the training: grey statistics, a constant channel, pretrained weights on grey images."""
     normalisation = Normalisation(mean, std)
-    told_mean, told_std = three_channels(normalisation)
+    told_mean, told_std = of_each_channel(normalisation)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, channels)).astype(np.uint8)
     ours = ((pixels / 255 - told_mean) / told_std).astype(np.float32).transpose(0, 3, 1, 2)
     trained = normalisation(to_unit_range(on_device(torch.from_numpy(pixels), torch.device("cpu"))))

@@ -10,10 +10,11 @@ from resomap.config.hashed import hashed, hashed_additions
 from resomap.config.schema import Data
 from resomap.core.files import read_json
 from resomap.data.elpv import CLASSES
-from resomap.data.folder import scan, source_root
+from resomap.data.folder import scan_of
 from resomap.data.identity import classes_of
 from resomap.data.source_kind import source_files
 from resomap.data.tables import is_table, table_facts
+from resomap.models.index import COLOURS
 
 SCHEMA = 2
 EAGER_SCHEMA = 1  # of earlier versions, which measured eager PyTorch in the precision of an evaluation
@@ -64,6 +65,7 @@ class Measurement:
         """
         config, ways = study.config, study.config.cost.ways(self.kind)
         recipe = study.recipe(study.cell(self.model, self.resolution))
+        channels = study.config.data.input_channels
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -73,15 +75,16 @@ class Measurement:
             "deterministic": config.deterministic,
             "ways": [way.name for way in ways],
             **{name: value for name, value in hashed(config.cost, "cost").items() if name not in IN_WAYS},
+            **({} if channels == COLOURS else {"channels": channels}),
             **({"channels_last": recipe.channels_last} if any(way.runtime == "torch" for way in ways) else {}),
         }
 
     def eager_settings(self, study: Study, classes: int) -> dict[str, Any] | None:
         """Return the settings as earlier versions wrote them, under which what they measured still counts.
 
-        None where the configuration asks for a runtime, a precision or threads, of which they knew nothing.
+        None where the configuration asks for a runtime, a precision, threads or channels, of which they knew nothing.
         """
-        if hashed_additions(study.config.cost, "cost"):
+        if hashed_additions(study.config.cost, "cost") or study.config.data.input_channels != COLOURS:
             return None
         recipe = study.recipe(study.cell(self.model, self.resolution))
         return {
@@ -169,4 +172,4 @@ def class_count(data: Data) -> int:
     found = source_files(data.source)
     if is_table(found):
         return len(table_facts(found, data).classes)
-    return len(classes_of(scan(source_root(data.source), data.layout)))
+    return len(classes_of(scan_of(data)))

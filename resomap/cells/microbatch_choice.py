@@ -14,6 +14,7 @@ from resomap.cells.study import Study
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
 from resomap.core.sealed_json import break_seal
+from resomap.models.index import COLOURS
 
 SCHEMA = 1
 MAX_BATCH = 2**31  # images: a larger number is damage
@@ -44,7 +45,7 @@ def cells_of(study: Study, model: str) -> list[Cell]:
 
 def settings(study: Study, model: str) -> dict[str, Any]:
     """Return the settings that the number depends on, machine and resolution apart; it is found anew if they change."""
-    recipe = study.recipe(cells_of(study, model)[0])
+    recipe, channels = study.recipe(cells_of(study, model)[0]), study.config.data.input_channels
     return {
         "schema": SCHEMA,
         "model": model,
@@ -56,6 +57,7 @@ def settings(study: Study, model: str) -> dict[str, Any]:
         "moving_average": recipe.ema_decay is not None,
         "amp": recipe.amp,
         "channels_last": recipe.channels_last,
+        **({} if channels == COLOURS else {"channels": channels}),
     }
 
 

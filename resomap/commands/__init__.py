@@ -3,7 +3,7 @@
 A subcommand imports what it needs when it runs, so that the status stays quick. `PEOPLE` are typed by a person, `STEPS`
 are called by the workflow's rules, each by the rule of its own name.
 
-- `init`, `study_proposal`: begin a study of one's own images, and what is proposed for them
+- `init`, `study_proposal`, `band_look`: begin a study of one's own images, and what is proposed for them
 - `run`, `plan`, `snakemake_line`: run or plan the study of a folder, and the line of Snakemake that does it
 - `status`, `models`, `doctor`, `bench`: show the grid, list models, check the machine, measure its speed
 - `weights`: keep pretrained weights in a directory, for nodes without a network

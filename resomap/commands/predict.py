@@ -91,7 +91,7 @@ def _to_terminal(given: argparse.Namespace, network: "Network") -> int:
     from resomap.prediction.image_list import listed
     from resomap.prediction.progress_bar import progress_bar
 
-    images = list(listed(given.images, given.column))
+    images = list(listed(given.images, given.column, network.form.bands is not None))
     found = []
     with progress_bar(len(images)) as advance:
         for answered in answers(network, batches_of(network, images), given.workers):
@@ -112,7 +112,7 @@ def _to_file(given: argparse.Namespace, network: "Network") -> int:
     from resomap.prediction.whole_folders import Asked, write_answers
 
     asked = Asked(target=given.output, top=given.top, each_class=given.each_class, workers=given.workers)
-    written = write_answers(network, list(listed(given.images, given.column)), asked)
+    written = write_answers(network, list(listed(given.images, given.column, network.form.bands is not None)), asked)
     for row in written.unread[:_SHOWN]:
         print(f"resomap: {row['image']}: {row['error']}", file=sys.stderr)
     print(f"resomap: {_said(given.output, network, written)}", file=sys.stderr)

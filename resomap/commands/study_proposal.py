@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from resomap.commands.band_look import BandLook, look_at_bands
 from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.core.text import first_few
@@ -44,6 +45,7 @@ class Look:
     by_class: dict[str, int]
     short_side: int | None  # pixels; None where no image could be opened
     is_split: bool
+    bands: BandLook | None = None  # of more channels than colours
 
     @property
     def images(self) -> int:
@@ -53,19 +55,22 @@ class Look:
     def __str__(self) -> str:
         shown = first_few([f"{count:,} {name}" for name, count in self.by_class.items()], 6)
         size = f"; the short side has {self.short_side} px (median)" if self.short_side else ""
-        return f"{self.images:,} images in {len(self.by_class)} classes ({shown}){size}"
+        channels = f", {self.bands.channels} channels" if self.bands else ""
+        return f"{self.images:,} images in {len(self.by_class)} classes ({shown}){size}{channels}"
 
 
 def look_at(source: str) -> Look:
     """Look at a source. Raises ResomapError where it has no images, or one class only."""
-    found = read_source(Data(source=source))
+    found = _read(source)
     by_class = dict(sorted(Counter(item.label for item in found.items).items()))
     if len(by_class) < 2:
         raise ResomapError(
             f"{found.root} has images of {len(by_class)} class, and a classifier needs two; give a folder with a "
             "folder of images for each class"
         )
-    return Look(by_class, _short_side(found.items), _is_split(found))
+    looked_at = found.items[:: max(1, len(found.items) // LOOKED_AT)][:LOOKED_AT]
+    bands = look_at_bands(looked_at)
+    return Look(by_class, bands.short_side if bands else _short_side(looked_at), _is_split(found), bands)
 
 
 def propose(source: str, look: Look, kind: str | None = None) -> dict[str, Any]:
@@ -76,6 +81,10 @@ def propose(source: str, look: Look, kind: str | None = None) -> dict[str, Any]:
     data: dict[str, Any] = {"source": source}
     if source != "elpv":
         data["near_duplicates"] = "together"
+    if look.bands:
+        data["channels"] = look.bands.channels
+        if look.bands.value_range:
+            data["value_range"] = list(look.bands.value_range)
     config: dict[str, Any] = {
         "data": data,
         "models": list(MODELS[kind]),
@@ -103,6 +112,11 @@ def as_yaml(config: dict[str, Any], look: Look) -> str:
     ]
     if "near_duplicates" in data:
         lines.append("  near_duplicates: together  # copies of one picture stay on one side of the split")
+    if "channels" in data:
+        lines.append(f"  channels: {data['channels']}  # that every image has; the networks take as many")
+    if "value_range" in data:
+        low, high = (f"{end:g}" for end in data["value_range"])
+        lines.append(f"  value_range: [{low}, {high}]  # of the images looked at: these become 0 and 255")
     if "folds" in data:
         lines.append(
             f"  folds: {data['folds']}  # every image outside the test split judges: with few, one split proves little"
@@ -124,6 +138,16 @@ def as_yaml(config: dict[str, Any], look: Look) -> str:
         lines.append("# Few images gain most from pretrained weights: `resomap weights fetch MODEL...`, and here")
         lines.append("# training: {recipe: finetune}")
     return "\n".join(lines) + "\n"
+
+
+def _read(source: str) -> Source:
+    """Return the source, with arrays as its images where it has no others."""
+    try:
+        return read_source(Data(source=source))
+    except ResomapError:
+        with contextlib.suppress(ResomapError):
+            return read_source(Data(source=source, channels=1))
+        raise
 
 
 def _with_weights(models: Sequence[str]) -> list[str]:
@@ -154,7 +178,7 @@ def _short_side(items: Sequence[Item]) -> int | None:
 
     unreadable = (OSError, ValueError, Image.DecompressionBombError, DamagedImage)
     sides = []
-    for item in items[:: max(1, len(items) // LOOKED_AT)][:LOOKED_AT]:
+    for item in items:
         with contextlib.suppress(*unreadable), Image.open(io.BytesIO(next(loads([item.location]))())) as image:
             sides.append(min(image.size))
     return int(median(sides)) if sides else None

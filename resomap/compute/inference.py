@@ -24,7 +24,7 @@ class Inference:
     execution: Execution
 
     def __call__(self, images: Tensor) -> Any:
-        """Return what the network makes of images float32 [N, 3, H, W] on its device and in its memory layout."""
+        """Return what the network makes of images float32 [N, C, H, W] on its device and in its memory layout."""
         with torch.inference_mode(), self.execution.autocast():
             return self.model(images)
 

@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from resomap.config.values import UNHASHED, Count, Folds, OptionalCount, OptionalText, Section, key, section
+from resomap.config.values import (
+    UNHASHED,
+    Channels,
+    Count,
+    Folds,
+    OptionalCount,
+    OptionalText,
+    Section,
+    ValueRange,
+    key,
+    section,
+)
+from resomap.models.index import COLOURS
 
 
 class Split(Section):
@@ -117,6 +129,16 @@ class Data(Section):
         "where another one comes; those for validation and test stay, for the evaluations",
     )
     workers: OptionalCount = key(None, "processes that decode images; null: one per core given to the step")
+    channels: Channels = key(
+        None,
+        "channels that every image has, 1 to 16: TIFF and `.npy` are read as arrays of numbers with all their bands, "
+        "and the first layer of the networks takes as many; null: images are grey or in colour, as their files say",
+    )
+    value_range: ValueRange = key(
+        None,
+        "values of TIFF and `.npy` that become 0 and 255, such as `[0, 10000]`, with what lies beyond cut off; needs "
+        "`channels`; null: the range of 8 or 16 bits, and 0 to 1 of floats",
+    )
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -125,6 +147,17 @@ class Data(Section):
         if self.folds is None:
             return self.split.train, self.split.val
         return outside * (self.folds - 1) / self.folds, outside / self.folds
+
+    @property
+    def input_channels(self) -> int:
+        """Number of channels that the networks take."""
+        return self.channels or COLOURS
+
+    @model_validator(mode="after")
+    def _range_is_of_channels(self) -> "Data":
+        if self.value_range is not None and self.channels is None:
+            raise ValueError("value_range needs channels, the number of channels that every image has")
+        return self
 
     @model_validator(mode="after")
     def _keeps_what_folds_need(self) -> "Data":

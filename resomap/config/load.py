@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 from resomap.config.documents import read_document, require_bounded
 from resomap.config.messages import section_of, sentence
 from resomap.config.recipes import recipe_values
-from resomap.config.schema import Config, Training
+from resomap.config.schema import Config, Data, Training
 from resomap.core.errors import ResomapError
+from resomap.models.index import COLOURS
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -48,6 +49,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
     """
     require_bounded(values)
     config = _parse(Config, values, "")
+    _require_colour(config.data, config.training, "training")
     for target in config.overrides:
         if not OVERRIDE_TARGET.fullmatch(target):
             raise ResomapError(
@@ -59,7 +61,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
                 f"the configuration's overrides.{target} has learning_rate_search, and the search serves all cells of "
                 f"a model; set it for {target.partition('@')[0]}"
             )
-        training_for(config, target)
+        _require_colour(config.data, training_for(config, target), f"overrides.{target}")
     for name in config.priority:
         if not PRIORITY_TARGET.fullmatch(name):
             raise ResomapError(
@@ -81,6 +83,21 @@ def training_for(config: Config, target: str) -> Training:
         change = _without_empty_sections(kind, config.overrides.get(name, {}))
         values = merge(merge(values, recipe_values(change.get("recipe"))), change)
     return _parse(kind, values, f"overrides.{target}")
+
+
+def _require_colour(data: Data, training: Training, where: str) -> None:
+    """Raise ResomapError for changes of colour, and policies that have some, of images that have no colours."""
+    if data.input_channels in (1, COLOURS):
+        return
+    augment = training.augment
+    wanted = {"policy": augment.policy != "none", "saturation": augment.saturation > 0, "hue": augment.hue > 0}
+    for name, is_wanted in wanted.items():
+        if is_wanted:
+            raise ResomapError(
+                f"the configuration's {where}.augment.{name} is of grey or colour images, and data.channels is "
+                f"{data.channels}; leave it out (flips, turns, crops, brightness, contrast, blur and erasing take any "
+                "number of channels)"
+            )
 
 
 def _parse(kind: type[T], values: Mapping[str, Any], where: str) -> T:

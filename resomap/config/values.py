@@ -98,6 +98,20 @@ def count_or_all(value: Any) -> Any:
     return value
 
 
+def two_ends_or_none(value: Any) -> tuple[float, float] | None:
+    """Return the two ends of a range of numbers, the lower first, or None; raise ValueError for anything else."""
+    value = list_from_text(none_from_text(value))
+    if value is None:
+        return None
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        raise ValueError(f"is {value!r}, and must be two numbers, such as [0, 10000], or null") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"is [{low:g}, {high:g}], and must have a lower end first")
+    return low, high
+
+
 def is_open_http(address: str) -> bool:
     """Return True if an address is plain http to another machine: whoever sits between reads along."""
     parts = urlsplit(address)
@@ -158,6 +172,13 @@ Rates = Annotated[
     WithJsonSchema({"type": "array", "minItems": 2, "items": {"type": "number", "exclusiveMinimum": 0}}),
 ]
 OptionalCount = Annotated[PositiveCount | None, BeforeValidator(none_from_text)]
+Channels = Annotated[
+    Annotated[int, Field(ge=1, le=16), BeforeValidator(exact_int)] | None, BeforeValidator(none_from_text)
+]
+ValueRange = Annotated[
+    tuple[float, float] | None,
+    PlainValidator(two_ends_or_none, Annotated[list[float], Field(min_length=2, max_length=2)] | None),
+]
 Folds = Annotated[Annotated[int, Field(ge=2), BeforeValidator(exact_int)] | None, BeforeValidator(none_from_text)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 

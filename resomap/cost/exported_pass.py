@@ -18,6 +18,7 @@ from resomap.export.lower_precision import half_precision, quantised
 from resomap.export.onnx_writer import onnx_model
 from resomap.export.openvino_writer import write_openvino
 from resomap.export.runtimes import Computed, by_onnxruntime, by_openvino
+from resomap.models.index import COLOURS
 
 # Ranges by which the network is quantised; they change no time.
 _CALIBRATION_BATCHES = 2
@@ -32,26 +33,27 @@ class ExportedPass:
     file_bytes: int
     computed: Computed
     anew: Callable[[], Computed] | None
+    channels: int = COLOURS
 
     def on(self, batch: int) -> Run:
         """Return a forward pass of one batch of noise."""
-        return partial(self.computed, noise(batch, self.resolution))
+        return partial(self.computed, noise(batch, self.resolution, self.channels))
 
     def classifier(self) -> Computed:
-        """Return what gives logits [1, classes] of one image float32 [1, 3, R, R]."""
+        """Return what gives logits [1, classes] of one image float32 [1, C, R, R]."""
         return self.computed
 
     def for_memory(self, batch: int) -> Run | None:
         """Return a pass that takes its memory anew each time; None where the runtime keeps it."""
         if self.anew is None:
             return None
-        run = partial(self.anew(), noise(batch, self.resolution))
+        run = partial(self.anew(), noise(batch, self.resolution, self.channels))
         run()
         return run
 
     def held_bytes(self, batch: int) -> int:
         """Return the bytes of the file, which has the weights, and of one batch of images."""
-        return self.file_bytes + batch * 3 * self.resolution**2 * 4
+        return self.file_bytes + batch * self.channels * self.resolution**2 * 4
 
     def wake(self) -> None:
         """Do nothing: it is on its device."""
@@ -67,6 +69,7 @@ class Exports:
     network: nn.Module
     resolution: int
     threads: int
+    channels: int = COLOURS
 
     def workload(self, way: Way) -> ExportedPass:
         """Return the network ready in a runtime and a precision. Raises whatever the libraries raise."""
@@ -76,7 +79,7 @@ class Exports:
         content = model.SerializeToString()
         opened = partial(by_onnxruntime, content, self.threads)
         anew = partial(opened, keeps_memory=False)
-        return ExportedPass(way.runtime, self.resolution, len(content), opened(), anew)
+        return ExportedPass(way.runtime, self.resolution, len(content), opened(), anew, self.channels)
 
     def _openvino(self, model: Any, way: Way) -> ExportedPass:
         with TemporaryDirectory() as place:
@@ -85,20 +88,21 @@ class Exports:
             write_openvino(source, target, way.precision, {})
             size = target.stat().st_size + target.with_suffix(".bin").stat().st_size
             computed = by_openvino(target, way.precision, self.threads)
-        return ExportedPass(way.runtime, self.resolution, size, computed, None)
+        return ExportedPass(way.runtime, self.resolution, size, computed, None, self.channels)
 
     def _in(self, way: Way) -> Any:
         if way.precision == INT8:
-            return quantised(self._model, iter([noise(1, self.resolution) for _ in range(_CALIBRATION_BATCHES)]))
+            calibration = [noise(1, self.resolution, self.channels) for _ in range(_CALIBRATION_BATCHES)]
+            return quantised(self._model, iter(calibration))
         if way.precision == FP16 and way.runtime == "onnxruntime":
             return half_precision(deepcopy(self._model))  # it is converted in place
         return self._model
 
     @cached_property
     def _model(self) -> Any:
-        return onnx_model(self.network, self.resolution, is_quick=True).proto
+        return onnx_model(self.network, self.resolution, self.channels, is_quick=True).proto
 
 
-def noise(batch: int, resolution: int) -> np.ndarray:
-    """Return images of noise, float32 [N, 3, R, R]."""
-    return np.random.default_rng(0).standard_normal((batch, 3, resolution, resolution), dtype=np.float32)
+def noise(batch: int, resolution: int, channels: int) -> np.ndarray:
+    """Return images of noise, float32 [N, C, R, R]."""
+    return np.random.default_rng(0).standard_normal((batch, channels, resolution, resolution), dtype=np.float32)

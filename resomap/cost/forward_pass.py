@@ -16,6 +16,7 @@ from resomap.compute.normalisation import in_layout
 from resomap.cost import peak_memory
 from resomap.cost.timing import Run
 from resomap.models.build import logits
+from resomap.models.index import COLOURS
 
 GRAPH = "torch cuda graph"
 _WARM_UP = 3  # passes before a capture, as torch's notes on CUDA graphs have it
@@ -39,7 +40,7 @@ class Workload(Protocol):
         """Return a forward pass of one batch of noise, to be run again and again. Copying images is not part of it."""
 
     def classifier(self) -> Classifier:
-        """Return what gives logits [1, classes] of one image float32 [1, 3, R, R], copied to the device and back."""
+        """Return what gives logits [1, classes] of one image float32 [1, C, R, R], copied to the device and back."""
 
     def for_memory(self, batch: int) -> Run | None:
         """Return a pass that takes its memory anew each time; None where the runtime has no such."""
@@ -65,6 +66,7 @@ class EagerPass:
     inference: Inference
     resolution: int
     file_bytes: int = 0
+    channels: int = COLOURS
 
     @property
     def runtime(self) -> str:
@@ -76,7 +78,7 @@ class EagerPass:
         return partial(self.inference, self._images(batch))
 
     def classifier(self) -> Classifier:
-        """Return what gives logits [1, classes] of one image float32 [1, 3, R, R]."""
+        """Return what gives logits [1, classes] of one image float32 [1, C, R, R]."""
         example = self._images(1)
 
         def classify(images: np.ndarray) -> np.ndarray:
@@ -91,7 +93,7 @@ class EagerPass:
 
     def held_bytes(self, batch: int) -> int:
         """Return the bytes of the weights and of one batch of images in float32."""
-        return peak_memory.size_bytes(self.inference.model) + batch * 3 * self.resolution**2 * 4
+        return peak_memory.size_bytes(self.inference.model) + batch * self.channels * self.resolution**2 * 4
 
     def wake(self) -> None:
         """Move the network to its device."""
@@ -105,7 +107,7 @@ class EagerPass:
 
     def _images(self, batch: int) -> Tensor:
         execution = self.inference.execution
-        images = torch.randn(batch, 3, self.resolution, self.resolution, device=execution.device.torch)
+        images = torch.randn(batch, self.channels, self.resolution, self.resolution, device=execution.device.torch)
         weights = next(self.inference.model.parameters(), images)
         return in_layout(images.to(weights.dtype), execution.channels_last)
 
@@ -156,12 +158,12 @@ def _as_array(output: Any) -> np.ndarray:
     return np.asarray(logits(output).float().cpu().numpy())
 
 
-def ready_network(model: nn.Module, resolution: int) -> nn.Module:
+def ready_network(model: nn.Module, resolution: int, channels: int = COLOURS) -> nn.Module:
     """Return the network in eval mode, on the CPU in float32.
 
     Batch normalisation gets the statistics of two images of noise, in place of mean 0 and variance 1. Left at those,
     the values in a deep network of random weights grow or shrink with every layer (10^-13 behind efficientnet_b0),
     and numbers too small for a float's exponent take a CPU many times as long.
     """
-    update_bn([torch.randn(2, 3, resolution, resolution)], model)
+    update_bn([torch.randn(2, channels, resolution, resolution)], model)
     return model.eval()

@@ -22,6 +22,7 @@ from resomap.cost.runtime_figures import BYTES_AN_ACTIVATION, Attempts, RuntimeF
 from resomap.export.facts import versions
 from resomap.models.build import build_model, first_line
 from resomap.models.fits import ASSUMED_ACTIVATIONS
+from resomap.models.index import COLOURS
 from resomap.models.operations import one_pass, parameter_count, try_count, weights_bytes
 
 SEED = 0
@@ -51,6 +52,7 @@ class Subject:
         self.measurement, self._study, self._classes, self._threads = measurement, study, classes, threads
         self._cost, self._memory_bytes = study.config.cost, memory_bytes
         self._recipe = study.recipe(study.cell(measurement.model, measurement.resolution))
+        self._channels = study.config.data.input_channels
         self.device = choose_device(measurement.kind)
         self.values: dict[str, Any] = {}
         self._end_to_end = end_to_end
@@ -64,10 +66,11 @@ class Subject:
         network = self._attempts.answer("model", self._build)
         if network is None or not self._count(network):
             return
-        ready = self._attempts.answer("model", lambda: ready_network(network, self.measurement.resolution))
+        resolution, channels = self.measurement.resolution, self._channels
+        ready = self._attempts.answer("model", lambda: ready_network(network, resolution, channels))
         if ready is None:
             return
-        exports = Exports(ready, self.measurement.resolution, self._threads)
+        exports = Exports(ready, resolution, self._threads, channels)
         for way in self._ways:
             self._make_ready(way, ready, exports)
 
@@ -129,7 +132,7 @@ class Subject:
         activations = self.values.get("activations") or ASSUMED_ACTIVATIONS * self.measurement.resolution**2
         image_bytes = activations * BYTES_AN_ACTIVATION
         figures = RuntimeFigures(workload, self.device, self._cost, image_bytes, self._memory_bytes)
-        if not self._figures:  # the first, by which the map decides
+        if not self._figures and self._channels == COLOURS:  # the first, by which the map decides; of a JPEG
             figures.time_too(self._end_to_end)
         figures.prepare()
         self._figures.append((way, figures))
@@ -139,10 +142,11 @@ class Subject:
         execution = Execution(device=self.device, precision=None, channels_last=self._recipe.channels_last)
         # A copy: other runtimes take the network as it is.
         placed = execution.place(copy.deepcopy(network).to(DTYPES[way.precision]))
-        eager = EagerPass(Inference(placed, execution), self.measurement.resolution, weights_bytes(placed))
+        inference, resolution = Inference(placed, execution), self.measurement.resolution
+        eager = EagerPass(inference, resolution, weights_bytes(placed), self._channels)
         if not self.device.is_cuda:
             return eager
-        graph = GraphPass(eager.inference, eager.resolution, eager.file_bytes)
+        graph = GraphPass(eager.inference, eager.resolution, eager.file_bytes, eager.channels)
         try:
             graph.on(1)
         except Exception as error:  # a capture that is refused reads as "CUDA error": eager shows whether the GPU fails
@@ -152,7 +156,8 @@ class Subject:
 
     def _build(self) -> nn.Module:
         torch.manual_seed(SEED)
-        return build_model(self.measurement.model, self.measurement.resolution, self._classes).model
+        one = self.measurement
+        return build_model(one.model, one.resolution, self._classes, channels=self._channels).model
 
     def _count(self, network: nn.Module) -> bool:
         """Count the figures that do not depend on the device: parameters, bytes of the weights, FLOPs, activations.
@@ -161,10 +166,10 @@ class Subject:
         """
         self.values |= {"params": parameter_count(network), "weights_bytes": weights_bytes(network)}
         resolution = self.measurement.resolution
-        operations = try_count(network, resolution)
+        operations = try_count(network, resolution, self._channels)
         if not isinstance(operations, str):
             self.values |= {"flops": operations.flops, "activations": operations.activations}
-        elif self._attempts.answer("model", lambda: one_pass(network, resolution)) is None:
+        elif self._attempts.answer("model", lambda: one_pass(network, resolution, self._channels)) is None:
             return False
         else:
             self._attempts.reasons["flops"] = operations

@@ -10,6 +10,7 @@
 - `layout`, `clutter`, `image_groups`: split or class folders, what is left out by name, images that stay together
 - `inspection`: size, mode and digests of each file, or its damage; the scale of the set
 - `decode`, `pixels`, `tiff`, `dicom`, `metadata`: the pixels of a file, upright and of 8 bits
+- `bands`, `arrays`, `tiff_bands`: those of images whose channels the study names, from `.npy` and TIFF
 - `image_formats`, `variants`, `damage`: what a file is by its content, and why one is not read
 - `near_duplicates`, `sketch`: the same picture re-encoded, resized, mirrored or turned
 - `selection`, `split`, `folds`: the images that are used, and train, val or test for each, or its fold

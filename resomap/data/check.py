@@ -1,13 +1,16 @@
 """Report on the check of the images: check.md to read, check.json to compute with."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from resomap.config.schema import Data
 from resomap.core.errors import PermanentFailure
 from resomap.core.files import write_json, write_text
+from resomap.data.bands import OTHER_CHANNELS
+from resomap.data.inspection import Seen
 from resomap.data.left_out import CHECK, NOT_IN_EACH_FOLD, by_kind, count_left_out, in_words
 from resomap.data.selection import Chosen, Problem, Selection
 
@@ -62,6 +65,33 @@ def stop_on_problems(policy: str, selection: Selection, report: Path) -> None:
             raise PermanentFailure(
                 f"the {split} split has no usable image; see {report}, and add images or change `data.split`"
             )
+
+
+def stop_on_other_channels(data: Data, seen: Iterable[Seen]) -> None:
+    """Raise PermanentFailure, under `data.problems: error`, for images of another number of channels than the study's.
+
+    One sentence names an image of each number.
+    """
+    other: Seen | None = None
+    fitting: Seen | None = None
+    for one in seen:
+        if one.damage == OTHER_CHANNELS:
+            other = other or one
+        elif one.damage is None:
+            fitting = fitting or one
+    if other is None or data.problems != "error":
+        return
+    number = other.detail.partition(",")[0]
+    if fitting is None:
+        raise PermanentFailure(
+            f"no image has the {data.channels} channels that data.channels says: {other.name} has {number}; set "
+            "data.channels to that"
+        )
+    raise PermanentFailure(
+        f"the images have different numbers of channels: {fitting.name} has {data.channels} and {other.name} has "
+        f"{number}; give them one number, or leave those out that differ from data.channels with --config "
+        "'data={problems: skip}'"
+    )
 
 
 def straddling_sentence(together: bool, split_here: Collection[str], selection: Selection, report: Path) -> str | None:

@@ -11,10 +11,11 @@ from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 
+from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
 from resomap.data.clutter import kind_of_clutter
-from resomap.data.image_formats import SUFFIXES, is_image
+from resomap.data.image_formats import is_image, suffixes
 from resomap.data.layout import OWN_NAMES, Candidate, Layout, refuse_parts, split_folders, split_of_name
 
 # Texts that lie beside images: annotations, captions, licences, settings of photo programs.
@@ -51,6 +52,7 @@ class Scan:
     taken_as: dict[str, str]  # {folder: split} of split folders whose names are only like the split's
     unreadable: list[tuple[str, str]]  # (folder, reason) of folders that cannot be listed
     clutter: list[File]  # left out by its name; folders, whose names end with a slash, are not walked
+    arrays: bool = False  # whether arrays of numbers (`.npy`) are images
 
 
 def source_root(source: str) -> Path:
@@ -71,25 +73,30 @@ def is_text_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in TEXT_SUFFIXES
 
 
-def is_image_file(root: Path, name: str) -> bool:
+def is_image_file(root: Path, name: str, arrays: bool = False) -> bool:
     """Return True for a file with the suffix of an image, or with the content of one under any name but a text's."""
-    return not is_text_name(name) and is_image(root / name)
+    return not is_text_name(name) and is_image(root / name, arrays)
 
 
-def scan(root: Path, layout: Layout = "auto") -> Scan:
+def scan_of(data: Data) -> Scan:
+    """Scan the folder of a configuration: `scan`, with arrays among the images where it names their channels."""
+    return scan(source_root(data.source), data.layout, data.channels is not None)
+
+
+def scan(root: Path, layout: Layout = "auto", arrays: bool = False) -> Scan:
     """Walk the folder once. Links to folders are followed; clutter, hidden files and this study's outputs are left out.
 
     With the layout `classes` every folder is a class, whatever its name. Raises ResomapError: nothing in it, no class
     folders, train/ without test/, folders that are parts of a set, a folder of splits or classes that cannot be read.
     """
     try:
-        return _scan(root, layout)
+        return _scan(root, layout, arrays)
     except OSError as error:
         raise ResomapError(f"the data folder {error.filename or root} cannot be read: {error.strerror}") from None
 
 
-def _scan(root: Path, layout: Layout) -> Scan:
-    walk = _Walk(own_outputs=_own_outputs())
+def _scan(root: Path, layout: Layout, arrays: bool) -> Scan:
+    walk = _Walk(own_outputs=_own_outputs(), arrays=arrays)
     folders, ignored = walk.children(root)
     splits = walk.splits(root, folders) if layout == "auto" else {}
     if splits:
@@ -105,7 +112,7 @@ def _scan(root: Path, layout: Layout) -> Scan:
         images: list[str] = []
         for label in labels:
             found = [File(*entry, split, label) for entry in walk.files(str(parent / label), f"{prefix}{label}/")]
-            of_images = list(_first_images(root, (file.name for file in found)))
+            of_images = list(_first_images(root, (file.name for file in found), arrays))
             if split is None and not of_images and _holds_this_study(root / label):
                 ignored.append(f"{label}/")
                 continue
@@ -128,14 +135,15 @@ def _scan(root: Path, layout: Layout) -> Scan:
         taken_as={name: split for split, name in splits.items() if name.lower() not in OWN_NAMES},
         unreadable=sorted(walk.unreadable),
         clutter=sorted(walk.clutter, key=lambda file: file.name),
+        arrays=arrays,
     )
 
 
-def _has_images(root: Path, names: Iterable[str]) -> bool:
-    return next(_first_images(root, names), None) is not None
+def _has_images(root: Path, names: Iterable[str], arrays: bool) -> bool:
+    return next(_first_images(root, names, arrays), None) is not None
 
 
-def _first_images(root: Path, names: Iterable[str]) -> Iterator[str]:
+def _first_images(root: Path, names: Iterable[str], arrays: bool) -> Iterator[str]:
     """Yield one image of each folder that holds any, by its suffix, else by the content of the first few files."""
     unknown: dict[str, list[str]] = defaultdict(list)
     seen: set[str] = set()
@@ -143,14 +151,14 @@ def _first_images(root: Path, names: Iterable[str]) -> Iterator[str]:
         folder = name.rpartition("/")[0]
         if folder in seen or is_text_name(name):
             continue
-        if os.path.splitext(name)[1].lower() in SUFFIXES:
+        if os.path.splitext(name)[1].lower() in suffixes(arrays):
             seen.add(folder)
             yield name
         else:
             unknown[folder].append(name)
     for folder in unknown.keys() - seen:
         looked_into = nsmallest(_LOOKED_INTO, unknown[folder])
-        yield from islice((name for name in looked_into if is_image(root / name)), 1)
+        yield from islice((name for name in looked_into if is_image(root / name, arrays)), 1)
 
 
 def _own_outputs() -> frozenset[tuple[int, int]]:
@@ -175,6 +183,7 @@ class _Walk:
     """Walk through the source's folders, with what it left out and what it could not list on its way."""
 
     own_outputs: frozenset[tuple[int, int]]
+    arrays: bool
     clutter: list[File] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -186,26 +195,27 @@ class _Walk:
 
     def splits(self, root: Path, names: list[str]) -> dict[str, str]:
         """Return {split: folder} of the folders below the root; opened are those with names like a split's."""
-        aside = _Walk(self.own_outputs)  # what is looked into here is walked once more
+        aside = _Walk(self.own_outputs, self.arrays)  # what is looked into here is walked once more
         candidates, others = [], []
         for name in names:
             if split := split_of_name(name):
                 folders, files = aside.children(root / name)
-                candidates.append(Candidate(name, split, bool(folders), _has_images(root / name, files)))
+                candidates.append(Candidate(name, split, bool(folders), _has_images(root / name, files, self.arrays)))
             else:
                 others.append(name)
 
         def has_other_images() -> bool:
             walked = ((root / name, aside.files(str(root / name), "")) for name in others)
-            return any(_has_images(folder, (file for file, _ in files)) for folder, files in walked)
+            return any(_has_images(folder, (file for file, _ in files), self.arrays) for folder, files in walked)
 
         return split_folders(root, candidates, has_other_images)
 
     def without_double(self, root: Path, split: str, name: str) -> tuple[Path, str]:
         """Return (split folder, prefix of names): the inner one of `seg_train/seg_train/`, as archives unpack."""
-        folders, files = _Walk(self.own_outputs).children(root / name)
-        inner = folders[0] if len(folders) == 1 and not _has_images(root / name, files) else ""
-        if split_of_name(inner) == split and _Walk(self.own_outputs).children(root / name / inner)[0]:
+        aside = _Walk(self.own_outputs, self.arrays)
+        folders, files = aside.children(root / name)
+        inner = folders[0] if len(folders) == 1 and not _has_images(root / name, files, self.arrays) else ""
+        if split_of_name(inner) == split and aside.children(root / name / inner)[0]:
             return root / name / inner, f"{name}/{inner}/"
         return root / name, f"{name}/"
 

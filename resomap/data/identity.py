@@ -16,7 +16,7 @@ from resomap.config.schema import Data
 from resomap.data import SPLITS
 from resomap.data.clutter import HIDDEN, kind_of_clutter
 from resomap.data.elpv import CLASSES, elpv_identity, elpv_root, labelled_cells
-from resomap.data.folder import File, Scan, is_image_file, is_text_name, scan, source_root
+from resomap.data.folder import File, Scan, is_image_file, is_text_name, scan_of
 from resomap.data.folds import require_possible
 from resomap.data.image_groups import groups_facts
 from resomap.data.source_kind import source_files
@@ -65,7 +65,7 @@ def describe(data: Data, is_to_be_dealt: bool = False) -> Description:
         channels, classes = 1, tuple(CLASSES)
         split_here = SPLITS
     else:
-        found = scan(source_root(data.source), data.layout)
+        found = scan_of(data)
         split_here = found.split_here
         names = [file.name for file in found.files]
         labels = [file.label for file in found.files if file.split != "test"]
@@ -90,14 +90,15 @@ def describe(data: Data, is_to_be_dealt: bool = False) -> Description:
         digest.update(b"".join(b"\n%d %s" % (size, name) for name, size in rows))
     if table:
         digest.update(b"".join(table.rows))
-    return Description(digest.hexdigest(), table.images if table else len(names), channels, classes)
+    images = table.images if table else len(names)
+    return Description(digest.hexdigest(), images, data.channels or channels, classes)
 
 
 def classes_of(found: Scan) -> tuple[str, ...]:
     """Return the classes with an image, in order; a file is looked into only where its suffix does not tell."""
     labels: set[str] = set()
     for file in found.files:
-        if file.label not in labels and is_image_file(found.root, file.name):
+        if file.label not in labels and is_image_file(found.root, file.name, found.arrays):
             labels.add(file.label)
     return tuple(sorted(labels))
 

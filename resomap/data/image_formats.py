@@ -13,6 +13,8 @@ SUFFIXES = frozenset(
     | {".avif", ".heic", ".heif", ".dcm", ".dicom"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf"}
 )
+# Read where a study names its channels; elsewhere arrays that lie beside images are none.
+ARRAY_SUFFIXES = frozenset({".npy"})
 HEAD = 400  # bytes, in which every signature below lies
 
 
@@ -27,6 +29,7 @@ class ImageFormat:
 HEIC = ImageFormat("HEIC", "HEIF")
 AVIF = ImageFormat("AVIF", "AVIF")
 DICOM = ImageFormat("DICOM", "DICOM")  # by pydicom, not by Pillow
+TIFF = ImageFormat("TIFF", "TIFF")
 
 # By their signatures. Pillow would otherwise hand any file to all its readers, one of which starts Ghostscript.
 READ = {
@@ -34,7 +37,7 @@ READ = {
     ImageFormat("PNG", "PNG"): rb"\x89PNG",
     ImageFormat("GIF", "GIF"): rb"GIF8[79]a",
     ImageFormat("BMP", "BMP"): rb"BM.{8}..\0\0[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
-    ImageFormat("TIFF", "TIFF"): rb"II\*\0|MM\0\*|II\+\0|MM\0\+|II\0\*|MM\*\0",
+    TIFF: rb"II\*\0|MM\0\*|II\+\0|MM\0\+|II\0\*|MM\*\0",
     ImageFormat("WebP", "WEBP"): rb"RIFF.{4}WEBP",
     ImageFormat("PNM", "PPM"): rb"P[1-6]\s+(#[^\n]*\s+)*\d|Pf\n",
     DICOM: rb".{128}DICM",
@@ -74,7 +77,7 @@ _NO_IMAGES = {
     "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
     "a ZIP archive": rb"PK\x03\x04",
     "compressed by gzip": rb"\x1f\x8b",
-    "a NumPy array": rb"\x93NUMPY",
+    "a NumPy array, which is read where data.channels says how many it has": rb"\x93NUMPY",
     "HDF5": rb"\x89HDF",
     "a video": rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI |\0\0\x01[\xb3\xba]",
     "audio": rb"RIFF.{4}WAVE|ID3|fLaC|OggS",
@@ -101,10 +104,18 @@ def other_content(content: bytes) -> str:
     return next((name for name, pattern in _OTHERS if pattern.match(head)), "in no known format")
 
 
-def is_image(path: Path | str) -> bool:
-    """Return True for a file with the suffix of an image, or with the content of one under any other name."""
+def suffixes(arrays: bool) -> frozenset[str]:
+    """Return the suffixes of images, with those of arrays of numbers or without."""
+    return SUFFIXES | ARRAY_SUFFIXES if arrays else SUFFIXES
+
+
+def is_image(path: Path | str, arrays: bool = False) -> bool:
+    """Return True for a file with the suffix of an image, or with the content of one under any other name.
+
+    With `arrays` those by their suffix too.
+    """
     file = Path(path)
-    if file.suffix.lower() in SUFFIXES:
+    if file.suffix.lower() in suffixes(arrays):
         return True
     try:
         if not file.is_file():  # a named pipe would be waited for

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from resomap.data.bands import Bands
 from resomap.data.changes import Stamp, stamp_of
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode_bytes
@@ -22,7 +23,7 @@ from resomap.data.streamed import streamed
 UNREADABLE = "unreadable"
 _TEXT_START = 2048  # bytes
 _DEEPEST: Final = 65535
-_Task = tuple[Path | None, str, WhiteLevel]  # the file that is the image, its name, its scale
+_Task = tuple[Path | None, str, WhiteLevel, Bands | None]  # the file that is the image, its name, its scale
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Seen:
     sketch: Sketch | None = None  # by which near-duplicates are found
     width: int = 0  # pixels, upright
     height: int = 0
-    channels: int = 0  # 1 or 3
-    mode: str = ""  # Pillow's name
+    channels: int = 0  # 1 or 3, or what `data.channels` says
+    mode: str = ""  # Pillow's name, or that of `mode_of` in bands.py
     brightest: int = 0  # 0 to 255, after scaling
     peak: int | None = None  # largest stored value, where the file does not tell how deep its values are
     correction: str = ""  # how it is read, where earlier versions read the same file to other pixels
@@ -48,26 +49,27 @@ class Seen:
     @property
     def deep(self) -> bool:
         """True if the file holds more than 8 bits a pixel."""
-        return self.mode.startswith("I;16") or self.mode in ("I", "F")
+        return self.mode.startswith("I;16") or self.mode in ("I", "F") or self.mode.endswith("uint16")
 
 
-def inspect_all(items: Sequence[Item], workers: int) -> dict[str, Seen]:
+def inspect_all(items: Sequence[Item], workers: int, bands: Bands | None = None) -> dict[str, Seen]:
     """Read and decode all items in `workers` processes; return {name: what was seen}.
 
     Files that do not tell how deep their values are have one scale for the whole set: `white_level` of all. Where it
     turns out to be 255, they are read once more.
     """
-    tasks = [_task(item, _DEEPEST) for item in items]
+    tasks = [_task(item, _DEEPEST, bands) for item in items]
     found = {seen.name: seen for seen in streamed(_inspect, tasks, workers, "checked")}
     level = white_level(found.values())
     if level not in (None, _DEEPEST):
-        again = [_task(item, level) for item in items if found[item.name].peak is not None]
+        again = [_task(item, level, bands) for item in items if found[item.name].peak is not None]
         found |= {seen.name: seen for seen in streamed(_inspect, again, workers, "scaled")}
     return found
 
 
-def _task(item: Item, level: WhiteLevel) -> tuple[Location, _Task]:
-    return item.location, (item.location.path if isinstance(item.location, InFile) else None, item.name, level)
+def _task(item: Item, level: WhiteLevel, bands: Bands | None) -> tuple[Location, _Task]:
+    path = item.location.path if isinstance(item.location, InFile) else None
+    return item.location, (path, item.name, level, bands)
 
 
 def white_level(seen: Iterable[Seen]) -> Literal[255, 65535] | None:
@@ -94,13 +96,13 @@ def is_text(path: Path) -> bool:
 
 
 def _inspect(task: _Task, load: Load) -> Seen:
-    path, name, level = task
+    path, name, level, bands = task
     stamp = stamp_of(path) if path else None  # before the content, so that a change in between is seen the next time
     digest = ""
     try:
         file = load()
         digest = hashlib.sha256(file).hexdigest()
-        pixels, mode, peak, correction, losses = decode_bytes(file, level)
+        pixels, mode, peak, correction, losses = decode_bytes(file, level, bands)
     except DamagedImage as damage:
         return Seen(name, damage.kind, damage.detail, sha256=digest, stamp=stamp)
     except OSError as error:  # a folder that may be listed and not entered

@@ -14,9 +14,17 @@ from resomap.core.files import read_json, write_json
 from resomap.core.json_object import known_values
 from resomap.core.sealed_json import break_seal, sealed
 from resomap.data import SPLITS
+from resomap.data.bands import Bands
 from resomap.data.changes import MANIFEST as FILE
 from resomap.data.changes import FileRecord, records_of, stamp_of, write_records
-from resomap.data.check import counts, short_sides, stop_on_problems, straddling_sentence, write_report
+from resomap.data.check import (
+    counts,
+    short_sides,
+    stop_on_other_channels,
+    stop_on_problems,
+    straddling_sentence,
+    write_report,
+)
 from resomap.data.identity import data_identity
 from resomap.data.inspection import inspect_all, white_level
 from resomap.data.location import InFile, InParquet, InTar, Location
@@ -58,7 +66,8 @@ class Manifest:
     fit: str
     white_level: WhiteLevel = "each"  # the scale of files that do not tell theirs: see resomap/data/pixels.py
     classes: list[str]
-    channels: int  # 1 where all images are grey, else 3
+    channels: int  # 1 where all images are grey, else 3, or what `data.channels` says
+    bands: dict[str, Any] | None = None  # `Bands.as_json`, where the study names its channels
     content_digest: str
     native_size: dict[str, int]  # short side in pixels: median, min, max
     counts: dict[str, dict[str, int]]  # {split: {class: images}}
@@ -130,11 +139,13 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
     source = read_source(data)
     print(f"checking {len(source.items):,} images of {data.source}", flush=True)
     stamps = {shard: stamp_of(shard) for shard in source.shards}  # before what is in them
-    seen = inspect_all(source.items, workers)
+    bands = Bands.of(data)
+    seen = inspect_all(source.items, workers, bands)
     selection = select(source, seen, data)
     report = write_report(directory, data.source, data.problems, selection)
     if said := straddling_sentence(data.near_duplicates == "together", source.split_here, selection, report):
         print(said, flush=True)
+    stop_on_other_channels(data, seen.values())
     stop_on_problems(data.problems, selection, report)
     manifest = Manifest(
         identity=identity,
@@ -149,6 +160,7 @@ def make_manifest(data: Data, directory: Path, workers: int) -> Manifest:
         native_size=short_sides(selection.chosen),
         counts=counts(selection),
         licence=source.licence,
+        bands=bands.as_json() if bands else None,
         entries=_entries(selection, source.root),
     )
     records = [FileRecord(one.name, one.stamp, one.sha256) for one in seen.values()]

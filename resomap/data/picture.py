@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resomap.core.errors import PermanentFailure
+from resomap.data.bands import Bands
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode_bytes, resize
 from resomap.data.location import InFile, InParquet, InTar, Load, Location
@@ -23,6 +24,7 @@ class Picture:
     channels: int
     fit: str
     white_level: WhiteLevel
+    bands: Bands | None = None  # where the study names its channels
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class Picture:
             content = load()
             if hashlib.sha256(content).hexdigest() != self.sha256:
                 raise DamagedImage("changed", "its content is another one")
-            pixels = resize(decode_bytes(content, self.white_level).pixels, self.size, self.fit)
+            pixels = resize(decode_bytes(content, self.white_level, self.bands).pixels, self.size, self.fit)
         except DamagedImage as damage:
             raise PermanentFailure(
                 f"{self.name} was fine when the images were checked and now is {damage}; remove manifest.json "

@@ -310,7 +310,7 @@ def _notes_on_images(chosen: Iterable[Chosen]) -> list[Note]:
         notes.append(
             Note(
                 f"The {len(deep):,} images of 16 bits use less than an eighth of their range, so little of "
-                "it is left in 8 bits; scale them up to 65535 first."
+                "it is left in 8 bits; scale them up to 65535 first, or name their data.value_range with data.channels."
             )
         )
     return notes

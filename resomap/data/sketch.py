@@ -26,7 +26,9 @@ class Sketch:
 
 
 def sketch(pixels: np.ndarray) -> Sketch:
-    """Return the sketch of upright pixels, uint8 [H, W, C] with C = 1 or 3."""
+    """Return the sketch of upright pixels, uint8 [H, W, C]; of other than 1 or 3 channels that of their mean."""
+    if pixels.shape[2] not in (1, 3):
+        pixels = pixels.mean(axis=2, keepdims=True).round().astype(np.uint8)
     is_grey = pixels.shape[2] == 1
     picture = Image.fromarray(pixels[:, :, 0] if is_grey else pixels)
     small = picture.convert("L").resize((_DCT_SIDE, _DCT_SIDE), Image.Resampling.LANCZOS, reducing_gap=4)

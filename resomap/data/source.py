@@ -9,7 +9,7 @@ from resomap.core.errors import ResomapError
 from resomap.data import SPLITS
 from resomap.data.clutter import count_clutter
 from resomap.data.elpv import CLASSES, LICENCE, elpv_root, labelled_cells
-from resomap.data.folder import is_image_file, scan, source_root
+from resomap.data.folder import is_image_file, scan_of, source_root
 from resomap.data.image_formats import SUFFIXES
 from resomap.data.image_groups import read_groups
 from resomap.data.lines import Line, Listing
@@ -114,13 +114,14 @@ def _read_elpv() -> Source:
 
 
 def _read_folder(data: Data) -> Source:
-    found = scan(source_root(data.source), data.layout)
-    names = {file.name for file in found.files if is_image_file(found.root, file.name)}
+    found = scan_of(data)
+    names = {file.name for file in found.files if is_image_file(found.root, file.name, found.arrays)}
     images = [file for file in found.files if file.name in names]
     others = [file.name for file in found.files if file.name not in names]
     if not images:
         raise ResomapError(
-            f"the class folders of {found.root} hold no images; ResoMap reads {', '.join(sorted(SUFFIXES))}"
+            f"the class folders of {found.root} hold no images; ResoMap reads {', '.join(sorted(SUFFIXES))}, "
+            "and .npy where data.channels says how many channels they have"
         )
     filled = {(file.split, file.label) for file in images}
     return Source(

@@ -15,6 +15,7 @@ from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
 from resomap.core.sealed_json import break_seal
 from resomap.data import SPLITS
+from resomap.data.bands import Bands
 from resomap.data.changes import MANIFEST
 from resomap.data.chosen_rows import ChosenRows
 from resomap.data.image_blocks import block_indices
@@ -71,7 +72,7 @@ class Store:
     place: Path
     resolution: int  # pixels
     classes: list[str]
-    channels: int  # 1 or 3
+    channels: int  # 1 or 3, or what `data.channels` says
     mean: list[float]
     std: list[float]
     content_digest: str
@@ -232,9 +233,9 @@ def pictures_of(manifest: Manifest, split: str, resolution: int) -> list[Picture
     """Return the images of a split, to be scaled to a resolution in pixels, in the order of their names."""
     entries = manifest.of(split)
     locations = manifest.locations(entries)
-    size, channels = resolution, manifest.channels
+    size, channels, bands = resolution, manifest.channels, Bands.from_json(manifest.bands)
     return [
-        Picture(locations[one.name], one.name, one.sha256, size, channels, manifest.fit, manifest.white_level)
+        Picture(locations[one.name], one.name, one.sha256, size, channels, manifest.fit, manifest.white_level, bands)
         for one in entries
     ]
 

@@ -18,7 +18,7 @@ from resomap.config.schema import Data
 from resomap.core.errors import ResomapError
 from resomap.data.clutter import HIDDEN, kind_of_clutter
 from resomap.data.columns import AUTO, GROUPS, LABELS, SPLITS, Chosen, usual
-from resomap.data.image_formats import SUFFIXES
+from resomap.data.image_formats import suffixes
 from resomap.data.lines import Line, Listing, label_of, text_of, weight_of
 from resomap.data.location import InTar
 from resomap.data.source_kind import SourceFiles, unreadable
@@ -48,7 +48,7 @@ def read_tar_shards(found: SourceFiles, data: Data, is_labelled: bool = True) ->
 
     Raises ResomapError: a file that is no tar, no sample, no label in any.
     """
-    walked = [_walk(str(shard), *_stamp(shard)) for shard in found.files]
+    walked = [_walk(str(shard), *_stamp(shard), data.channels is not None) for shard in found.files]
     keys = list(dict.fromkeys(key for one in walked for sample in one.samples.values() for key in sample.values))
     members = {ending for one in walked for sample in one.samples.values() for ending in sample.texts} - {"json"}
     chosen = _choose(found, data, keys, members) if is_labelled else Chosen("image", None, None, None, None)
@@ -161,7 +161,7 @@ def _stamp(shard: Path) -> tuple[int, int]:
 
 
 @cache
-def _walk(shard: str, _size: int, _modified: int) -> _Walked:
+def _walk(shard: str, _size: int, _modified: int, arrays: bool) -> _Walked:
     """Walk the headers of an archive; once a process and file, as it stands."""
     samples: dict[str, _Sample] = defaultdict(_Sample)
     clutter: Counter[str] = Counter()
@@ -170,7 +170,7 @@ def _walk(shard: str, _size: int, _modified: int) -> _Walked:
         with tarfile.open(shard, "r:") as archive:
             try:
                 for member in _members(archive):
-                    _add(member, archive, samples, clutter)
+                    _add(member, archive, samples, clutter, suffixes(arrays))
                 damage = _after_the_end(Path(shard), archive.offset)
             except (tarfile.TarError, OSError, EOFError) as error:
                 damage = f"the archive is damaged: {error or type(error).__name__}"
@@ -206,7 +206,13 @@ def _after_the_end(shard: Path, offset: int) -> str | None:
     return None
 
 
-def _add(member: tarfile.TarInfo, archive: tarfile.TarFile, samples: dict[str, _Sample], clutter: Counter[str]) -> None:
+def _add(
+    member: tarfile.TarInfo,
+    archive: tarfile.TarFile,
+    samples: dict[str, _Sample],
+    clutter: Counter[str],
+    of_images: frozenset[str],
+) -> None:
     if not member.isreg() or member.issparse():
         return
     name = str(PurePosixPath(member.name)).lstrip("/")
@@ -216,8 +222,8 @@ def _add(member: tarfile.TarInfo, archive: tarfile.TarFile, samples: dict[str, _
         return
     stem, _, ending = parts[-1].partition(".")
     key, ending = "/".join([*parts[:-1], stem]), ending.lower()
-    if f".{ending.rpartition('.')[2]}" in SUFFIXES:
-        if f".{ending}" in SUFFIXES:
+    if f".{ending.rpartition('.')[2]}" in of_images:
+        if f".{ending}" in of_images:
             samples[key].images.append((name, member.offset_data, member.size))
         return  # `0001.mask.png` is no image of its own
     sample = samples[key]

@@ -59,7 +59,7 @@ def unfit_variant(content: bytes, which: ImageFormat) -> str | None:
         if which.name == "JPEG 2000":
             return _unfit_jpeg_2000(content)
         if which.name == "TIFF":
-            return _unfit_tiff(_tags(content), content)
+            return _unfit_tiff(tags_of(content), content)
     except Exception:  # a damaged header, of which reading the pixels will tell
         pass
     return None
@@ -128,7 +128,8 @@ def _unfit_tiff(tags: Any, content: bytes) -> str | None:
     return None
 
 
-def _tags(content: bytes) -> Any:
+def tags_of(content: bytes) -> Any:
+    """Return the tags of the first page of a TIFF. Raises whatever Pillow raises for a damaged one."""
     tags = TiffImagePlugin.ImageFileDirectory_v2(content[:16] if content[2:4] in (b"+\0", b"\0+") else content[:8])
     stream = BytesIO(content)
     stream.seek(tags.next)
@@ -140,7 +141,7 @@ def _tiff(content: bytes) -> str | None:
     if content[:4] == b"MM\0+":
         return "BigTIFF, big-endian"
     try:
-        tags = _tags(content)
+        tags = tags_of(content)
         size = [tags[tag] for tag in (256, 257)]
         if not all(isinstance(side, int) and side > 0 for side in size) or not {273, 324} & set(tags):
             return None

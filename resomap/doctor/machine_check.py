@@ -12,7 +12,6 @@ from resomap.data.source import read_source
 from resomap.doctor.finding import Finding
 from resomap.machine.gpus import may_have_gpu
 
-CHANNELS = 3  # at most
 CHECKPOINTS = 2e9  # bytes: the weights and optimizer state of one of the larger models, twice, with room to spare
 OUTPUTS = ("results", "checkpoints")
 
@@ -83,4 +82,4 @@ def _images_bytes(config: Config) -> float:
         count = len(read_source(config.data).items)
     except ResomapError:  # told by the look at the data
         count = 0
-    return float(count * CHANNELS * sum(resolution**2 for resolution in config.resolutions))
+    return float(count * config.data.input_channels * sum(resolution**2 for resolution in config.resolutions))

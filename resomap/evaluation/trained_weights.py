@@ -15,8 +15,10 @@ from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor
 from resomap.compute.normalisation import Normalisation
 from resomap.core.errors import ResomapError
+from resomap.data.bands import Bands
 from resomap.data.pixels import WhiteLevel
 from resomap.models.build import construct, first_line
+from resomap.models.index import COLOURS
 from resomap.models.layer_versions import load_tensors
 from resomap.models.survey import entry_of
 
@@ -30,10 +32,11 @@ class Weights:
     library: str  # torchvision or timm
     resolution: int  # pixels, of the training
     classes: list[str]
-    channels: int  # of the training's images: 1 where all were grey, else 3
+    channels: int  # of the training's images: 1 where all were grey, else 3, or as many as `data.channels` said
     normalisation: Normalisation
     fit: str  # how an image becomes a square: see `data.fit`
     white_level: WhiteLevel = "each"  # of grey images whose files do not tell it: see resomap/data/pixels.py
+    bands: Bands | None = None  # how images are read where the study named its channels
     amp: str  # mixed precision of the training: see `training.amp`
     channels_last: bool
     epoch: int  # counted from 1
@@ -55,10 +58,13 @@ class Weights:
         try:
             if content["format"] != FORMAT:
                 raise KeyError("format")
+            bands = Bands.from_json(content.pop("bands", None))
+            inputs = bands.channels if bands else COLOURS
             return cls(
                 path=path,
-                normalisation=Normalisation(tuple(content["mean"]), tuple(content["std"])),
+                normalisation=Normalisation(tuple(content["mean"]), tuple(content["std"]), inputs),
                 state=content["model"],
+                bands=bands,
                 **{name: content[name] for name in cls.__annotations__ if name in content},
             )
         except (KeyError, TypeError):
@@ -75,7 +81,7 @@ class Weights:
         if entry.library != self.library:
             raise self._unusable(f"the installed versions have the name from {entry.library}")
         try:
-            model = construct(entry, self.resolution, len(self.classes))
+            model = construct(entry, self.resolution, len(self.classes), channels=self.normalisation.channels)
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise self._unusable(first_line(error)) from error
         difference = structure_difference(self.state, model.state_dict())

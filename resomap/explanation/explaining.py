@@ -132,4 +132,4 @@ def explain(members: Sequence[Trained], shown: Shown, target: Path, device: Devi
 
 
 def _form(weights: Weights) -> Form:
-    return Form(weights.resolution, weights.channels, weights.fit, weights.white_level)
+    return Form(weights.resolution, weights.channels, weights.fit, weights.white_level, weights.bands)

@@ -24,7 +24,7 @@ from resomap.data import DATA_DIRECTORY
 from resomap.data.store import Images, Store, store_directory
 from resomap.evaluation.trained_weights import Weights
 from resomap.export.export_files import FP16, FP32, INT8, ONNX, ExportFiles
-from resomap.export.facts import facts_of, three_channels, versions
+from resomap.export.facts import facts_of, of_each_channel, versions
 from resomap.export.lower_precision import CALIBRATION_IMAGES, half_precision, quantised
 from resomap.export.onnx_writer import add_facts, onnx_model
 from resomap.export.openvino_writer import write_openvino
@@ -127,7 +127,7 @@ class Export:
             ) from error
 
     def _model(self, network: nn.Module, images: Images) -> Any:
-        model = onnx_model(network, self.weights.resolution).proto
+        model = onnx_model(network, self.weights.resolution, self.weights.normalisation.channels).proto
         if self.precision == INT8:
             chosen = np.linspace(0, len(images.labels) - 1, min(CALIBRATION_IMAGES, len(images.labels))).astype(int)
             return quantised(model, self._batches(images, np.unique(chosen)))
@@ -168,8 +168,8 @@ class Export:
         return part.log_probabilities if is_same and found.classes == self.weights.classes else None
 
     def _batches(self, images: Images, chosen: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the images as the network takes them, float32 [N, 3, R, R]."""
-        mean, std = (np.array(values, dtype=np.float32) for values in three_channels(self.weights.normalisation))
+        """Yield the images as the network takes them, float32 [N, C, R, R]."""
+        mean, std = (np.array(values, dtype=np.float32) for values in of_each_channel(self.weights.normalisation))
         size = images_a_pass(self.weights.resolution)
         for start in range(0, len(chosen), size):
             pixels = np.stack([np.array(images.pixels[int(row)]) for row in chosen[start : start + size]])

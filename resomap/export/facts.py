@@ -5,10 +5,11 @@ Each is text by its name, and the text is JSON, so that one call of a JSON reade
     model, library, fingerprint, uid, epoch    whose weights these are
     classes          names in the order of the logits
     resolution       pixels of the square that the network takes
-    channels         1: images are made grey first; 3: they are read in colour
+    channels         1: images are made grey first; 3: they are read in colour; else as many as the images have
+    bands            where the study named its channels: their number, and the stored values that become 0 and 255
     fit              how an image becomes the square: see `data.fit`; `interpolation` is the filter
     crop_pct         share of the scaled image that is kept, as timm has it: all of it
-    mean, std        of the three input channels, for pixels in 0..1
+    mean, std        of each input channel, for pixels in 0..1
     white_level      of grey images whose files do not tell it: see docs/data.md
     temperature      by which logits are divided before the softmax
     operating_point  metric, at, positive, threshold: the image is `positive` where log p - log(1 - p) at temperature 1
@@ -35,7 +36,7 @@ _LIBRARIES = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime
 
 def facts_of(weights: Weights, temperature: float, point: OperatingPoint | None, precision: str) -> dict[str, str]:
     """Return the facts as text in JSON, by name."""
-    mean, std = three_channels(weights.normalisation)
+    mean, std = of_each_channel(weights.normalisation)
     content: dict[str, Any] = {
         "model": weights.name,
         "library": weights.library,
@@ -45,6 +46,7 @@ def facts_of(weights: Weights, temperature: float, point: OperatingPoint | None,
         "classes": weights.classes,
         "resolution": weights.resolution,
         "channels": weights.channels,
+        "bands": weights.bands.as_json() if weights.bands else None,
         "fit": weights.fit,
         "interpolation": "bicubic",
         "crop_pct": 1.0,
@@ -59,10 +61,11 @@ def facts_of(weights: Weights, temperature: float, point: OperatingPoint | None,
     return {name: json.dumps(value, allow_nan=False) for name, value in content.items()}
 
 
-def three_channels(normalisation: Normalisation) -> tuple[list[float], list[float]]:
-    """Return mean and deviation of the three input channels; grey statistics count for each of them."""
+def of_each_channel(normalisation: Normalisation) -> tuple[list[float], list[float]]:
+    """Return mean and deviation of each input channel of the network; grey statistics count for each of them."""
+    channels = normalisation.channels
     std = [max(value, _SMALLEST_STD) for value in normalisation.std]
-    return [*normalisation.mean] * (3 // len(normalisation.mean)), std * (3 // len(std))
+    return [*normalisation.mean] * (channels // len(normalisation.mean)), std * (channels // len(std))
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ def half_precision(model: Any) -> Any:
 def quantised(model: Any, batches: Iterator[np.ndarray]) -> Any:
     """Return the model with weights and activations of 8 bits, whose ranges are those on the batches.
 
-    `batches`: images float32 [N, 3, R, R] as the network takes them. Weights have a scale for each channel, and 7 of
+    `batches`: images float32 [N, C, R, R] as the network takes them. Weights have a scale for each channel, and 7 of
     the 8 bits: on processors without VNNI the products of full ones overflow (ONNX Runtime's guide to quantisation).
     """
     import onnx

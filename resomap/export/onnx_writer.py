@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from resomap.core.errors import ResomapError
 from resomap.export.facts import INPUT, OUTPUT
 from resomap.models.build import first_line, logits
+from resomap.models.index import COLOURS
 
 # What the last ONNX Runtime for Python 3.9 reads too, and the lowest that the exporter writes without a conversion.
 OPSET = 18
@@ -36,7 +37,7 @@ class LogitsOnly(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images float32 [N, 3, R, R]."""
+        """Return the logits of images float32 [N, C, R, R]."""
         return logits(self.network(images))
 
 
@@ -48,7 +49,7 @@ class OnnxModel:
     exporter: str  # torch.export or torchscript
 
 
-def onnx_model(network: nn.Module, resolution: int, is_quick: bool = False) -> OnnxModel:
+def onnx_model(network: nn.Module, resolution: int, channels: int = COLOURS, is_quick: bool = False) -> OnnxModel:
     """Return the network, which is in eval mode on the CPU, as an ONNX model.
 
     With `is_quick` the older exporter is tried first: it takes a tenth of the time for a small network, and its
@@ -56,7 +57,7 @@ def onnx_model(network: nn.Module, resolution: int, is_quick: bool = False) -> O
     Raises ResomapError where torch cannot export it, or not into one file.
     """
     wrapped = LogitsOnly(network).eval().to(memory_format=torch.contiguous_format)
-    example = torch.zeros(2, 3, resolution, resolution)
+    example = torch.zeros(2, channels, resolution, resolution)
     failures: list[str] = []
     for dynamo in (False, True) if is_quick else (True, False):
         try:

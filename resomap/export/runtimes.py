@@ -11,7 +11,7 @@ from resomap.export.export_files import FP32, ONNX
 from resomap.export.facts import INPUT
 from resomap.models.build import first_line
 
-# Logits float32 [N, classes] of images float32 [N, 3, R, R].
+# Logits float32 [N, classes] of images float32 [N, C, R, R].
 Computed: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 

@@ -17,6 +17,7 @@ With the libraries:
 - `build`, `size_options`: make the network, with its library's keyword for the input size
 - `weights`, `weights_names`, `weights_fit`: read a file of weights, bring its names to the network's, and fill it
 - `weights_store`, `hub`: pretrained weights from a directory or a package, and from the library
+- `input_channels`: another number of channels than three, of networks and of pretrained weights
 - `layer_versions`: loads plain tensors into a network
 - `operations`: counts FLOPs, activations and parameters
 """

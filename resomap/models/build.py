@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 import torchvision
 from torch import Tensor, nn
 
 from resomap.core.errors import ResomapError
 from resomap.models.hub import load_default
-from resomap.models.index import ModelEntry
+from resomap.models.index import COLOURS, ModelEntry
+from resomap.models.input_channels import take_channels
 from resomap.models.size_options import size_options
 from resomap.models.survey import entry_of
 from resomap.models.weights import Statistics, read_weights
@@ -48,8 +50,9 @@ def build_model(
     weights: str | None = None,
     dropout: float | None = None,
     directory: Path | None = None,
+    channels: int = COLOURS,
 ) -> BuiltModel:
-    """Build a classifier for [N, 3, resolution, resolution] images whose `logits` are [N, num_classes].
+    """Build a classifier for [N, channels, resolution, resolution] images whose `logits` are [N, num_classes].
 
     Random weights come from torch's global generator: the caller seeds. `weights`: None, "default" (the
     library's own, from `directory`, its cache or the net) or the path of a file. `dropout`: probability before the
@@ -59,41 +62,54 @@ def build_model(
     """
     entry = entry_of(name)
     try:
-        model = construct(entry, resolution, num_classes, dropout)
+        model = construct(entry, resolution, num_classes, dropout, channels)
+        if channels != COLOURS:
+            _try(model, resolution, channels)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise ResomapError(f"{name} cannot be built for {resolution} px images: {first_line(error)}") from error
+        of = f"{resolution} px images" if channels == COLOURS else f"{resolution} px images of {channels} channels"
+        raise ResomapError(f"{name} cannot be built for {of}: {first_line(error)}") from error
     if weights is None:
         return BuiltModel(model, None, None)
-    mean, std = default_statistics(entry, model)
+    mean, std = default_statistics(entry, model) if channels == COLOURS else (None, None)
     if weights == "default":
         return BuiltModel(model, mean, std, *load_default(entry, model, resolution, num_classes, directory))
     found = read_weights(weights)
     notes = fit_weights(entry, model, found.states, f"the weights file {weights}")
-    return BuiltModel(model, found.mean or mean, found.std or std, notes, origin_of(Path(weights).expanduser()))
+    origin = origin_of(Path(weights).expanduser())
+    if channels != COLOURS:  # of colours that its images do not have
+        return BuiltModel(model, None, None, notes, origin)
+    return BuiltModel(model, found.mean or mean, found.std or std, notes, origin)
 
 
-def construct(entry: ModelEntry, resolution: int, num_classes: int, dropout: float | None = None) -> nn.Module:
+def construct(
+    entry: ModelEntry, resolution: int, num_classes: int, dropout: float | None = None, channels: int = COLOURS
+) -> nn.Module:
     """Build the network with random weights, on torch's default device (the meta device to try it out for free).
 
     Raises ResomapError for a dropout without a place, and whatever the library raises for a resolution that
     its architecture does not take.
     """
     if entry.library == "timm":
-        network = _construct_timm(entry, resolution, num_classes, dropout)
+        network = _construct_timm(entry, resolution, num_classes, dropout, channels)
         _require_whole_patches(network, resolution)
         return network
     model: nn.Module = torchvision.models.get_model(entry.name, **builder_options(entry, resolution, num_classes))
     if dropout is not None and not _set_head_dropout(model, dropout) and dropout > 0:
         raise _no_dropout(entry)
+    if channels != COLOURS:
+        take_channels(model, channels)
     return model
 
 
-def builder_options(entry: ModelEntry, resolution: int, num_classes: int) -> dict[str, Any]:
+def builder_options(entry: ModelEntry, resolution: int, num_classes: int, channels: int = COLOURS) -> dict[str, Any]:
     """Return the keywords with which the library's own builder makes the network, its dropout aside: plain values.
 
-    The builders are `timm.create_model` and `torchvision.models.get_model`.
+    The builders are `timm.create_model` and `torchvision.models.get_model`, which knows no number of channels: there
+    the first convolution is another one.
     """
     options = {"num_classes": num_classes, **size_options(entry, resolution)}
+    if entry.library == "timm" and channels != COLOURS:
+        options |= {"in_chans": channels}
     if entry.library == "torchvision" and entry.name in ("googlenet", "inception_v3"):
         # No auxiliary heads: their loss is a recipe of its own, and they bound the input size from below.
         options |= {"aux_logits": False, "init_weights": True}
@@ -130,8 +146,10 @@ def first_line(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
-def _construct_timm(entry: ModelEntry, resolution: int, num_classes: int, dropout: float | None) -> nn.Module:
-    options = builder_options(entry, resolution, num_classes)
+def _construct_timm(
+    entry: ModelEntry, resolution: int, num_classes: int, dropout: float | None, channels: int
+) -> nn.Module:
+    options = builder_options(entry, resolution, num_classes, channels)
     if dropout is None:
         return timm.create_model(entry.name, **options)
     try:
@@ -148,6 +166,13 @@ def _construct_timm(entry: ModelEntry, resolution: int, num_classes: int, dropou
     if dropout > 0 and not taken:
         raise _no_dropout(entry)
     return model
+
+
+def _try(model: nn.Module, resolution: int, channels: int) -> None:
+    """Put one image through: networks that normalise colours inside take no other number, and say so only here."""
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, channels, resolution, resolution))
+    model.train()
 
 
 def _require_whole_patches(model: nn.Module, resolution: int) -> None:

@@ -11,6 +11,8 @@ from resomap.core.errors import ResomapError
 from resomap.core.text import nearest
 from resomap.models.cache import ask_process, library_versions, read_cache, writable_cache, write_cache
 
+COLOURS = 3  # channels that a network takes where nothing else is said; grey goes into each of them
+
 
 @dataclass(frozen=True)
 class ModelEntry:

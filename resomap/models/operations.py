@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from resomap.models.build import first_line
+from resomap.models.index import COLOURS
 
 Answer = TypeVar("Answer")
 
@@ -24,19 +25,19 @@ class Operations:
     activations: int  # elements that those operations write (Radosavovic et al. 2020, section 3.2)
 
 
-def count_operations(model: nn.Module, resolution: int) -> Operations:
-    """Count the operations of one forward pass of one image [1, 3, resolution, resolution], in eval mode and float32.
+def count_operations(model: nn.Module, resolution: int, channels: int = COLOURS) -> Operations:
+    """Count the operations of a forward pass of one image [1, channels, resolution, resolution] in eval mode, float32.
 
     One pass is computed, on the model's device (for nothing on the meta device). The model's mode stays as it was.
     Raises whatever the network raises for a size that it does not take.
     """
-    return counted(lambda: one_pass(model, resolution))[0]
+    return counted(lambda: one_pass(model, resolution, channels))[0]
 
 
-def one_pass(model: nn.Module, resolution: int) -> Any:
+def one_pass(model: nn.Module, resolution: int, channels: int = COLOURS) -> Any:
     """Return what the network makes of one image of zeros, in eval mode and float32; its mode stays as it was."""
     parameter = next(model.parameters())
-    image = torch.zeros(1, 3, resolution, resolution, device=parameter.device, dtype=parameter.dtype)
+    image = torch.zeros(1, channels, resolution, resolution, device=parameter.device, dtype=parameter.dtype)
     was_training = model.training
     model.eval()
     try:
@@ -46,10 +47,10 @@ def one_pass(model: nn.Module, resolution: int) -> Any:
         model.train(was_training)
 
 
-def try_count(model: nn.Module, resolution: int) -> Operations | str:
+def try_count(model: nn.Module, resolution: int, channels: int = COLOURS) -> Operations | str:
     """Count as `count_operations` does; return the reason where that fails, because no training hangs on a figure."""
     try:
-        return count_operations(model, resolution)
+        return count_operations(model, resolution, channels)
     except Exception as error:  # of the counter, of the network or of the device: whatever it is, it is told
         return first_line(error)
 

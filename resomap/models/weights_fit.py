@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from resomap.core.errors import ResomapError
 from resomap.models.index import ModelEntry
+from resomap.models.input_channels import with_channels
 from resomap.models.layer_versions import load_tensors
 from resomap.models.weights import NamedState, State
 from resomap.models.weights_names import by_suffix, from_efficientnet_pytorch, with_plain_head
@@ -39,15 +40,17 @@ def fit_weights(entry: ModelEntry, model: nn.Module, states: Sequence[NamedState
     nearest: list[str] = []
     for found in states:
         state = {name: tensor for name, tensor in found.state.items() if not name.startswith(_AUXILIARY)}
-        for candidate, remark in _candidates(entry, model, own, head, state):
+        for named, remark in _candidates(entry, model, own, head, state):
+            candidate, adapted = with_channels(own, named)
             left_out, problems = _compare(own, head, candidate)
             if not problems:
                 taken = {name: tensor for name, tensor in candidate.items() if name not in left_out}
                 _require_finite(taken, source)
                 load_tensors(model, taken, strict=False)
                 of = f"its {found.place} is taken" if len(states) > 1 else ""
+                channels = f"{adapted} adapted from 3 to {own[adapted].shape[1]} channels" if adapted else ""
                 return [
-                    *(f"{source}: {words}" for words in (of, remark) if words),
+                    *(f"{source}: {words}" for words in (of, remark, channels) if words),
                     *_head_note(source, own, candidate, left_out),
                 ]
             if not nearest or len(problems) < len(nearest):

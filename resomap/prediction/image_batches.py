@@ -11,6 +11,7 @@ from itertools import groupby, repeat
 import numpy as np
 from PIL import Image
 
+from resomap.data.bands import Bands
 from resomap.data.damage import DamagedImage
 from resomap.data.decode import decode_bytes, resize
 from resomap.data.location import InParquet, Load, Location, loads
@@ -39,6 +40,7 @@ class Form:
     channels: int
     fit: str
     white_level: WhiteLevel
+    bands: Bands | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _read_together(image: Listed) -> object:
 
 
 def _square(form: Form, load: Load) -> np.ndarray:
-    pixels = decode_bytes(load(), form.white_level).pixels
+    pixels = decode_bytes(load(), form.white_level, form.bands).pixels
     if pixels.shape[2] > form.channels:  # the network has seen grey images only
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
     square = resize(pixels, form.resolution, form.fit)

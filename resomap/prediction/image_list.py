@@ -15,12 +15,13 @@ from resomap.data.tables import is_table, read_images_alone
 from resomap.prediction.image_batches import Listed
 
 
-def listed(paths: Iterable[Path], column: str | None = None) -> Iterator[Listed]:
+def listed(paths: Iterable[Path], column: str | None = None, arrays: bool = False) -> Iterator[Listed]:
     """Yield the images: files as they are named, of folders all images below them by name, of tables their lines.
 
     A table is a .csv, .tsv or .parquet, and shards (.parquet, .tar) are one too, single or a folder of them; `column`
     is that of its images, where its name does not tell. A folder without images is one with a reason. A file may have
-    any other suffix, and need not exist: reading it tells. Raises ResomapError for a table that cannot be read.
+    any other suffix, and need not exist: reading it tells. With `arrays` a folder's `.npy` are images too. Raises
+    ResomapError for a table that cannot be read.
     """
     for path in paths:
         if (table := _table(path)) is not None:
@@ -29,7 +30,7 @@ def listed(paths: Iterable[Path], column: str | None = None) -> Iterator[Listed]
         if not path.is_dir():
             yield Listed(str(path), InFile(path))
             continue
-        inside = sorted(_below(path))
+        inside = sorted(_below(path, arrays))
         yield from (Listed(str(one), InFile(one)) for one in inside)
         if not inside:
             yield Listed(str(path), None, "no images in this folder")
@@ -43,11 +44,11 @@ def digest_of(images: Sequence[Listed]) -> str:
     return found.hexdigest()
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, arrays: bool) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not kind_of_clutter(name, is_folder=True)]
         kept = (Path(place, name) for name in names if not kind_of_clutter(name, is_folder=False))
-        yield from filter(is_image, kept)
+        yield from (file for file in kept if is_image(file, arrays))
 
 
 def _table(path: Path) -> SourceFiles | None:

@@ -15,6 +15,7 @@ from resomap.cells.decision import OperatingPoint
 from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
 from resomap.compute.inference import images_a_pass
 from resomap.core.errors import ResomapError
+from resomap.data.bands import Bands
 from resomap.evaluation.trained_weights import Classifier, Weights
 from resomap.export.parity import log_softmax
 from resomap.export.runtimes import onnx_session
@@ -83,7 +84,7 @@ def trained_network(
         return [one.predictor(batch).cpu().numpy() for one in classifiers]
 
     return Network(
-        form=Form(resolution, weights.channels, weights.fit, weights.white_level),
+        form=Form(resolution, weights.channels, weights.fit, weights.white_level, weights.bands),
         classes=weights.classes,
         answering=answering,
         temperature=temperature,
@@ -111,7 +112,8 @@ def exported_network(path: Path) -> Network:
         told = {name: json.loads(text) for name, text in texts.items()}
         point = told["operating_point"]
         mean, std = (np.array(told[name], np.float32) for name in ("mean", "std"))
-        form = Form(told["resolution"], told["channels"], told["fit"], told["white_level"])
+        bands = Bands.from_json(told.get("bands"))
+        form = Form(told["resolution"], told["channels"], told["fit"], told["white_level"], bands)
         facts = {
             "classes": told["classes"],
             "temperature": told["temperature"],

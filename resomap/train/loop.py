@@ -203,7 +203,7 @@ class Loop:
     def _takes_single_image(self, size: int) -> bool:
         """Return False if the network cannot train with one image of so many pixels; True where memory ends too."""
         try:
-            image = torch.zeros(1, 3, size, size, device=self._device)
+            image = torch.zeros(1, self._data.normalisation.channels, size, size, device=self._device)
             return self._pass.least_images(self._state.model, image) == 1
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -107,7 +107,9 @@ class _Trial:
         self._recipe, self._device = recipe.with_rate(recipe.learning_rate_search.rates[0]), device
         self.batch, self.resolution = self._recipe.batch_size, cell.resolution
         self._execution = Execution.of(device, self._recipe.amp, self._recipe.channels_last)
-        self._model = self._execution.place(build_model(cell.model, cell.resolution, classes).model.train())
+        self._channels = study.config.data.input_channels
+        built = build_model(cell.model, cell.resolution, classes, channels=self._channels)
+        self._model = self._execution.place(built.model.train())
         self._optimizer = make_optimizer(self._model, self._recipe)
         self._average = ModelEmaV3(self._model) if self._recipe.ema_decay is not None else None
         self._classes = classes
@@ -121,7 +123,7 @@ class _Trial:
         """
         if self._device.is_cuda:
             torch.cuda.reset_peak_memory_stats(self._device.torch)
-        shape = (self.batch, 3, self.resolution, self.resolution)
+        shape = (self.batch, self._channels, self.resolution, self.resolution)
         images = torch.rand(shape, device=self._device.torch)
         targets = torch.rand((self.batch, self._classes), device=self._device.torch).softmax(1)
         least = 1

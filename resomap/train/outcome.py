@@ -18,6 +18,7 @@ from resomap.compute.inference import Predictor, evaluation_batch, predict, requ
 from resomap.compute.metrics import measure
 from resomap.compute.normalisation import Normalisation
 from resomap.core.files import write_csv
+from resomap.data.bands import Bands
 from resomap.data.store import Store
 from resomap.models.build import builder_options
 from resomap.models.layer_versions import load_tensors
@@ -42,13 +43,13 @@ def write_weights(
     `options` are the keywords of the library's builder, so that the file can be used without ResoMap.
     """
     cell = request.cell
-    entry = request.study.index.entry(cell.model)
+    entry, bands = request.study.index.entry(cell.model), Bands.of(request.study.config.data)
     content = {
         "format": checkpoint.FORMAT,
         "model": checkpoint.on_cpu(weights),
         "name": cell.model,
         "library": entry.library,
-        "options": builder_options(entry, cell.resolution, len(store.classes)),
+        "options": builder_options(entry, cell.resolution, len(store.classes), normalisation.channels),
         "resolution": cell.resolution,
         "classes": list(store.classes),
         "channels": store.channels,
@@ -56,6 +57,7 @@ def write_weights(
         "std": list(normalisation.std),
         "fit": request.study.config.data.fit,
         "white_level": store.white_level,
+        **({"bands": bands.as_json()} if bands else {}),
         "amp": amp,
         "channels_last": request.recipe.channels_last,
         "epoch": epoch,
@@ -136,7 +138,7 @@ def finished_marker(
 ) -> Marker:
     """The done marker of a training that ended here; `run_id` comes later, if at all."""
     cell = request.cell
-    operations = try_count(state.model, cell.resolution)
+    operations = try_count(state.model, cell.resolution, request.study.config.data.input_channels)
     reasons = {"flops": operations} if isinstance(operations, str) else {}
     for name, reason in reasons.items():
         request.say(f"the training's {name} stay unknown: {reason}")

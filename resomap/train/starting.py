@@ -31,6 +31,7 @@ def starting_network(config: Config, recipe: Training, cell: Cell, classes: int,
         weights=recipe.weights,
         dropout=recipe.dropout,
         directory=weights_directory(config.weights_directory),
+        channels=config.data.input_channels,
     )
 
 
@@ -59,7 +60,9 @@ def training_data(
         batches=batches,
         validation=validation,
         classes=len(store.classes),
-        normalisation=Normalisation(tuple(built.mean or store.mean), tuple(built.std or store.std)),
+        normalisation=Normalisation(
+            tuple(built.mean or store.mean), tuple(built.std or store.std), config.data.input_channels
+        ),
         further=further,
         positive=positive_index(report, store.classes) if speaks_of_class else None,
         at=report.at,

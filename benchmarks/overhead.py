@@ -5,7 +5,8 @@
 
 Two grids run with the plain command: `quick` is config/quick.yaml with timm's networks for tests (the bundled images,
 2 models x 3 resolutions), `photos` are 240 drawn photos with 3 models x 3 resolutions x 2 seeds. Every Python process
-notes when it began and ended, and whether it imported torch. Nothing else should run meanwhile.
+notes when it began and ended, its time on the processors, and whether it imported torch. Wall times hold for a machine
+on which nothing else runs meanwhile; processor times hardly change with the load.
 """
 
 import argparse
@@ -32,9 +33,18 @@ MODELS = ["test_resnet", "test_efficientnet", "test_convnext"]
 NOTES = "processes.jsonl"
 # Loaded by each Python of a run.
 TRACER = f"""
-import atexit, json, sys, time
-def note(began=time.time(), words=sys.orig_argv):
-    entry = {{"words": words, "began": began, "ended": time.time(), "torch": "torch" in sys.modules}}
+import atexit, json, os, sys, time
+process = {{"began": time.time(), "words": sys.orig_argv, "torch": None}}
+def forked():
+    process.update(began=time.time(), words=[sys.executable, "-m", "forked"], torch=False)
+os.register_at_fork(after_in_child=forked)
+def note():
+    spent = os.times()
+    # Those that a sender process forks write no notes.
+    cpu = sum(spent[:4] if "resomap.tracking.sender_process" in process["words"] else spent[:2])
+    entry = {{**process, "ended": time.time(), "cpu": cpu}}
+    if entry["torch"] is None:
+        entry["torch"] = "torch" in sys.modules
     with open({NOTES!r}, "a") as stream:
         stream.write(json.dumps(entry) + "\\n")
 atexit.register(note)
@@ -48,7 +58,8 @@ class Run:
     wall: float
     training: float  # steps and validations of all cells
     steps: Counter[str]  # wall time of the processes of each step
-    starts: Counter[str]  # processes of each step
+    starts: Counter[str]  # processes of each step, those that were forked from another one under `forked`
+    cpu: float  # time of all processes on the processors
     torch: Counter[str]  # those of them that imported torch
 
     @property
@@ -133,19 +144,20 @@ def measure(root: Path, directory: Path, config: dict[str, Any], cores: int) -> 
     wall = time.monotonic() - began
     if done.returncode:
         raise SystemExit((directory / "log").read_text())
+    time.sleep(5)  # until the processes have ended that end with the run
     steps: Counter[str] = Counter()
     starts: Counter[str] = Counter()
     torch: Counter[str] = Counter()
+    cpu = 0.0
     for line in (directory / NOTES).read_text().splitlines():
         entry = json.loads(line)
         step = step_of(entry["words"])
         steps[step] += entry["ended"] - entry["began"]  # type: ignore[assignment]
         starts[step] += 1
+        cpu += entry["cpu"]
         torch[step] += entry["torch"]
     training = sum(read_json(path)["cost"]["train_seconds"] for path in directory.glob("results/*/*.done"))
-    keep = os.environ.get("KEEP")
-    keep and __import__("shutil").copytree(directory, keep, dirs_exist_ok=True)
-    return Run(wall, training, steps, starts, torch)
+    return Run(wall, training, steps, starts, cpu, torch)
 
 
 def step_of(words: list[str]) -> str:
@@ -161,12 +173,12 @@ def print_table(grid: str, config: dict[str, Any], runs: dict[str, Run]) -> None
     """Print the wall times, then the processes of each step."""
     cells = len(config["models"]) * len(config["resolutions"]) * len(config.get("seeds", [0]))
     print(f"\n{grid}: {cells} cells, models {', '.join(config['models'])}, resolutions {config['resolutions']}\n")
-    print("| | wall, s | training, s | beyond training, s | a cell, s | processes that import torch |")
-    print("|---|---|---|---|---|---|")
+    print("| | wall, s | training, s | beyond training, s | a cell, s | processors, s | processes that import torch |")
+    print("|---|---|---|---|---|---|---|")
     for version, run in runs.items():
         print(
             f"| {version} | {run.wall:.0f} | {run.training:.0f} | {run.beyond:.0f} | {run.beyond / cells:.1f} "
-            f"| {sum(run.torch.values())} |"
+            f"| {run.cpu:.0f} | {sum(run.torch.values())} |"
         )
     if len(runs) > 1:
         before, after = runs.values()

@@ -54,7 +54,7 @@ def test_whoever_imports_snakemake_is_named() -> None:
 
 def test_only_entry_points_stand_loose() -> None:
     loose = {path.name for path in modules() if path.parent == Path("resomap")}
-    assert loose == {"__init__.py", "__main__.py", "cli.py"}
+    assert loose == {"__init__.py", "__main__.py", "cli.py", "fork_server.py"}
 
 
 def test_one_name_stands_for_one_thing() -> None:

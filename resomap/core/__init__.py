@@ -3,6 +3,7 @@
 - `deadline`: a call with a deadline
 - `errors`: the exceptions with their exit codes
 - `files`: atomic writing of JSON, CSV and text
+- `fork_client`: a training run in a process that was forked from one with everything imported
 - `gc_control`: garbage collection disabled during heavy imports
 - `json_object`: dataclasses kept as JSON objects, with types checked
 - `place`: the folder in which a command was typed, and paths for its reader

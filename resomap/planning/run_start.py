@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ from typing import IO
 from resomap.cells import timeline
 from resomap.cells.leftovers import STATE_DIRECTORIES, remove_leftovers
 from resomap.cells.presence import announce_run, run_name
-from resomap.cells.study import Study
+from resomap.cells.study import STATE_DIRECTORY, Study
 from resomap.cells.wanted import WantedList
+from resomap.core.fork_client import SOCKET_VARIABLE, offer_fork_server
 from resomap.estimates.duration import Durations
 from resomap.machine.gpus import visible_gpus
 from resomap.planning import snakemake_locks
@@ -22,6 +24,8 @@ from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
 from resomap.tracking.sync import RESULTS, start_background_sync, unsent
 from resomap.tracking.troubles import troubles
+
+FORK_SERVERS = STATE_DIRECTORY / "fork"
 
 
 class RunStart:
@@ -51,6 +55,9 @@ class RunStart:
         self._study.save(self._path)
         self.wanted.begin()
         announce_run()
+        os.environ.pop(SOCKET_VARIABLE, None)
+        if self._api.is_local and not trains_on_gpu:
+            offer_fork_server(FORK_SERVERS, run_name(), alone)
         untrained = [cell for cell in self._study.cells() if not cell.marker.exists()]
         cells = {cell.name: [cell.model, cell.resolution, durations.seconds(cell)] for cell in untrained}
         timeline.append(run_name(), "begin", cells=cells)

@@ -239,6 +239,12 @@ def test_every_recipe_has_its_search(study_in: Callable[..., Study], training: d
     assert all(one["reason"] is None for one in found.tried.values())
 
 
+def test_with_folds_all_images_outside_the_test_split_are_tried(study_in: Callable[..., Study]) -> None:
+    found, _ = find(study_in(training=auto(rates=[0.001, 0.003]), data={"folds": 3}))
+    assert sum(found.images.values()) == 102
+    assert found.images["held_out"] == 20
+
+
 # The training
 
 

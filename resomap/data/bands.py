@@ -114,3 +114,8 @@ def mode_of(values: np.ndarray) -> str:
 def _words(kind: np.dtype[Any]) -> str:
     signed = "signed " if kind.kind == "i" else ""
     return f"{signed}whole numbers of {kind.itemsize * 8} bits"
+
+
+def shown_channels(pixels: np.ndarray) -> np.ndarray:
+    """Return the channels of pixels [H, W, C] that a picture shows: of more than three the first three, of two one."""
+    return pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]

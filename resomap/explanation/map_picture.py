@@ -8,6 +8,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from resomap.data.bands import shown_channels
+
 WIDEST = 1600  # pixels of the picture
 _LARGEST_TILE, _SMALLEST_TILE, _GAP, _LINE, _MARGIN = 176, 64, 10, 17, 14
 _INK, _FAINT, _RIGHT, _WRONG, _PAPER = "#1d1d1f", "#6e6e73", "#0b6e4f", "#b3261e", "#ffffff"
@@ -17,7 +19,7 @@ _STRONGEST = 0.6  # share of the colour where a map is highest
 
 @dataclass(frozen=True)
 class Tile:
-    """Pixels uint8 [R, R, 1 or 3] as a network saw them, its map [h, w], its answer, and whether it is right."""
+    """Pixels uint8 [R, R, C] as a network saw them, its map [h, w], its answer, and whether it is right."""
 
     pixels: np.ndarray
     map: np.ndarray
@@ -81,6 +83,7 @@ class _Pen:
 
 
 def _scaled(pixels: np.ndarray, tile: int) -> Image.Image:
+    pixels = shown_channels(pixels)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
     how = Image.Resampling.NEAREST if tile >= 2 * image.width else Image.Resampling.BICUBIC
     return image.resize((tile, tile), how)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from resomap.core.errors import ResomapError
-from resomap.data.bands import Bands
+from resomap.data.bands import Bands, shown_channels
 from resomap.data.decode import decode_bytes, resize
 from resomap.data.location import loads
 from resomap.data.manifest import Manifest
@@ -38,7 +38,7 @@ class Thumbnails:
         try:
             content = next(loads([self._locations[name]]))()
             bands = Bands.from_json(self._manifest.bands)
-            pixels = shown(decode_bytes(content, self._manifest.white_level, bands).pixels)
+            pixels = shown_channels(decode_bytes(content, self._manifest.white_level, bands).pixels)
             pixels = resize(pixels, resolution, self._manifest.fit)
         except Exception:  # a picture that cannot be shown costs its place on the page, never the report
             return None
@@ -52,8 +52,3 @@ class Thumbnails:
             image.save(stream, "JPEG", quality=JPEG_QUALITY)
             kind = "jpeg"
         return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def shown(pixels: np.ndarray) -> np.ndarray:
-    """Return the channels of pixels [H, W, C] that a picture shows: of more than three the first three, of two one."""
-    return pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]

@@ -190,7 +190,7 @@ def test_document_and_tables_say_what_is_known_of_the_grid(grid: Grid) -> None:
     assert "and 3 seeds a cell." in text
     assert found.answer is not None
     assert (found.answer.resolution, found.answer.rule, found.answer.decided) == (48, "probable", True)
-    rungs = re.findall(r"^  test_resnet@(\d+) +([\d.]+) ms", text, re.MULTILINE)
+    rungs = re.findall(r"^  (?:> )?test_resnet@(\d+) +([\d.]+) ms", text, re.MULTILINE)
     assert rungs == [(str(one.resolution), f"{one.cost:.3g}") for one in found.ladder]
     assert [one.resolution for one in found.ladder][:2] == [32, 48]
 

@@ -26,6 +26,7 @@ from resomap.commands.study_proposal import as_yaml, look_at, propose
 from resomap.config.load import parse_config
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json
+from resomap.explanation.spatial_layer import spatial_layer
 from resomap.export.parity import log_softmax
 from resomap.models.build import build_model, logits
 from resomap.models.weights import read_weights
@@ -89,6 +90,12 @@ def test_grey_in_one_channel_is_what_three_copies_are_where_the_colours_are_norm
         found = summed((grey - 0.45) / 0.226)
     assert torch.allclose(found, alike, atol=1e-4)
     assert (found - as_colours).abs().max() > 0.01
+
+
+def test_maps_are_found_in_networks_of_five_channels() -> None:
+    network = build_model(MODEL, 32, 2, channels=CHANNELS).model.eval()
+    usual = spatial_layer(build_model(MODEL, 32, 2).model.eval(), MODEL, 32)
+    assert spatial_layer(network, MODEL, 32, CHANNELS) == usual
 
 
 @dataclass(frozen=True)

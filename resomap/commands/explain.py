@@ -83,7 +83,7 @@ def _shown(given: argparse.Namespace, members: "list[Trained]") -> "Shown":
 
     if given.images is None:
         return test_images(members, given.count)
-    images = list(listed(given.images))
+    images = list(listed(given.images, arrays=members[0].weights.bands is not None))
     if len(images) > given.count:
         print(f"resomap: the first {given.count} of {len(images):,} images are shown", file=sys.stderr)
     return Shown(images[: given.count], None)

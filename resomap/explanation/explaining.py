@@ -93,7 +93,9 @@ def explain(members: Sequence[Trained], shown: Shown, target: Path, device: Devi
     classifiers = [member.weights.classifier(device) for member in members]
     # The same layer at each resolution: the last that has places at the lowest.
     model = members[0].cell.model
-    layer = spatial_layer(classifiers[0].predictor.inference.model, model, members[0].weights.resolution)
+    first = classifiers[0].predictor
+    channels = first.normalisation.channels
+    layer = spatial_layer(first.inference.model, model, members[0].weights.resolution, channels)
     if shown.truths is None:
         answers = classifiers[-1].predictor(torch.from_numpy(read[-1].pixels))
         explained = answers.argmax(dim=1).cpu().numpy()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from resomap.core.errors import ResomapError
+from resomap.models.index import COLOURS
 
 Layout = Literal["channels first", "channels last", "tokens"]
 
@@ -42,7 +43,7 @@ class SpatialLayer:
             setattr(network.get_submodule(parent), child, layer)
 
 
-def spatial_layer(network: nn.Module, model: str, resolution: int) -> SpatialLayer:
+def spatial_layer(network: nn.Module, model: str, resolution: int, channels: int = COLOURS) -> SpatialLayer:
     """Return the layer of a network in eval mode. Raises ResomapError where none has places."""
     prefix = int(getattr(network, "num_prefix_tokens", 1 if hasattr(network, "class_token") else 0))
     has_channels_last = getattr(network, "output_fmt", None) == "NHWC"
@@ -66,7 +67,8 @@ def spatial_layer(network: nn.Module, model: str, resolution: int) -> SpatialLay
     try:
         parameter = next(network.parameters())
         with torch.inference_mode():
-            network(torch.zeros(1, 3, resolution, resolution, device=parameter.device, dtype=parameter.dtype))
+            size = (1, channels, resolution, resolution)
+            network(torch.zeros(size, device=parameter.device, dtype=parameter.dtype))
     finally:
         for hook in hooks:
             hook.remove()

@@ -64,6 +64,11 @@ class JournalSending:
                 return is_sent(self._path)
             time.sleep(SEND_SECONDS if is_over else POLL_SECONDS)
 
+    def beat(self) -> None:
+        """Write a heartbeat where one is due, without sending it."""
+        if not self._has_ended():
+            self._write_heartbeat()
+
     def _has_ended(self) -> bool:
         """Read the new events of the journal; return True if its latest attempt has ended."""
         for event, after in events_from(self._path, self._read_offset):
@@ -215,6 +220,11 @@ def main() -> int:
     os.set_inheritable(given.lock, False)
     os.nice(NICENESS)
     lose_words_on_full_disk()
+    # The imports take seconds, in which a short training may end.
+    for path in given.place.glob(REQUESTS):
+        if (request := SendRequest.read(path)) is not None:
+            sender = Sender(Path(request.journal), os.environ[URI_VARIABLE], request.experiment)
+            JournalSending(sender, request, lambda: True).beat()
     preload()
     SenderProcess(given.place, given.lock, given.stay).run()
     return 0

@@ -157,7 +157,7 @@ def test_on_a_terminal_there_are_bars_that_leave_nothing_behind(project: Path) -
 def test_the_bar_stays_behind_the_last_training_and_shows_what_a_step_has_logged(project: Path) -> None:
     words = cells(resnet18="fine")
     screens, last = on_a_terminal(project, *words, "map=1", "--cores", "1")
-    assert any(re.search(r"sweep \s*\u2501+.* 1/1 cells, map", text) for text in screens), screens[-1]
+    assert any(re.search(r"sweep \s*\u2501+.* 1/1 trainings, map", text) for text in screens), screens[-1]
     assert not any("\u2501" in line for line in last)
     assert last.index("the answer") < next(
         number for number, line in enumerate(last) if line.startswith("map done in ")

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -154,7 +155,10 @@ def die_with_parent() -> None:
 
 
 def main() -> int:
-    """Run `python -m resomap.fork_server`, which the first training of a run starts."""
+    """Run `python -m resomap.fork_server SOCKET`, which the first training of a run starts.
+
+    The socket's folder is its own, and goes with it.
+    """
     path = Path(sys.argv[1])
     mask = os.umask(0o077)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -167,7 +171,7 @@ def main() -> int:
         gc.freeze()
         job = ForkServer(listener, run_name()).serve()
         if job is None:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path.parent, ignore_errors=True)
     return 0 if job is None else job()
 
 

@@ -1,9 +1,12 @@
 """Trainings forked from one process that has imported torch: the bits, ends and signals of a process of their own."""
 
+import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +19,7 @@ from endings import End, assert_same_bits, wait_for
 from resomap.cells.presence import RUN_VARIABLE, announce_run, run_name
 from resomap.cells.progress import Progress
 from resomap.cells.study import Study
-from resomap.core.fork_client import SOCKET_VARIABLE, SWITCH, offer_fork_server
-from resomap.planning.run_start import FORK_SERVERS
+from resomap.core.fork_client import SOCKET_VARIABLE, SWITCH, offer_fork_server, run_forked
 
 CELL = f"{MODEL}@{RESOLUTION}"
 TRAINING = {"epochs": 3, "batch_size": 8, "dropout": 0.2, "augment": {"scale": 0.6}, "ema_decay": 0.9}
@@ -30,7 +32,7 @@ def _of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (RUN_VARIABLE, SOCKET_VARIABLE):
         monkeypatch.setenv(name, "")
     announce_run()
-    offer_fork_server(FORK_SERVERS, run_name(), is_alone=True)
+    offer_fork_server(run_name())
 
 
 def servers(directory: Path) -> list[psutil.Process]:
@@ -156,15 +158,15 @@ def test_a_forked_training_ends_as_its_own_process_would(study_in: Callable[...,
 
 def test_a_fork_server_ends_with_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    FORK_SERVERS.mkdir(parents=True)
-    socket = FORK_SERVERS / "run.sock"
+    address = tmp_path / "own" / "socket"
+    address.parent.mkdir()
     with subprocess.Popen(["sleep", "60"]) as main:
         run = announced_by(main.pid)
         environment = {**os.environ, RUN_VARIABLE: run, "PYTHONPATH": str(Path(__file__).parents[1])}
-        server = subprocess.Popen(["python", "-m", "resomap.fork_server", str(socket)], env=environment)
+        server = subprocess.Popen(["python", "-m", "resomap.fork_server", str(address)], env=environment)
         try:
             deadline = time.monotonic() + 60
-            while not socket.exists():
+            while not address.exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             main.kill()
@@ -173,7 +175,29 @@ def test_a_fork_server_ends_with_its_run(tmp_path: Path, monkeypatch: pytest.Mon
         finally:
             server.kill()
             server.wait()
-    assert not socket.exists()
+    assert not address.parent.exists()
+
+
+def test_the_folder_of_a_killed_server_goes_and_a_strangers_is_not_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(SOCKET_VARIABLE, "")
+    prefix = f"resomap-fork-{os.getuid()}-"
+    dead, living, starting, open_to_others = (tmp_path / f"{prefix}{name}" for name in "abcd")
+    for folder in (dead, living, starting, open_to_others):
+        folder.mkdir(mode=0o700)
+        (folder / "lock").touch()
+    open_to_others.chmod(0o755)
+    with (starting / "lock").open() as held, socket.socket(socket.AF_UNIX) as listener:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        listener.bind(str(living / "socket"))
+        listener.listen()
+        offer_fork_server("run")
+    assert [folder.exists() for folder in (dead, living, starting, open_to_others)] == [False, True, True, True]
+    assert os.environ[SOCKET_VARIABLE] == f"{tmp_path / prefix}run/socket"
+    monkeypatch.setenv(SOCKET_VARIABLE, str(open_to_others / "socket"))
+    assert run_forked(["train"]) is None
 
 
 def announced_by(pid: int) -> str:

@@ -10,10 +10,13 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,16 +34,36 @@ THREAD_VARIABLES = (
 )
 START_SECONDS = 120.0  # until a server that was started takes connections
 LINE_LIMIT = 10_000_000
+_LOCK = "lock"
 
 
-def offer_fork_server(directory: Path, run: str, is_alone: bool) -> None:
-    """Have the jobs of a run share a fork server, whose files are in this directory.
+def offer_fork_server(run: str) -> None:
+    """Have the jobs of a run share a fork server. Folders of servers that were killed are removed.
 
-    `is_alone`: no other run is in the study, so that files of others are leftovers.
+    Its socket lies in a temporary folder of this user: a study's folder may be copied, and may be on a file system
+    without sockets.
     """
-    for path in directory.glob("*") if is_alone else ():
-        path.unlink(missing_ok=True)
-    os.environ[SOCKET_VARIABLE] = str(directory / f"{run}.sock")
+    prefix = Path(tempfile.gettempdir(), f"resomap-fork-{os.getuid()}-")
+    for folder in prefix.parent.glob(f"{prefix.name}*"):
+        _remove_dead(folder)
+    os.environ[SOCKET_VARIABLE] = f"{prefix}{run}/socket"
+
+
+def _remove_dead(folder: Path) -> None:
+    """Remove the folder of a fork server that does not answer and that no job is starting."""
+    with contextlib.suppress(OSError):
+        if not is_own(folder):
+            return
+        with (folder / _LOCK).open("r+") as lock, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if connection.connect_ex(str(folder / "socket")) != 0:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_own(folder: Path) -> bool:
+    """Return True for a folder of this user that nobody else may enter. Raises OSError where there is none."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def run_forked(words: Sequence[str]) -> int | None:
@@ -116,15 +139,17 @@ class _Job:
 
 def _connected(path: Path) -> socket.socket | None:
     """Return a connection to the server, which is started where none is; None where that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if not is_own(path.parent):  # somebody else made it: who answers there may be anybody
+        return None
+    with (path.parent / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of several that find none, one starts it
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
             connection.connect(str(path))
             return connection
         path.unlink(missing_ok=True)  # of a server that was killed
-        with path.with_suffix(".log").open("w") as log:
+        with (path.parent / "log").open("w") as log:
             server = subprocess.Popen(
                 [sys.executable, "-m", "resomap.fork_server", str(path)],
                 stdin=subprocess.DEVNULL,

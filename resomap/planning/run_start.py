@@ -12,7 +12,7 @@ from typing import IO
 from resomap.cells import timeline
 from resomap.cells.leftovers import STATE_DIRECTORIES, remove_leftovers
 from resomap.cells.presence import announce_run, run_name
-from resomap.cells.study import STATE_DIRECTORY, Study
+from resomap.cells.study import Study
 from resomap.cells.wanted import WantedList
 from resomap.core.fork_client import SOCKET_VARIABLE, offer_fork_server
 from resomap.estimates.duration import Durations
@@ -24,8 +24,6 @@ from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
 from resomap.tracking.sync import RESULTS, start_background_sync, unsent
 from resomap.tracking.troubles import troubles
-
-FORK_SERVERS = STATE_DIRECTORY / "fork"
 
 
 class RunStart:
@@ -57,7 +55,7 @@ class RunStart:
         announce_run()
         os.environ.pop(SOCKET_VARIABLE, None)
         if self._api.is_local and not trains_on_gpu:
-            offer_fork_server(FORK_SERVERS, run_name(), alone)
+            offer_fork_server(run_name())
         untrained = [cell for cell in self._study.cells() if not cell.marker.exists()]
         cells = {cell.name: [cell.model, cell.resolution, durations.seconds(cell)] for cell in untrained}
         timeline.append(run_name(), "begin", cells=cells)

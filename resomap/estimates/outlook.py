@@ -6,8 +6,9 @@ A pure function of the run's timeline and of the progress of the trainings that 
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from resomap.cells.progress import Progress
 from resomap.cells.timeline import Event
@@ -64,6 +65,8 @@ class Outlook:
         self._run, self._name = _Run(), ""
         self._done: list[_Job] = []  # of all runs, in the order of their ends
         self._cells: dict[str, _Cell] = {}
+        # What events tell, until the next one: with thousands of trainings no bar may count anew when it is drawn.
+        self._known: dict[Hashable, Any] = {}
         for event in events:
             self.take(event)
 
@@ -99,6 +102,7 @@ class Outlook:
 
     def take(self, event: Event) -> None:
         """Take note of the next event."""
+        self._known.clear()
         if event.kind == "begin":
             self._run, self._name = _Run(), event.run
             self._run.cells = {name: _Cell(*entry) for name, entry in (event.cells or {}).items()}
@@ -118,35 +122,55 @@ class Outlook:
 
     def _trainings_waiting(self, count: int) -> Sequence[float]:
         """Return the predicted seconds of the trainings that have not begun."""
-        names = [name for name in self._run.cells if name not in self._run.jobs]
-        each = [self._training_seconds(name) for name in names]
+        each = self._once("waiting", self._each_waiting)
         if len(each) == count:
             return each
         mean = sum(each) / len(each) if each else self._training_seconds("")
         return [mean] * count  # which of them is not known
 
+    def _each_waiting(self) -> list[float]:
+        return [self._training_seconds(name) for name in self._run.cells if name not in self._run.jobs]
+
     def _training_seconds(self, name: str) -> float:
         """Return the predicted seconds of a training's job: its steps, and what its process takes beside them."""
-        known = [job for job in self._done[-REMEMBERED:] if job.training]
-        predicted = [job for job in known if job.name in self._cells]
+        corrections = self._once("corrections", self._corrections)
         cell = self._cells.get(name)
-        if cell is None or not predicted:
-            return _typical([job.seconds for job in known])
+        if cell is None or not corrections:
+            return _typical([job.seconds for job in self._done[-REMEMBERED:] if job.training])
         logs, weights = [], []
-        for age, job in enumerate(reversed(predicted)):
-            other = self._cells[job.name]
+        for age, (other, log) in enumerate(corrections):
             distance = abs(math.log2(other.resolution / cell.resolution))
-            logs.append(math.log((job.training or 0.0) / other.seconds))
+            logs.append(log)
             weights.append(FORGETTING**age * (SAME_MODEL if other.model == cell.model else 1) / (1 + distance))
         return cell.seconds * math.exp(_weighted_median(logs, weights)) + self._start_seconds()
 
+    def _corrections(self) -> list[tuple[_Cell, float]]:
+        """Return each finished training, the last one first, with the log of its seconds over those predicted."""
+        known = [job for job in self._done[-REMEMBERED:] if job.training and job.name in self._cells]
+        cells = [(self._cells[job.name], job.training or 0.0) for job in reversed(known)]
+        return [(cell, math.log(seconds / cell.seconds)) for cell, seconds in cells]
+
+    def _once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` gives, computed once after each event."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
     def _start_seconds(self) -> float:
         """Return the seconds that a training's job takes beyond its steps; one that was resumed tells nothing."""
+        seconds: float = self._once("start", self._measured_start)
+        return seconds
+
+    def _measured_start(self) -> float:
         seen = [job.seconds - job.training for job in self._done if job.training and job.seconds > job.training]
         return _typical(seen) if seen else START_SECONDS
 
     def _slowness(self) -> float:
         """Return how many times as long as on a machine at rest things take here, over all kinds of steps."""
+        times: float = self._once("slowness", self._measured_slowness)
+        return times
+
+    def _measured_slowness(self) -> float:
         ratios = [self._start_seconds() / START_SECONDS]
         for rule in PACE:
             seen = [job.seconds for job in self._done[-REMEMBERED:] if job.rule == rule]
@@ -161,6 +185,10 @@ class Outlook:
 
     def _step_seconds(self, rule: str, place: int) -> float:
         """Return the predicted seconds of a job that trains nothing, the `place`-th of its rule in this run."""
+        seconds: float = self._once((rule, place == 0), lambda: self._expected(rule, place))
+        return seconds
+
+    def _expected(self, rule: str, place: int) -> float:
         seen = [job.seconds for job in self._done[-REMEMBERED:] if job.rule == rule]
         if rule == "cost":
             if place == 0:

@@ -73,7 +73,7 @@ class TestNames:
 
     def test_priority_may_name_a_fold(self, images: Path) -> None:
         Study.open(small_config(images, data={"folds": 3}, priority=[f"{MODEL}@32.fold2"]))
-        with pytest.raises(ResomapError, match="fold 1 is the first fold, whose cell has no suffix"):
+        with pytest.raises(ResomapError, match="fold 1 is the first fold, whose training has no suffix"):
             Study.open(small_config(images, data={"folds": 3}, priority=[f"{MODEL}@32.fold1"]))
 
     def test_each_cell_has_a_fingerprint_and_the_study_one_base(self, study: Study, images: Path) -> None:

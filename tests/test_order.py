@@ -162,7 +162,7 @@ class TestOrder:
         [
             ("vgg99", "did you mean"),
             *((name, "models, resolutions") for name in ("vgg11@big", "vgg11@64.seedx")),
-            (f"{MODEL}@32.seed0", f"0 is the first seed, whose cell has no suffix: {MODEL}@32$"),
+            (f"{MODEL}@32.seed0", f"0 is the first seed, whose training has no suffix: {MODEL}@32$"),
             (f"{MODEL}@32.seed7", "seeds has no 7; add it there, or name one of 0$"),
             (f"{MODEL}@32.seed01", "'.seed01' in .* is no seed"),
             (f"{MODEL}@9999", "'9999' in .* is no resolution"),

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,8 +51,8 @@ def senders() -> list[psutil.Process]:
     return found
 
 
-def begin(name: str) -> tuple[Journal, Sending]:
-    """An attempt whose journal is being sent to the study's own database."""
+def begin(name: str, uri: str = "") -> tuple[Journal, Sending]:
+    """An attempt whose journal is being sent, to the study's own database where no address is given."""
     journal = Journal(Path("results", "net", f"{name}.journal.jsonl"))
     journal.start(name * 32, f"net@{name}", {"model": "net"}, {"resomap.base": "b", "resomap.fingerprint": name})
     request = SendRequest(
@@ -62,7 +63,8 @@ def begin(name: str) -> tuple[Journal, Sending]:
         heartbeat_seconds=0.2,
         finds_competing_run=False,
     )
-    return journal, Sending(request, {**os.environ, URI_VARIABLE: f"sqlite:///{Path('results/mlflow.db').absolute()}"})
+    uri = uri or f"sqlite:///{Path('results/mlflow.db').absolute()}"
+    return journal, Sending(request, {**os.environ, URI_VARIABLE: uri})
 
 
 def finish(journal: Journal, sending: Sending) -> None:
@@ -117,3 +119,19 @@ def test_a_trainer_that_was_killed_is_told_of_and_its_sender_process_ends() -> N
     os.waitpid(pid, 0)
     wait_for(lambda: is_sent(Path("results", "net", "1.journal.jsonl")))
     wait_for(lambda: [path.name for path in PLACES.iterdir()] == ["gate.lock"])
+
+
+def test_who_serves_a_request_that_is_withdrawn_has_stopped_when_its_trainer_ends() -> None:
+    with socket.socket() as silent:  # accepts and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        journal, sending = begin("a", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        wait_for(lambda: list(PLACES.glob("*/*.served")))
+        (server,) = senders()
+        (serving,) = wait_for(server.children)
+        journal.end("FINISHED", {})
+        journal.close()
+        sending.wait(0.1)
+        assert not list(PLACES.glob("*/*.served"))
+        assert not serving.is_running()
+    assert not is_sent(journal.path)

@@ -28,6 +28,7 @@ from resomap.core.temporary import machine, temporary_beside
 PLACES = STATE_DIRECTORY / "senders"
 REQUESTS = "*.json"
 POLL_SECONDS = 0.1
+STOP_SECONDS = 2.0  # for whoever serves a request that was withdrawn
 LOOK_SECONDS = 10.0  # between two looks whether the sender process lives
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
@@ -94,7 +95,10 @@ class Sending:
                 raise
 
     def wait(self, seconds: float) -> None:
-        """Wait until all is sent or given up for now, at most so long; then withdraw the request."""
+        """Wait until all is sent or given up for now, at most so long; then withdraw the request.
+
+        Whoever serves it then stops, for which it waits too: who moves the study next is not to meet a half-made file.
+        """
         end = time.monotonic() + seconds
         while self._path is not None and self._path.exists() and time.monotonic() < end:
             if time.monotonic() >= self._next_look:
@@ -103,7 +107,11 @@ class Sending:
                     if self._path.exists():
                         self._start_where_none_serves()
             time.sleep(POLL_SECONDS)
+        is_served = self._path is not None and self._path.exists() and served_path(self._path).exists()
         self.withdraw()
+        end = time.monotonic() + STOP_SECONDS
+        while is_served and self._path is not None and served_path(self._path).exists() and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
 
     def withdraw(self) -> None:
         """Take the request back. May be called twice."""
@@ -154,6 +162,11 @@ class Sending:
                 )
         finally:
             os.close(lock)
+
+
+def served_path(request: Path) -> Path:
+    """Return the path of the file whose lock the process holds that serves a request."""
+    return request.with_suffix(".served")
 
 
 def is_held(descriptor: int) -> bool:

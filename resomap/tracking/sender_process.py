@@ -12,6 +12,7 @@ import gc
 import importlib
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -25,7 +26,7 @@ from resomap.core.logging import lose_words_on_full_disk, send_output_to
 from resomap.tracking.journal import Journal, events_from
 from resomap.tracking.mlflow_variables import force_variables
 from resomap.tracking.refusals import TrackerRefusal
-from resomap.tracking.send_request import REQUESTS, VISIBLE_GPUS, SendRequest, gate, is_held
+from resomap.tracking.send_request import REQUESTS, VISIBLE_GPUS, SendRequest, gate, is_held, served_path
 from resomap.tracking.sender import URI_VARIABLE, Busy, Sender, error_text, is_sent
 from resomap.tracking.system_metrics import Machine
 
@@ -136,12 +137,17 @@ class SenderProcess:
         return True
 
     def _reap(self) -> None:
-        """Take note of ended processes. However one ended, its request is done with: `resomap sync` sends the rest."""
+        """Take note of ended processes, and end those whose request is withdrawn.
+
+        However one ended, its request is done with: `resomap sync` sends the rest.
+        """
         for pid, path in list(self._served.items()):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 path.unlink(missing_ok=True)
                 served_path(path).unlink(missing_ok=True)
                 del self._served[pid]
+            elif not path.exists():  # withdrawn, since its trainer waits no longer
+                os.kill(pid, signal.SIGTERM)
 
     def _serve(self) -> int:
         """Fork a process for each new request; return the number of requests that are being served."""
@@ -162,11 +168,6 @@ class SenderProcess:
             os.close(served)
             self._served[pid] = path
         return len(self._served) + len(set(self._place.glob(REQUESTS)) - set(self._served.values()))
-
-
-def served_path(request: Path) -> Path:
-    """Return the path of the file whose lock the process holds that serves a request."""
-    return request.with_suffix(".served")
 
 
 def end_after(work: Callable[[], object]) -> NoReturn:

@@ -22,6 +22,7 @@ from resomap.planning.interruption import interruption
 from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
+from resomap.tracking.send_request import remove_abandoned
 from resomap.tracking.sync import RESULTS, start_background_sync, unsent
 from resomap.tracking.troubles import troubles
 
@@ -50,6 +51,7 @@ class RunStart:
         if self._api.is_local and self._api.gpus > 1 and trains_on_gpu:
             self._warn_of_gpu_count()
         remove_leftovers(*STATE_DIRECTORIES, RESULTS)
+        remove_abandoned()
         self._study.save(self._path)
         self.wanted.begin()
         announce_run()

@@ -179,8 +179,15 @@ def is_held(descriptor: int) -> bool:
     return False
 
 
-def _remove_abandoned(own: Path) -> None:
-    """Remove folders of processes of this machine that were killed, and whose sender process was. Under the gate."""
+def remove_abandoned() -> None:
+    """Remove the folders of processes of this machine that were killed together with their sender process."""
+    if PLACES.is_dir():
+        with contextlib.suppress(OSError), gate():
+            _remove_abandoned()
+
+
+def _remove_abandoned(own: Path | None = None) -> None:
+    """Do that for all folders but one's own. The caller holds the gate."""
     for place in PLACES.glob(f"{machine()}-*"):
         if place == own or lives(place.name):
             continue

@@ -22,6 +22,7 @@ from resomap.tracking.local_store import is_own
 from resomap.tracking.lost_runs import forget_lost_runs
 from resomap.tracking.refusals import TrackerRefusal
 from resomap.tracking.rest import credentials, is_remote, tracking_uri, why_unreachable
+from resomap.tracking.send_request import remove_abandoned
 from resomap.tracking.sender import Busy, Receipt, Sender, error_text, is_sent, renew_receipt, replace_damaged_database
 
 RESULTS = Path("results")
@@ -42,6 +43,7 @@ def send_all(study: Study, results: Path = RESULTS) -> int:
     uri = tracking_uri(study.config.tracking)
     os.environ.update(credentials(study.config.tracking))
     remove_leftovers(*{journal.parent for journal in journals(results)})
+    remove_abandoned()
     if is_own(uri):
         replace_damaged_database(print)
     doubt = forget_lost_runs(study.config.tracking, results)

@@ -13,6 +13,7 @@ from resomap.cells.marker import Marker
 from resomap.core.errors import Interrupted
 from resomap.core.gc_control import paused_collection
 from resomap.machine.gpu_lock import bind_gpu
+from resomap.tracking.send_request import remove_abandoned
 from resomap.train.request import Request, refuse_hopeless_retry
 from resomap.train.signals import SignalWatch
 
@@ -50,9 +51,11 @@ def train_cell(
     with listening as signals, cell_lock(cell, request.say, stop_waiting=lambda: signals.received is not None):
         if marker := Marker.of_done(cell, request.fingerprint, request.study.content_digest):
             tidy_finished(cell, marker, config.checkpoints.keep)
+            remove_abandoned()
             request.say(f"{cell.name} is done already")
             return
         if recover_finished(request.study, cell):
+            remove_abandoned()
             request.say(f"{cell.name} is complete in {cell.checkpoints}; its marker is written again")
             return
         refuse_hopeless_retry(request)

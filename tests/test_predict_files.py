@@ -266,6 +266,7 @@ def test_the_bar_is_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, capsys:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm-256color")
         with progress_bar(400, 100) as advance:
             advance(100)
         terminal.flush()

@@ -15,7 +15,7 @@ import pytest
 from resomap.cells.presence import RUN_VARIABLE, announce_run
 from resomap.tracking.journal import Journal, read_events
 from resomap.tracking.local_database import connect_local
-from resomap.tracking.send_request import PLACES, Sending, SendRequest
+from resomap.tracking.send_request import PLACES, Sending, SendRequest, served_path
 from resomap.tracking.sender import URI_VARIABLE, is_sent
 
 
@@ -103,6 +103,9 @@ def test_trainings_of_a_run_share_a_sender_process_which_is_replaced_when_killed
     fourth = begin("4")
     (other,) = senders()
     assert other != process
+    request = fourth[1]._path
+    assert request is not None
+    wait_for(served_path(request).exists)
     for serving in wait_for(other.children):
         serving.kill()
     fourth[1]._next_look = 0.0  # seconds later

@@ -173,7 +173,7 @@ def test_what_does_not_count_is_told_in_a_dry_run(
         r"RUNNING on b, heartbeat [23] min ago",
         "FAILED: the loss is nan",
         "was forgotten with `resomap forget --tracker`",
-        f"has this cell's name but no fingerprint; `resomap adopt {MODEL}_72` lets it count",
+        f"has this training's name but no fingerprint; `resomap adopt {MODEL}_72` lets it count",
         "is complete, but its marker is not a valid one",
         "finished with other images, split, weights or version of the recipe",
     ]

@@ -242,7 +242,9 @@ def test_a_whole_run_with_a_deleted_experiment(server: str, images: Path, tmp_pa
     trained = snakemake(f"results/{MODEL}/32.done", directory=tmp_path, config=config)
     assert trained.returncode == 0, trained.stderr
     last = trained.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"resomap: the tracker {server} takes nothing of 1 cell: the experiment 'Gone' is deleted")
+    assert last.startswith(
+        f"resomap: the tracker {server} takes nothing of 1 training: the experiment 'Gone' is deleted"
+    )
     sent = command("resomap", "sync", cwd=tmp_path)
     assert sent.returncode == 1
     assert "the experiment 'Gone' is deleted there" in sent.stderr
@@ -409,7 +411,7 @@ def test_files_stay_here_where_only_the_server_reaches_its_place(
     assert len(said) == 2  # once a run, however many files it has
     assert all(words in sentence for sentence in said)
     (sentence,) = troubles(uri, 0, RESULTS)
-    assert sentence.startswith(f"the tracker {uri} gets no files of 1 cell: ")
+    assert sentence.startswith(f"the tracker {uri} gets no files of 1 training: ")
     assert troubles(uri, time.time() + 60, RESULTS) == []  # a later run has kept nothing
     if words.startswith("a path"):
         assert words in str(standing(Tracking(uri=uri), name).no_files)

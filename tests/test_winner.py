@@ -425,7 +425,7 @@ def test_joined_images_are_those_of_their_parts() -> None:
     ("winner", "sentence"),
     [
         ({"cell": "nonsense"}, "'nonsense' names no cell; write MODEL@RESOLUTION"),
-        ({"cell": f"{MODEL}@32.seed1"}, f"a winner is made of all seeds of a cell; write {MODEL}@32"),
+        ({"cell": f"{MODEL}@32.seed1"}, f"a winner is made of all trainings of a cell; write {MODEL}@32"),
         ({"cell": "vgg99@32"}, "unknown model 'vgg99'"),
         ({"kind": "best"}, "winner.kind"),
         ({"sell": CELL}, "did you mean 'winner.cell'"),

@@ -65,7 +65,9 @@ def show_plan(grid: Grid, directory: Path) -> Iterator[str]:
         yield from _reasons(planned)
         others = Counter(job.rule for job in jobs if not is_training(job.rule))
         if others:
-            yield f"besides trainings: {', '.join(f'{count} {rule}' for rule, count in others.items())}"
+            # Snakemake lists jobs in another order each time.
+            ordered = sorted(others.items(), key=lambda entry: (-entry[1], entry[0]))
+            yield f"besides trainings: {', '.join(f'{count} {rule}' for rule, count in ordered)}"
         yield from _closing_lines(grid, planned, others)
 
 

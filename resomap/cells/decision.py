@@ -69,6 +69,11 @@ class OperatingPoint:
     threshold: float
 
 
+def temperature_of(found: Decision | None) -> float:
+    """Return the temperature in a decision file; 1 where there is none."""
+    return found.temperature if found else 1.0
+
+
 def operating_point(found: Decision | None, classes: Sequence[str] | None = None) -> OperatingPoint | None:
     """Return the operating point in a decision file; None where there is none, or none of a class among `classes`."""
     if found is None or found.metric is None or found.at is None or found.positive is None or found.threshold is None:

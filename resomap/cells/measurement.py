@@ -26,8 +26,6 @@ DIRECTORY = Path("results", "cost")
 # takes so much more or less than it did.
 UNSTEADY = 0.1
 DISTURBED = 0.5
-
-
 # By this share a larger resolution's quartiles of latency lie below those of a smaller one, with operations fewer than
 # by this factor.
 IMPLAUSIBLE = 0.1

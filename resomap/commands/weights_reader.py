@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 
 from resomap.cells.cell import Cell
-from resomap.cells.decision import Decision, OperatingPoint, operating_point
+from resomap.cells.decision import Decision, OperatingPoint, operating_point, temperature_of
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study
 from resomap.cells.winner_cell import NAME
@@ -52,7 +52,7 @@ def read_by_decision(weights: Weights) -> Reader:
     """Return the weights with the decision file beside them; at temperature 1 where there is none of these weights."""
     found = Decision.beside(weights.path, weights.fingerprint, weights.uid)
     point = operating_point(found, weights.classes)
-    return Reader([weights], found.temperature if found else 1.0, point, found.basis if found else None)
+    return Reader([weights], temperature_of(found), point, found.basis if found else None)
 
 
 def best_weights(study: Study, cell: Cell, marker: Marker | None, or_else: str = "") -> Weights:

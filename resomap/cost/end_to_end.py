@@ -14,6 +14,7 @@ from resomap.core.errors import ResomapError
 from resomap.cost.timing import Run
 from resomap.data.decode import decode_bytes, resize
 from resomap.data.manifest import Manifest
+from resomap.export.runtimes import as_input
 
 # Of a photograph as ImageNet has them, where the images are not checked yet: a measurement of costs waits for none.
 USUAL = (500, 375)
@@ -52,8 +53,7 @@ class EndToEnd:
 
         def run() -> int:
             pixels = resize(decode_bytes(content).pixels, resolution, self.fit)
-            normal = (pixels.astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
-            return int(classify(np.ascontiguousarray(normal.transpose(2, 0, 1)[None])).argmax())
+            return int(classify(as_input(pixels[None], 0.5, 0.5)).argmax())
 
         return run
 

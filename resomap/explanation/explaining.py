@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from resomap.cells.cell import Cell
-from resomap.cells.decision import Decision
-from resomap.cells.evaluation_record import predictions_path
+from resomap.cells.decision import Decision, temperature_of
+from resomap.cells.evaluation_record import kept_predictions
 from resomap.cells.explanation_record import SCHEMA, ExplanationRecord
 from resomap.cells.marker import Marker
 from resomap.cells.predictions import Predictions
@@ -33,6 +33,7 @@ class Trained:
     """A cell with its best weights, and the temperature of their answers."""
 
     cell: Cell
+    marker: Marker
     weights: Weights
     temperature: float
 
@@ -40,17 +41,14 @@ class Trained:
     def of(cls, cell: Cell) -> "Trained | None":
         """Return the finished training of a cell; None where its weights are not here."""
         marker = Marker.read(cell.marker)
-        weights = find_weights(cell, marker) if marker else None
-        if weights is None:
+        if marker is None or (weights := find_weights(cell, marker)) is None:
             return None
         found = Decision.beside(weights.path, weights.fingerprint, weights.uid)
-        return cls(cell, weights, found.temperature if found else 1.0)
+        return cls(cell, marker, weights, temperature_of(found))
 
     def predictions(self) -> Predictions | None:
         """Return the predictions of these weights that the training kept; None where they are not here."""
-        found = Predictions.load(predictions_path(self.cell), ("test",))
-        is_own = found is not None and (found.fingerprint, found.uid) == (self.weights.fingerprint, self.weights.uid)
-        return found if is_own else None
+        return kept_predictions(self.cell, self.marker, self.cell.resolution, ("test",))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from resomap.export.lower_precision import CALIBRATION_IMAGES, half_precision, q
 from resomap.export.onnx_writer import add_facts, onnx_model
 from resomap.export.openvino_writer import write_openvino
 from resomap.export.parity import Answers, Parity, log_softmax, parity, point_on
-from resomap.export.runtimes import Computed, open_file
+from resomap.export.runtimes import Computed, as_input, open_file
 from resomap.models.build import first_line, logits
 from resomap.summary.operating import question_of
 
@@ -173,8 +173,7 @@ class Export:
         size = images_a_pass(self.weights.resolution)
         for start in range(0, len(chosen), size):
             pixels = np.stack([np.array(images.pixels[int(row)]) for row in chosen[start : start + size]])
-            normal = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-            yield np.ascontiguousarray(normal.transpose(0, 3, 1, 2))
+            yield as_input(pixels, mean, std)
 
     def _publish(self, made: Path, found: Parity) -> None:
         """Write the parity, then the weights of OpenVINO, then the file that names them all."""

@@ -26,6 +26,16 @@ def open_file(path: Path, file_format: str, precision: str, threads: int) -> Com
         ) from None
 
 
+def as_input(pixels: np.ndarray, mean: np.ndarray | float, std: np.ndarray | float) -> np.ndarray:
+    """Return pixels uint8 [N, R, R, C] as an exported network takes them, float32 [N, C, R, R].
+
+    `mean` and `std` are of each channel or of all, for pixels in 0..1.
+    """
+    centre, spread = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    normal = (pixels.astype(np.float32) / np.float32(255) - centre) / spread
+    return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))
+
+
 def by_onnxruntime(source: str | bytes, threads: int, keeps_memory: bool = True) -> Computed:
     """Return what computes an ONNX file by ONNX Runtime; arguments and errors are those of `onnx_session`."""
     return onnx_session(source, threads, keeps_memory)[0]

@@ -18,7 +18,7 @@ from resomap.core.errors import ResomapError
 from resomap.data.bands import Bands
 from resomap.evaluation.trained_weights import Classifier, Weights
 from resomap.export.parity import log_softmax
-from resomap.export.runtimes import onnx_session
+from resomap.export.runtimes import as_input, onnx_session
 from resomap.machine.cpus import available_cores
 from resomap.models.build import first_line
 from resomap.prediction.image_batches import Form
@@ -131,9 +131,7 @@ def exported_network(path: Path) -> Network:
         ) from None
 
     def answering(pixels: np.ndarray) -> list[np.ndarray]:
-        images = (pixels.astype(np.float32) / 255 - mean) / std
-        logits = compute(np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32))
-        return [log_softmax(logits)]
+        return [log_softmax(compute(as_input(pixels, mean, std)))]
 
     return Network(
         form=form,

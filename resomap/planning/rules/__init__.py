@@ -3,6 +3,7 @@
 - `images`: rules data, images and stores
 - `cost`: rules cost and costs
 - `microbatch`, `learning_rate`: the rules of these names
+- `model_step`: what these two share
 - `train`: rules train and model
 - `fetch`: rule fetch
 - `evaluate`: rules evaluate and evaluations

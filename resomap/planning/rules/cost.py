@@ -34,8 +34,7 @@ class CostRule:
 
     def settings(self, wildcards: Any) -> str:
         """Return the param of a measurement: the settings that its figures depend on, as JSON."""
-        measurement = self._measurement(wildcards)
-        return json.dumps(self._kept_settings(measurement) or self._settings(measurement), sort_keys=True)
+        return json.dumps(self._settings(self._measurement(wildcards)), sort_keys=True)
 
     def grid(self, _wildcards: Any) -> list[str]:
         """Return the input of the table: measurements of the grid on the kind of device that trains it."""
@@ -44,10 +43,7 @@ class CostRule:
 
     def grid_settings(self, _wildcards: Any) -> str:
         """Return the param of the table: a digest of the grid and of the settings that its figures depend on."""
-        settings = [
-            self._kept_settings(measurement) or self._settings(measurement) for measurement in self._measurements()
-        ]
-        text = json.dumps(settings, sort_keys=True)
+        text = json.dumps([self._settings(measurement) for measurement in self._measurements()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def threads(self, wildcards: Any) -> int:
@@ -98,5 +94,6 @@ class CostRule:
         ]
 
     def _settings(self, measurement: Measurement) -> dict[str, Any]:
+        """Return the settings of the figures that stand, else those by which it is to be measured."""
         with one_sentence():
-            return measurement.settings(self._study, self.classes())
+            return self._kept_settings(measurement) or measurement.settings(self._study, self.classes())

@@ -5,16 +5,17 @@ from typing import Any
 
 from resomap.cells import learning_rate_choice, microbatch_choice
 from resomap.cells.cell import Cell
-from resomap.estimates.memory_request import memory_mb
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.rules.images import ImagesRule
+from resomap.planning.rules.model_step import ModelStep
 
 
-class LearningRateRule:
+class LearningRateRule(ModelStep):
     """Answers to the rule of learning rates. Each method takes Snakemake's wildcards."""
 
     def __init__(self, grid: Grid, images: ImagesRule) -> None:
-        self._grid, self._study, self._images = grid, grid.study, images
+        super().__init__(grid)
+        self._images = images
         self._looked_for: set[str] = set()  # models whose rate may have been found elsewhere
 
     def of(self, cell: Cell) -> list[str]:
@@ -42,7 +43,7 @@ class LearningRateRule:
                 return []
             if path.exists():
                 self._grid.make_again(path)
-            cell = self._cell(wildcards.model)
+            cell = self.largest(wildcards.model)
             is_auto = microbatch_choice.is_auto(self._study, cell)
             microbatch = [str(microbatch_choice.path_of(cell.model))] if is_auto else []
             return [*self._images.for_training(cell), *microbatch]
@@ -52,19 +53,9 @@ class LearningRateRule:
         with one_sentence():
             return self._study.rate_search(wildcards.model)
 
-    def priority(self, _wildcards: Any) -> int:
-        """Return the priority of the step: above each training."""
-        return len(self._grid.planned) + 1
-
-    def threads(self, *_: Any) -> int:
-        """Return the CPU cores of the step: those of a training."""
-        return self._grid.threads()
-
-    def memory_mb(self, wildcards: Any, attempt: int) -> int:
-        """Return main memory in MB: that of a training at the resolution of the trials, at most what there is."""
-        with one_sentence():
-            needed = memory_mb(self._study, self._cell(wildcards.model), self._grid.device_kind, attempt)
-            return min(needed, self._grid.api.memory_mb)
+    def largest(self, model: str) -> Cell:
+        """Return the model at the resolution of the trials."""
+        return learning_rate_choice.trial_cell(self._study, model)
 
     def _adopt(self, model: str) -> None:
         study = self._study
@@ -78,6 +69,3 @@ class LearningRateRule:
             with one_sentence():
                 found.write()
             print(f"{model}: the learning rate {found.rate:g} is adopted, found for {found.origin}", file=sys.stderr)
-
-    def _cell(self, model: str) -> Cell:
-        return learning_rate_choice.trial_cell(self._study, model)

@@ -4,15 +4,13 @@ import json
 from typing import Any
 
 from resomap.cells import microbatch_choice
-from resomap.estimates.memory_request import memory_mb
-from resomap.planning.grid import Grid, one_sentence
+from resomap.cells.cell import Cell
+from resomap.planning.grid import one_sentence
+from resomap.planning.rules.model_step import ModelStep
 
 
-class MicrobatchRule:
+class MicrobatchRule(ModelStep):
     """Answers to the rule of microbatches. Each method takes Snakemake's wildcards."""
-
-    def __init__(self, grid: Grid) -> None:
-        self._grid, self._study = grid, grid.study
 
     def check(self, wildcards: Any) -> list[str]:
         """Return the input of the step: none. A microbatch of other settings is found anew, whatever its time."""
@@ -28,16 +26,6 @@ class MicrobatchRule:
         with one_sentence():
             return json.dumps(microbatch_choice.settings(self._study, wildcards.model), sort_keys=True)
 
-    def priority(self, _wildcards: Any) -> int:
-        """Return the priority of the step: above each training."""
-        return len(self._grid.planned) + 1
-
-    def threads(self, *_: Any) -> int:
-        """Return the CPU cores of the step: those of a training."""
-        return self._grid.threads()
-
-    def memory_mb(self, wildcards: Any, attempt: int) -> int:
-        """Return main memory in MB: that of the model's largest training, never more than there is altogether."""
-        with one_sentence():
-            cell = microbatch_choice.cells_of(self._study, wildcards.model)[0]
-            return min(memory_mb(self._study, cell, self._grid.device_kind, attempt), self._grid.api.memory_mb)
+    def largest(self, model: str) -> Cell:
+        """Return the model at the largest resolution that takes a microbatch of `auto`."""
+        return microbatch_choice.cells_of(self._study, model)[0]

@@ -20,6 +20,17 @@ MARKS = """() => [...document.querySelectorAll('[data-chart]')].map((place) => (
         .filter((mark) => { const box = mark.getBBox(); return box.width + box.height > 1; }).length,
 }))"""
 
+# The item that Vega draws as an element is its __data__.
+SILENT = """() => [...document.querySelectorAll('[data-chart] .mark-symbol path')].flatMap((point) => {
+    if (!point.__data__ || !point.__data__.tooltip) return [];
+    point.scrollIntoView({block: 'center', inline: 'center', behavior: 'instant'});
+    const box = point.getBoundingClientRect();
+    const met = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    if (met && met.__data__ && met.__data__.tooltip) return [];
+    const kind = met ? met.closest('[class]').getAttribute('class') : 'nothing';
+    return [`${point.closest('figure').id}: ${point.getAttribute('aria-label')}: ${kind}`];
+})"""
+
 
 @dataclass
 class Look:
@@ -37,6 +48,11 @@ class Look:
     def width(self) -> int:
         """Pixels that the page takes; more than the window's where it overflows."""
         return int(self.page.evaluate("document.documentElement.scrollWidth"))
+
+    def silent_points(self) -> list[str]:
+        """Each point that has a tooltip, but shows none to a pointer at its middle: what silent mark covers it."""
+        found: list[str] = self.page.evaluate(SILENT)
+        return found
 
     def tooltip_at(self, selector: str) -> str:
         """Return the text that shows when the pointer rests on the first such element."""

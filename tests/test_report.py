@@ -193,6 +193,8 @@ def test_charts_are_drawn_on_a_wide_and_a_narrow_screen_without_a_word_or_a_requ
             for figure, word in (("pareto", "cost"), ("heatmap", "interval"), ("curves", "interval")):
                 mark = ".mark-rect path" if figure == "heatmap" else ".mark-symbol path"
                 assert MODEL in look.tooltip_at(f"#figure-{figure} {mark}"), word
+            assert look.page.locator(".mark-symbol path").count() > 10
+            assert look.silent_points() == []
             assert look.complaints == []
             assert look.requests == []
 

@@ -144,6 +144,7 @@ def test_the_report_of_the_grid_is_drawn_and_snakemakes_own_report_has_its_figur
         assert look.requests == []
         assert look.width() <= 390
         assert all(chart["marks"] for chart in look.charts())
+        assert look.silent_points() == []
         assert "latency" in look.tooltip_at("#figure-pareto .mark-symbol path")
         assert look.page.locator("#disagreements img, #data img").count() > 0
 

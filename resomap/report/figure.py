@@ -38,7 +38,8 @@ def answer_label(chosen: tuple[str, int] | None, model: str) -> Any:
 def ring(base: alt.Chart, points: Sequence[Row], value: str = "value:Q", size: int = 260) -> list[alt.Chart]:
     """Return the layer of a ring around the points whose `is_answer` is true, at `value`; none without such a point.
 
-    A layer without points would have an axis of no extent, of which Vega complains.
+    It belongs below the points: what is drawn later hides from the pointer what it covers, inside a ring too. A layer
+    without points would have an axis of no extent, of which Vega complains.
     """
     if not any(row["is_answer"] for row in points):
         return []

@@ -99,7 +99,7 @@ def _chart(found: list[Row], kind: str, material: Material, colours: dict[int, s
         .mark_point(filled=True, size=70, opacity=1, stroke="white")
         .encode(tooltip=_tooltip())
     )
-    return alt.layer(lines, targets, used, *ring(base, wanted)).properties(height=200)
+    return alt.layer(lines, *ring(base, wanted), targets, used).properties(height=200)
 
 
 def _loss_scale(wanted: list[dict[str, Any]]) -> alt.Scale:

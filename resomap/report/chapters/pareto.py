@@ -137,7 +137,7 @@ def _plane(points: list[dict[str, Any]], axis: str, material: Material, looks: d
     labels = labelled.mark_text(align="left", dx=8, dy=-7, fontSize=10).encode(
         y="value:Q", text="resolution:Q", opacity=_opacity(0.7)
     )
-    layers = [bars, dots, labels, *ring(base, points)]
+    layers = [bars, *ring(base, points), labels, dots]
     front = [row for row in points if row["is_front"]]
     if front:
         line = alt.Chart(rows(front)).mark_line(interpolate="step-after", color="#888", strokeWidth=1.5)

@@ -209,7 +209,7 @@ def _curve(
             alt.Tooltip("seeds:Q"),
         ],
     )
-    layers = [band, bar, line, dots, *ring(base, points)]
+    layers = [band, bar, line, *ring(base, points), dots]
     if native:
         layers.insert(
             0,

@@ -168,7 +168,7 @@ def device_that(seconds: Callable[[int], float], holds: int = 10**9) -> Callable
         (lambda batch: batch * 0.001, 10**9, {}, 1, "time"),  # a CPU: no gain at all
         (lambda batch: 0.01, 24, {}, 16, "memory"),
         (lambda batch: 0.01, 10**9, {"largest_batch": 100}, 64, "largest_batch"),
-        (lambda batch: 0.1 * batch**0.5, 10**9, {"seconds": 1.0}, 2, "time"),
+        (lambda batch: 0.1 * batch**0.5, 10**9, {"seconds": 2.5}, 2, "time"),
         # The second does not pay, the eighth does.
         (lambda batch: batch * (0.001 if batch < 8 else 0.0002), 10**9, {"largest_batch": 64}, 8, "largest_batch"),
     ],

@@ -50,7 +50,7 @@ class Cost(Section):
     seconds: float = key(
         3.0,
         "longest time in which latency, and throughput at the best batch, are measured: what is steady takes a third; "
-        "each batch tried on the way to the best one takes at most a quarter",
+        "each batch tried on the way to the best one takes at most a tenth",
         "seconds",
         gt=0,
     )

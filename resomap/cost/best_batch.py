@@ -8,7 +8,7 @@ from resomap.config.schema import Cost
 from resomap.cost.timing import Quartiles
 
 PAYS = 1.05  # a larger batch must bring more than this many times the images a second
-PROBE_SHARE = 0.25  # of the measuring time, for each batch on the way
+PROBE_SHARE = 0.1  # of the measuring time, for each batch on the way
 PROBE_RUNS = 3
 
 Obstacle = Literal["memory", "refused"]
@@ -28,7 +28,7 @@ def find_best_batch(time_batch: Callable[[int], Quartiles | Obstacle], first: Qu
 
     The best is the smallest whose images a second are within 5 % of the most. `time_batch` gives the times in seconds
     of a batch, or what is in its way: it does not fit into memory, or a library refuses its size. A batch that would
-    take longer than a quarter of `cost.seconds` is not tried: the device has long been busy throughout.
+    take longer than a tenth of `cost.seconds` is not tried: the device has long been busy throughout.
     """
     size, times = 1, first
     rates = {}

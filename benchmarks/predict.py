@@ -50,7 +50,8 @@ def main() -> None:
         material = write_colour(place / "images", given.images, given.side)
         files = material.files
         study_of(material, place, given.model, [given.resolution])
-        network = trained_network([_weights(place, given)], given.device, given.resolution)
+        weights = untrained_weights(place / "best.pt", given.model, given.resolution)
+        network = trained_network([weights], given.device, given.resolution)
         found: dict[str, list[float]] = defaultdict(list)
         with contextlib.chdir(place):
             for _ in range(given.repeats):
@@ -66,38 +67,40 @@ def _round(network: Network, resolution: int, folder: Path) -> dict[str, float]:
     """Return the seconds of each way, once."""
     images = list(listed([folder]))
     with contextlib.redirect_stdout(None):
-        seconds = {PREPARED: _timed(lambda: prepare_images(DATA_DIRECTORY, resolution, available_cores()))}
-    seconds[NETWORK] = _timed(lambda: _answer_prepared(network, resolution))
+        seconds = {PREPARED: timed(lambda: prepare_images(DATA_DIRECTORY, resolution, available_cores()))}
+    seconds[NETWORK] = timed(lambda: answer_prepared(network, resolution))
     seconds[BOTH] = seconds[PREPARED] + seconds[NETWORK]
     for what, workers in ((PREDICT, None), (ALONE, 1)):
         asked = Asked(target=Path("answers.csv"), top=3, workers=workers)
-        seconds[what] = _timed(lambda asked=asked: write_answers(network, images, asked))  # type: ignore[misc]
+        seconds[what] = timed(lambda asked=asked: write_answers(network, images, asked))  # type: ignore[misc]
     return seconds
 
 
-def _answer_prepared(network: Network, resolution: int) -> None:
+def answer_prepared(network: Network, resolution: int) -> None:
+    """Let the network answer all images that are prepared in this directory."""
     store = Store.open(DATA_DIRECTORY, resolution)
     for split in store.splits:
         for batch in in_batches(store.split(split).pixels, network.batch):
             network.answering(batch.numpy())
 
 
-def _timed(run: Callable[[], object]) -> float:
+def timed(run: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
     began = time.monotonic()
     run()
     return time.monotonic() - began
 
 
-def _weights(place: Path, given: argparse.Namespace) -> Weights:
-    """Return weights of a network that was never trained, as a training writes them."""
-    entry = entry_of(given.model)
+def untrained_weights(path: Path, model: str, resolution: int) -> Weights:
+    """Write and return weights of a network that was never trained, in the form of a training's."""
+    entry = entry_of(model)
     torch.manual_seed(0)
     content = {
         "format": FORMAT,
-        "model": construct(entry, given.resolution, 2).state_dict(),
-        "name": given.model,
+        "model": construct(entry, resolution, 2).state_dict(),
+        "name": model,
         "library": entry.library,
-        "resolution": given.resolution,
+        "resolution": resolution,
         "classes": ["defective", "functional"],
         "channels": 3,
         "mean": [0.5] * 3,
@@ -109,8 +112,8 @@ def _weights(place: Path, given: argparse.Namespace) -> Weights:
         "fingerprint": "0" * 12,
         "uid": "0" * 32,
     }
-    save_sealed(place / "best.pt", content)
-    return Weights.load(place / "best.pt")
+    save_sealed(path, content)
+    return Weights.load(path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.export_survey [--models default | NAME ...] [--keep FILE]`
 
-Each network has random weights and random statistics of its normalisation layers, at the smallest of 32, 64, 96 ... px
+Each network has random weights, none a constant that hides a part of it, at the smallest of 32, 64, 96 ... px
 that its library builds it for. It is written as `resomap export` writes it and computed by ONNX Runtime and by PyTorch
 in float32 on the same random images, in batches of 1 and 5. A model is a process of its own, so that one that crashes
 ends nothing. Prints a Markdown table, which stands in docs/export-survey.md; models that the file of an earlier,
@@ -35,6 +35,7 @@ from resomap.models.survey import entry_of
 CLASSES = 4
 SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 299, 384)  # pixels
 SECONDS = 300.0  # a model at most
+HIDING = 1e-3  # weights that are no larger hide what they scale
 DEFAULT = tuple(Config().models)
 # At least one of each family that people name, the smallest that shows it.
 FURTHER = """
@@ -127,7 +128,7 @@ def smallest(name: str) -> tuple[nn.Module, int] | None:
     for resolution in SIZES:
         try:
             network = LogitsOnly(construct(entry_of(name), resolution, CLASSES)).eval()
-            vary_statistics(network)
+            vary_constants(network)
             with torch.inference_mode():
                 network(torch.zeros(2, 3, resolution, resolution))
         except Exception:  # libraries raise nearly anything for a size that they do not take
@@ -136,13 +137,21 @@ def smallest(name: str) -> tuple[nn.Module, int] | None:
     return None
 
 
-def vary_statistics(network: nn.Module) -> None:
-    """Give batch normalisations other statistics than 0 and 1, with which an exporter may drop them."""
+def vary_constants(network: nn.Module) -> None:
+    """Give random values to what starts at a constant that would hide a part of the network from the comparison.
+
+    These are statistics of batch normalisations, which are 0 and 1, and weights that are all 0 or nearly: of layer
+    scales, of the last normalisation of a residual branch, of some heads. An exporter might drop them unseen.
+    """
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
             assert module.running_var is not None
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.8, 1.2)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if not name.endswith("bias") and weight.numel() > 1 and weight.abs().max() <= HIDING:
+                weight.normal_(0, 0.02) if weight.ndim == 2 else weight.uniform_(0.1, 0.5)
 
 
 def compared(network: nn.Module, computed: Any, count: int, resolution: int) -> tuple[float, int]:

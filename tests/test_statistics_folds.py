@@ -54,7 +54,7 @@ def test_the_value_is_that_of_all_images_together_and_noise_is_in_it() -> None:
     assert (folded.folds, single.folds) == (4, None)
     assert folded.includes_training_noise
     assert not single.includes_training_noise
-    assert (folded.between >= HIDDEN / 3 * single.variances * (1 - 1e-9)).all()
+    assert (folded.between >= HIDDEN * 4 / 3 * single.variances * (1 - 1e-9)).all()
 
 
 def test_with_one_fold_noise_is_not_known() -> None:
@@ -62,6 +62,15 @@ def test_with_one_fold_noise_is_not_known() -> None:
     found = estimate({("m", 32): [sample(random.random(100) < 0.8, np.ones(100, dtype=int))]}, "accuracy")
     assert found.folds == 1
     assert not found.includes_training_noise
+
+
+def test_cells_that_are_right_on_every_image_have_an_interval() -> None:
+    right = np.ones(200, dtype=bool)
+    found = {("m", size): [sample(right, FOLDS)] for size in (32, 64)}
+    for cells_of_map in (found, {("m", 32): found["m", 32]}):
+        for one in intervals(estimate(cells_of_map, "accuracy")).values():
+            assert one.high == 1
+            assert 0.95 < one.low < 1
 
 
 def test_a_training_that_collapsed_widens_its_own_cell_most() -> None:

@@ -5,9 +5,14 @@ variance has the part of the images, as if one training had judged them all, and
 they share most of their data. No unbiased estimate of that exists (Bengio & Grandvalet 2004, JMLR 5:1089). What the
 folds' values scatter beyond their images is taken (K + K / (K - 1)) / K² times, the factor of Nadeau & Bengio 2003
 (Machine Learning 52:239), in place of the 1 / K of independent trainings. The same factor on all of the scatter, as it
-is proposed there, would count the images twice over and more. But the scatter hides a part, because the images that a
-fold judges are those that its training lacks; for that a share of the images' own variance is added, found by
-simulation with trained models (`python -m resomap.statistics folds`).
+is proposed there, would count the images twice over and more.
+
+But the scatter hides a part. To first order a value is the mean over images of e + w: what an image is judged as, and
+what its presence does to the trainings that see it; images that are hard to judge also teach badly, so the two go
+together. Their share h = (2 cov(e, w) + var w) / var e of the images' variance is in the value whatever K is, while the
+folds' values differ by e - w / (K - 1), which for the same reason scatters less than the images alone: so
+h K / (K - 1) is missing. It is not to be had from the data; HIDDEN was found by simulation with trained models and held
+against others (`python -m resomap.statistics folds`).
 """
 
 import numpy as np
@@ -15,8 +20,8 @@ import numpy as np
 from resomap.statistics.groups import Groups
 from resomap.statistics.scatter import Scatter, steady_ones
 
-# Of the images' variance, times 1 / (K - 1): what trainings add that the scatter between folds does not show.
-HIDDEN = 0.5
+# Of the images' variance, times K / (K - 1): what trainings add that the scatter between folds does not show.
+HIDDEN = 0.4
 LEAST = 1e-12  # variance that images stand for at least, where a fold's images are all judged alike
 
 
@@ -47,7 +52,8 @@ def fold_noise(
     # A cell one of whose trainings collapsed keeps its own, and has no part in that of all.
     excess = np.where(steady, training * scale, np.maximum(observed - expected, training * scale))
     factor = 1 / count + 1 / freedom
-    between = factor * excess + HIDDEN / freedom * image_variances
+    # The least keeps the share of training noise defined where a cell is right on every image.
+    between = factor * excess + HIDDEN * count / freedom * np.maximum(image_variances, LEAST)
     speaking = freedom * max(1.0, together - 1.0)
     return Scatter(between, np.full(len(between), speaking), np.zeros(len(between), dtype=int), factor * training)
 

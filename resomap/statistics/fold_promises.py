@@ -7,12 +7,14 @@ folds, the training share with one split.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
 
 from resomap.statistics.claims import Claim, mean_of, share_of
-from resomap.statistics.fold_worlds import LEARNERS, Study, by_folds, by_seeds
+from resomap.statistics.fold_worlds import FURTHER, Study, by_folds, by_seeds
 from resomap.statistics.interval_estimates import Estimates, estimate, intervals
 from resomap.statistics.posterior import posterior
 from resomap.statistics.samples import Position
@@ -73,6 +75,9 @@ def of_folds(draws: int) -> Iterator[Claim]:
         for count in COUNTS:
             for kind, drawn in (("folds", by_folds), ("seeds", by_seeds)):
                 yield from _claims(f"{count} {kind}, {images} images", _measured(drawn, images, count, draws))
+    for (name, world), images, count in product(FURTHER.items(), IMAGES, COUNTS):
+        found = _measured(partial(by_folds, world=world), images, count, draws)
+        yield from _claims(f"{name}, {count} folds, {images} images", found)
 
 
 def _measured(drawn: Drawn, images: int, count: int, draws: int) -> Found:
@@ -84,7 +89,7 @@ def _measured(drawn: Drawn, images: int, count: int, draws: int) -> Found:
 
 def _claims(condition: str, found: Found) -> Iterator[Claim]:
     truth = found.truth()
-    first = next(iter(LEARNERS))
+    first = next(iter(found.limits))
     yield from _covered("interval", condition, found.limits, truth)
     yield share_of("interval of a map with one cell covers", condition, "0.93", _inside(found.alone, truth[first]))
     yield from _covered("posterior's 95 %", condition, found.credible, truth)

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +202,34 @@ class TestGrid:
         assert found["answer"]["decided"] is False
         assert found["recommendation"]["folds"] == 1
         assert "34 images of one fold" in found["recommendation"]["text"]
+
+
+def test_another_copy_fetches_the_folds_and_its_map_says_the_same(
+    images: Path, server: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    grid, tracking = tmp_path_factory.mktemp("tracked"), {"uri": server, "drain_seconds": 60}
+    config = small_config(images, experiment="folds", resolutions=[32, 48], data={"folds": 3}, tracking=tracking)
+    trained = snakemake("--cores", "1", directory=grid, config=config, timeout=900)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    listed = snakemake("-n", directory=tmp_path, config=config)
+    assert (listed.stdout.count("rule train:"), listed.stdout.count("rule fetch:")) == (0, 6)
+    done = snakemake("--cores", "1", directory=tmp_path, config=config, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(tmp_path.glob("checkpoints/**/*.pt")), "neither trained here nor with weights in the tracker"
+    names = [f"{size}{fold}.out-of-fold.npz" for size in (32, 48) for fold in ("", ".fold2", ".fold3")]
+    for name in names:
+        there, here = (place / "results" / MODEL / name for place in (grid, tmp_path))
+        assert there.read_bytes() == here.read_bytes()
+    # Latencies are measured anew in each place: with the same ones the map has to say the same.
+    shutil.copytree(grid / "results" / "cost", tmp_path / "results" / "cost", dirs_exist_ok=True)
+    assert command("resomap", "map", cwd=tmp_path).returncode == 0
+    made, fetched = (read_json(place / "results" / "summary.json") for place in (grid, tmp_path))
+    assert {one["origin"] for one in fetched["trainings"]} == {"tracker"}
+    for one, other in zip(made["squares"], fetched["squares"], strict=True):
+        for part in ("validation", "test", "deficit", "calibration"):
+            assert one[part] == other[part]
+    for part in ("answer", "ladder", "recommendation", "model_resolutions", "validation_gap"):
+        assert fetched[part] == made[part]
 
 
 class TestEpochsByOthers:

@@ -1,4 +1,6 @@
-"""Before its first step a training computes the gradients of one batch twice, and believes only what has the same bits.
+"""A training computes the gradients of one batch twice, and believes only what has the same bits.
+
+It does so before its first step, and once more where the microbatch was halved.
 
 Memory that nobody wrote is read here for real, by a layer of our own, so that these tests need no faulty processor.
 """
@@ -15,6 +17,8 @@ from conftest import MODEL
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from resomap.cells.marker import Marker
+from resomap.cells.study import Study
 from resomap.compute.device import Device
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation
@@ -22,10 +26,12 @@ from resomap.compute.same_bits import compute_twice
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
 from resomap.data.store import Images
+from resomap.train.attempt import train_cell
 from resomap.train.batches import TrainingBatches
 from resomap.train.events import NullObserver
 from resomap.train.loop import Loop, TrainingData
 from resomap.train.objective import Objective, make_optimizer, make_scaler
+from resomap.train.request import Request
 from resomap.train.self_check import Checked, SelfCheck
 from resomap.train.state import RunningSums, TrainingState
 from resomap.train.stopping import BestSoFar
@@ -192,15 +198,21 @@ def test_a_training_has_the_bits_that_it_has_without_a_check(settings: dict[str,
         check, loop = check_of(model, execution, **settings)
         state = check.state
         if is_checked:
-            before = copy.deepcopy(state.content({})), torch.get_rng_state(), state.model.training
+            state.model.eval()
+            state.model.layer1.train()  # type: ignore[operator]
+            before = copy.deepcopy(state.content({})), torch.get_rng_state(), modes(state.model)
             assert check.run(execution) == Checked(execution)
             assert_same(before[0], state.content({}))
             assert torch.equal(before[1], torch.get_rng_state())
-            assert before[2] == state.model.training
+            assert before[2] == modes(state.model)
             assert all(parameter.grad is None for parameter in state.model.parameters())
         loop.run()
         ends.append({name: value for name, value in state.content({}).items() if name != "seconds"})
     assert_same(*ends)
+
+
+def modes(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -231,3 +243,42 @@ def test_a_signal_ends_the_check() -> None:
     with pytest.raises(Stop):
         check.run(BF16)
     assert_same(before, check.state.content({}))
+
+
+def test_a_halved_microbatch_is_checked_before_the_step(study_in: Callable[..., Study]) -> None:
+    """In bfloat16, passes of at most four images read unwritten memory here; passes of eight find no memory once."""
+    said: list[str] = []
+    passes: list[tuple[int, bool]] = []  # images and whether they were computed in bfloat16, of the head's passes
+
+    def refuse(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        is_second_epoch = any("epoch 1/2" in line for line in said)
+        if module.training and isinstance(module, nn.Conv2d) and len(inputs[0]) == 8 and is_second_epoch:
+            raise torch.OutOfMemoryError("injected")
+
+    def read_unwritten(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if not module.training or not isinstance(module, nn.Linear):
+            return None
+        passes.append((len(output), output.dtype is torch.bfloat16))
+        return output + 0 * torch.empty(4096)[:1].to(output.dtype) if passes[-1] == (4, True) else None
+
+    training = {"epochs": 2, "batch_size": 8, "amp": "bf16", "early_stopping": {"enabled": False}}
+    study = study_in(training=training)
+    hooks = [
+        torch.nn.modules.module.register_module_forward_pre_hook(refuse),
+        torch.nn.modules.module.register_module_forward_hook(read_unwritten),
+    ]
+    try:
+        train_cell(Request(study, study.cells()[0], threads=1, attempt=1, say=said.append))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    marker = Marker.read(study.cells()[0].marker)
+    assert marker is not None
+    assert (marker.precision, marker.microbatch, marker.exact) == ("float32", 4, False)
+    halved, fallback = marker.exact_reasons
+    assert halved.endswith("4 from there on")
+    assert fallback.startswith("after the microbatch was halved: computed in float32, because computed twice")
+    assert marker.fallback is not None
+    # Two passes of the check in bfloat16, of two parts each; from there on only float32, the step replayed included.
+    of_four = [is_bfloat16 for images, is_bfloat16 in passes if images == 4]
+    assert of_four.index(False) == sum(of_four) == 4

@@ -1,6 +1,8 @@
 """The way a network computes: device, mixed precision and memory layout, the same in training and evaluation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +23,18 @@ class Execution:
     def of(cls, device: Device, amp: str, channels_last: bool) -> "Execution":
         """Choose the precision by `training.amp` (`auto`, `bf16`, `fp16`, `off`) and what the device supports."""
         return cls(device=device, precision=precision(amp, device), channels_last=channels_last)
+
+    @classmethod
+    def of_saved(cls, saved: Mapping[str, Any], device: Device, channels_last: bool) -> "Execution":
+        """Return the way that a checkpoint's training computed in (see `saved`)."""
+        name = saved["precision"]
+        dtype = getattr(torch, name) if name else None
+        onednn = saved.get("onednn", True)  # which checkpoints of earlier versions do not have
+        return cls(device=device, precision=dtype, channels_last=channels_last, onednn=onednn)
+
+    def saved(self) -> dict[str, Any]:
+        """Return what a checkpoint says of this way of computing."""
+        return {"precision": self.precision_name if self.precision else None, "onednn": self.onednn}
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move a network to the device and into the memory layout; returns it."""

@@ -18,7 +18,7 @@ resumed training recomputes them.
 - `batches`, `draws`, `augment`, `policies`: training batches, their random draws, and the changes made with them
 - `gradients`, `batch_parts`: forward and backward passes of one batch, as loop and self-check call them; its parts
 - `freezing`, `probing`: which parts of the network learn in an epoch; the head alone, on features
-- `self_check`: the gradients of one batch, computed twice before the first step
+- `self_check`: the gradients of one batch, computed twice: before the first step, and after the microbatch was halved
 - `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience
 - `microbatch_search`: how many images a forward pass fit into memory
 - `learning_rate_search`, `rate_trial`: the best learning rate of a few, each tried in a short training

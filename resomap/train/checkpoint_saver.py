@@ -11,7 +11,7 @@ from resomap.train.state import TrainingState
 
 
 class CheckpointSaver:
-    """Writer of one cell's last.pt. `fixed` is the part of its content that does not change during the training."""
+    """Writer of one cell's last.pt. `fixed` is its content beside the state, as it is when it is saved."""
 
     def __init__(self, cell: Cell, settings: Checkpoints, fixed: Mapping[str, Any], say: Callable[[str], None]) -> None:
         self._background = BackgroundSaver(cell.checkpoints / "last.pt", say, settings.compress)

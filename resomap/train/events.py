@@ -18,6 +18,7 @@ class Observer(Protocol):
                 while out_of_memory(forward_and_backward(batch, state.microbatch)):
                     state.microbatch = half(state.microbatch)
                     observer.after_deviation(state)
+                    check_again(state.microbatch)
                 update_weights(state)
                 require_finite(loss_of_the_step_before)
                 state.step += 1

@@ -33,6 +33,8 @@ from resomap.train.objective import Objective
 from resomap.train.schedule import learning_rate
 from resomap.train.state import RunningSums, TrainingState
 
+CheckAgain = Callable[[Execution], Execution]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
@@ -84,19 +86,29 @@ class Loop:
         self._seed = seed
         self._data = data
         self._execution = execution
+        self._objective = objective
         self._pass = data.gradient_pass(recipe, objective, execution)
         self._device = execution.device.torch
         self._observer = observer
+        self._check_again: CheckAgain | None = None
         # The loss of the step before, still on its way from the device: looked at one step later, so that the
         # device never waits for the host.
         self._unchecked: tuple[int, int, Tensor] | None = None
 
-    def run(self) -> None:
+    @property
+    def execution(self) -> Execution:
+        """Way of computing, which a check after the start may have changed."""
+        return self._execution
+
+    def run(self, check_again: CheckAgain | None = None) -> None:
         """Train until the last epoch or until early stopping.
+
+        `check_again` is called where the microbatch was halved, before the step is taken: other shapes may take other
+        kernels. It is given the way of computing, and returns the one to take from there on.
 
         Raises Diverged where loss or weights stop being finite; whatever the observer raises passes through.
         """
-        state = self._state
+        state, self._check_again = self._state, check_again
         while not state.is_over(self._recipe):
             self._train_epoch()
             state.require_finite()
@@ -199,6 +211,10 @@ class Loop:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._observer.after_deviation(state)
+        checked = self._execution if self._check_again is None else self._check_again(self._execution)
+        if checked != self._execution:
+            self._execution = checked
+            self._pass = self._data.gradient_pass(self._recipe, self._objective, checked)
 
     def _takes_single_image(self, size: int) -> bool:
         """Return False if the network cannot train with one image of so many pixels; True where memory ends too."""

@@ -1,4 +1,4 @@
-"""Self-check of a training before its first step: the gradients of one batch, twice, must have the same bits.
+"""Self-check of a training before its first step, and after its microbatch was halved: two computations, the same bits.
 
 Where they have not, the training takes another way to compute them: float32 in place of mixed precision, then torch's
 own kernels in place of oneDNN's. Nothing of the training's state changes by it.
@@ -126,7 +126,8 @@ def ways(wanted: Execution) -> Iterator[Execution]:
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
     """Put the network back as it was at the end: buffers, mode, gradients, zeros; and the random state."""
-    was_training, buffers = model.training, _copies(model.named_buffers())
+    modes = {module: module.training for module in model.modules()}  # of a frozen network they are not all the same
+    buffers = _copies(model.named_buffers())
     zeros = _copies((name, values) for name, values in model.named_parameters() if not values.detach().any())
     with torch.random.fork_rng(devices=_gpus(model)):
         # A residual branch that begins at zero hands no gradient on, so that a fault before it would not show.
@@ -139,7 +140,8 @@ def _untouched(model: nn.Module) -> Iterator[None]:
         finally:
             _restore(model, {**buffers, **zeros})
             model.zero_grad(set_to_none=True)
-            model.train(was_training)
+            for module, was_training in modes.items():
+                module.training = was_training
 
 
 def _copies(tensors: "Iterator[tuple[str, Tensor]]") -> dict[str, Tensor]:

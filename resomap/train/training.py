@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from resomap.cells import archive, learning_rate_choice, microbatch_choice
 from resomap.cells.decision import Decision
 from resomap.cells.evaluation_record import predictions_path
@@ -110,7 +108,16 @@ class CellTraining:
             progress = LiveProgress(self._request, state, self._device, data.batches.steps)
             records = self._records(data)
             observer = CellObserver(self._request, self._signals, saver, progress, run, records)
-            self._loop(state, data, execution, observer).run()
+
+            def check_again(way: Execution) -> Execution:
+                """Check the halved microbatch; what is computed in is that of all later checkpoints."""
+                found = self._checked(state, data, way, is_halved=True)
+                fixed.update(found.saved())
+                return found
+
+            loop = self._loop(state, data, execution, observer)
+            loop.run(check_again)
+            execution = loop.execution
 
             metrics = self._evaluate_best(state, data.normalisation, execution, observer)
             if records is not None:
@@ -158,10 +165,7 @@ class CellTraining:
         """Device, precision and memory layout; a checkpoint's precision counts in place of the machine's."""
         if saved is None:
             return Execution.of(self._device, self._recipe.amp, self._recipe.channels_last)
-        name = saved["precision"]
-        dtype = getattr(torch, name) if name else None
-        onednn = saved.get("onednn", True)  # which checkpoints of earlier versions do not have
-        return Execution(device=self._device, precision=dtype, channels_last=self._recipe.channels_last, onednn=onednn)
+        return Execution.of_saved(saved, self._device, self._recipe.channels_last)
 
     def _build_model(self) -> BuiltModel:
         built = starting_network(self._config, self._recipe, self._cell, len(self._store.classes), self._cell.seed)
@@ -190,8 +194,7 @@ class CellTraining:
             "cell": self._cell.name,
             "content_digest": self._store.content_digest,
             "threads": threads,
-            "precision": execution.precision_name if execution.precision else None,
-            "onednn": execution.onednn,
+            **execution.saved(),
             "environment": environment(self._device),
             "weights": origin.as_json() if origin is not None else None,
         }
@@ -221,8 +224,13 @@ class CellTraining:
             return None
         return EpochRecords(self._cell, data.validation.labels, data.classes, self._recipe.epochs)
 
-    def _checked(self, state: TrainingState, data: TrainingData, execution: Execution) -> Execution:
-        """Return the way of computing that gives the same bits twice, where steps are left; says what it is."""
+    def _checked(
+        self, state: TrainingState, data: TrainingData, execution: Execution, is_halved: bool = False
+    ) -> Execution:
+        """Return the way of computing that gives the same bits twice, where steps are left; says what it is.
+
+        `is_halved`: within an epoch, after the microbatch was halved. A signal then waits for the end of the step.
+        """
         execution.activate()
         if state.is_over(self._recipe):
             return execution
@@ -232,14 +240,16 @@ class CellTraining:
             data=data,
             objective=self._objective(data),
             is_deterministic=self._config.deterministic,
-            between=self._stop_before_first_step,
+            between=(lambda: None) if is_halved else self._stop_before_first_step,
         )
         found = check.run(execution)
         if found.fallback is not None:
             self._say(found.fallback)
             state.fallback = found.fallback
             state.scaler = make_scaler(found.execution)
-            if state.images_seen:
+            if is_halved:
+                state.deviations.append(f"after the microbatch was halved: {found.fallback}")
+            elif state.images_seen:
                 state.deviations.append(f"resumed otherwise: {found.fallback}")
         if found.deviation is not None and found.deviation not in state.deviations:
             self._say(f"{found.deviation}; the result will be marked as not exact")

@@ -1,6 +1,7 @@
 """Count the file operations of this process below its working directory, list them, or kill it at one of them.
 
-Python imports this module at its start where its folder is in PYTHONPATH. RESOMAP_KILLS, which children do not inherit,
+Python imports this module at its start where its folder is in PYTHONPATH; a forked process imports it by its path
+(`zygote`). RESOMAP_KILLS, which children do not inherit,
 is JSON: {"list": FILE} appends a line `kind path` for each operation; {"kind": ..., "file": ..., "number": N} ends the
 process with SIGKILL at the N-th operation (from 1) of this kind on files of this class, just before it is done. A write
 that is the one is done by half.
@@ -27,6 +28,8 @@ NAMES = {
     "os.truncate": ("truncate", 0),
 }
 ANY_NUMBER = [
+    (re.compile(r"(?<=senders/)[0-9a-f]+-[0-9]+-[0-9]+"), "#"),  # machine, process and its start
+    (re.compile(r"(?<=/)(\.?)[0-9]+-[0-9]+(?=\.json)"), r"\1#"),  # process and the moment of its request
     (re.compile(r"\.[0-9a-f]{8}-[0-9]+\.[0-9a-z_]+\.tmp$"), ".#.tmp"),
     (re.compile(r"[0-9a-f]{32}|(?<=-)[0-9a-f]{12}"), "#"),
 ]

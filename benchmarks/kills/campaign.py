@@ -198,7 +198,8 @@ class Campaign:
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(self._variant.threads)}
+        threads = {"OMP_NUM_THREADS": str(self._variant.threads), "OMP_WAIT_POLICY": "PASSIVE"}  # the cores are shared
+        return {**os.environ, "PYTHONPATH": path, **threads}
 
 
 def _configuration(variant: Variant, images: Path) -> dict[str, object]:

@@ -6,7 +6,9 @@ The kill is as real: the forked process is the one that the hook ends. A trainin
 seconds too, is forked likewise; it is a child of the zygote, and outlives its training as it does otherwise.
 """
 
+import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import importlib.util
@@ -17,15 +19,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from resomap.core.fork_client import LINE_LIMIT
 from resomap.fork_server import PRELOADED, die_with_parent, in_place_of
-from resomap.tracking import send_request, sender_process
+from resomap.models.survey import installed_models
+from resomap.tracking import provenance, send_request, sender_process
 
 HOOK, ROOT = Path(__file__).with_name("hook"), Path(__file__).parents[2]
 SENDER = "resomap.tracking.sender_process"
@@ -183,17 +187,41 @@ def _install_hook() -> None:
     found.loader.exec_module(importlib.util.module_from_spec(found))
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run `python -m benchmarks.kills.zygote DESCRIPTOR SOCKET`, which a campaign starts."""
     die_with_parent()
     listener, path = socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])
     sender_process.preload()
     for name in (*PRELOADED, *ALSO_PRELOADED):
         importlib.import_module(name)
+    importlib.import_module("resomap.cli").parser()  # imports each subcommand
+    installed_models()  # keeps its answer
+    provenance.packages = functools.cache(provenance.packages)
+    provenance.packages()
     gc.collect()
     gc.freeze()
-    return Server(listener, path).serve()()
+    end(Server(listener, path).serve())
+
+
+def end(work: Callable[[], int]) -> NoReturn:
+    """Do the work of a forked process and end it with its exit code.
+
+    Threads end, exit handlers run and words are written as they are otherwise. What Python does after that touches
+    each object of the zygote, and so each page of its memory: 1 to 2 s, in which no file is written.
+    """
+    code: object = 1
+    try:
+        code = work()
+    except SystemExit as error:
+        code = error.code
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

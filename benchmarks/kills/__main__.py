@@ -3,7 +3,7 @@
 Trains, evaluates, maps and reports a tiny study as processes, kills each (-9) at one of its file operations, calls the
 same command once more, and compares the folder with that of an undisturbed run: the same paths, and the same bytes but
 for what `volatile.toml` names. Two variants take turns: float32 with one thread, bf16 with two. Called again, it goes
-on where it was stopped. A kill takes about 3 s of one core, most of them forked from a process that has imported torch:
+on where it was stopped. Most processes are forked from one that has imported torch, so that a kill takes seconds:
 
     nohup nice -n 15 python -m benchmarks.kills --kills 1000 >> kills.log &
 

@@ -4,6 +4,9 @@ A step that is called so begins where a whole process of its own has done its im
 fork, no thread was begun, no random number drawn (see `resomap.fork_server`, which does so for the trainings of a run).
 The kill is as real: the forked process is the one that the hook ends. A training's sender process, which imports for
 seconds too, is forked likewise; it is a child of the zygote, and outlives its training as it does otherwise.
+
+What a forked process shares with its siblings and a whole one does not: the seed of Python's hashes, the index of
+installed models and the list of packages. So a campaign also kills whole processes now and then.
 """
 
 import atexit

@@ -18,6 +18,7 @@
 - `wanted`: what a plan wants, so that one process serves several jobs
 - `decision`: how the answers of a cell's best weights are read
 - `measurement`: a cost measurement
+- `costs_file`, `device_costs`: what a cost kit measured on another machine, checked, and where it is kept
 - `microbatch_choice`, `learning_rate_choice`: the microbatch and the learning rate found for a model
 - `winner_cell`, `winner_record`: the winner as a cell with its choice, and the record of its evaluations on test images
 - `explanation_record`: whose class-activation maps a picture has

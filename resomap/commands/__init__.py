@@ -15,6 +15,7 @@ are called by the workflow's rules, each by the rule of its own name.
 - `data`, `images`: check and split the images; prepare them at a resolution
 - `microbatch`, `learning_rate`, `train`, `fetch`, `evaluate`: the steps of a model and of a cell
 - `cost`, `costs`: measure a model at a resolution, and the table of all measurements
+- `cost_kit`, `cost_import`: a folder that measures the costs on another machine, and what it found there
 - `map`, `report`: write the map, and the report for a person
 - `winner`: refit the recommended cell on train + validation, or make an ensemble of its trainings
 - `export`, `export_source`: a trained cell as a file for another runtime, and the weights that it takes
@@ -72,6 +73,8 @@ PEOPLE = (
     "forget",
     "predict",
     "explain",
+    "cost_kit",
+    "cost_import",
     "adopt",
     "doctor",
     "bench",

@@ -13,4 +13,6 @@ comes about.
 - `best_batch`: the search for the batch size of the highest throughput
 - `peak_memory`: the highest memory of a forward pass
 - `cost_table`: all measurements of a grid in results/costs.csv
+- `cost_kit`, `kit_weights`: a folder that measures on another machine, and its files of weights
+- `on_target`, `target_machine`, `target_timing`: the script of that folder, which needs no ResoMap
 """

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from resomap.cells.device_costs import all_device_costs
 from resomap.cells.measurement import KINDS, measurements
 from resomap.cells.study import Study
 from resomap.core.files import write_csv
@@ -27,8 +28,8 @@ COLUMNS = (
 def rows(study: Study, classes: int) -> list[dict[str, Any]]:
     """Return a dict for each runtime of each measurement under the present settings, keys as in COLUMNS.
 
-    Undefined is None. All kinds of device are in it: figures compare only where device, runtime, threads and precision
-    are the same.
+    Undefined is None. All kinds of device are in it, and what was taken in from other machines: figures compare only
+    where device, runtime, threads and precision are the same.
     """
     found = []
     for kind in KINDS:
@@ -37,6 +38,8 @@ def rows(study: Study, classes: int) -> list[dict[str, Any]]:
             if content is not None:
                 of_runtimes = [content, *({**content, **one} for one in content.get("others", []))]
                 found += [{name: one.get(name) for name in COLUMNS} for one in of_runtimes]
+    for costs in all_device_costs():
+        found += [{name: one.get(name) for name in COLUMNS} for one in costs.contents(study, classes).values()]
     return found
 
 

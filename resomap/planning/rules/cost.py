@@ -5,6 +5,7 @@ import json
 from functools import cached_property
 from typing import Any
 
+from resomap.cells.device_costs import device_files
 from resomap.cells.measurement import EAGER_SCHEMA, KINDS, Measurement, class_count, measurements
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.image_files import MANIFEST
@@ -37,9 +38,11 @@ class CostRule:
         return json.dumps(self._settings(self._measurement(wildcards)), sort_keys=True)
 
     def grid(self, _wildcards: Any) -> list[str]:
-        """Return the input of the table: measurements of the grid on the kind of device that trains it."""
+        """Return the input of the table: measurements of the grid on the kind of device that trains it, and costs that
+        were taken in from other machines.
+        """
         self._grid.set_up()
-        return [str(measurement.path) for measurement in self._measurements()]
+        return [str(path) for path in (*(one.path for one in self._measurements()), *device_files())]
 
     def grid_settings(self, _wildcards: Any) -> str:
         """Return the param of the table: a digest of the grid and of the settings that its figures depend on."""

@@ -1,0 +1,92 @@
+"""Costs that were measured on other machines: `results/cost/<device>/<runtime>-<precision>-<threads>.json`.
+
+One file has what one call of a kit measured, so figures of two runtimes, precisions or numbers of threads never share
+one. It is the costs.json that was taken in, under the name that it was given. Light: planning reads it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resomap.cells.costs_file import CPU, DEVICE, KINDS_HERE, CostsFile, parse_costs
+from resomap.cells.measurement import DIRECTORY, SCHEMA
+from resomap.cells.study import Study
+from resomap.core.errors import ResomapError
+from resomap.core.files import NotRegular, regular_bytes, write_json
+
+Contents = dict[tuple[str, int], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class DeviceCosts:
+    """Costs of one device, in one runtime, precision and number of threads."""
+
+    path: Path
+    costs: CostsFile
+
+    @property
+    def way(self) -> str:
+        """Runtime, precision and threads for people."""
+        return f"{self.costs.runtime_name} {self.costs.precision}, threads: {self.costs.threads}"
+
+    def contents(self, study: Study, classes: int) -> Contents:
+        """Return the figures of the study's networks by model and resolution, as measurements made here have them.
+
+        Empty where they are of another number of classes or channels: such networks are not the study's.
+        """
+        costs, config = self.costs, study.config
+        if (costs.classes, costs.channels) != (classes, config.data.input_channels):
+            return {}
+        shared: dict[str, Any] = {
+            "schema": SCHEMA,
+            "device_kind": "cpu" if costs.provider == CPU else "other",
+            "device": costs.device,
+            "classes": classes,
+            "runtime": costs.runtime_name,
+            "threads": costs.threads,
+            "precision": costs.precision,
+            "channels_last": False,
+            "measured_at": costs.measured_at,
+            "environment": {"onnxruntime": costs.runtime_version, "cpu": costs.cpu, "system": costs.system},
+            "others": [],
+        }
+        return {
+            (one.model, one.resolution): {**shared, **one.model_dump(exclude={"unsteady"})}
+            for one in costs.cells
+            if one.model in config.models and one.resolution in config.resolutions
+        }
+
+
+def place_of(costs: CostsFile) -> Path:
+    """Return the path below the working directory at which costs are kept."""
+    runtime = re.sub(r"[^A-Za-z0-9._-]", "-", costs.runtime_name)
+    return DIRECTORY / costs.device / f"{runtime}-{costs.precision}-{costs.threads}.json"
+
+
+def keep_costs(costs: CostsFile) -> DeviceCosts:
+    """Write costs into their place, in place of earlier ones of the same device and way. Raises OSError."""
+    path = place_of(costs)
+    write_json(path, costs.model_dump(mode="json", by_alias=True))
+    return DeviceCosts(path, costs)
+
+
+def device_files() -> list[Path]:
+    """Return the paths of all files of other machines' costs, by device."""
+    folders = [one for one in DIRECTORY.glob("*") if DEVICE.fullmatch(one.name) and one.name not in KINDS_HERE]
+    return sorted(path for folder in folders for path in folder.glob("*.json"))
+
+
+def all_device_costs() -> list[DeviceCosts]:
+    """Return the costs of all other machines. Raises ResomapError for a file that was damaged or put there by hand."""
+    found = []
+    for path in device_files():
+        try:
+            costs = parse_costs(regular_bytes(path), str(path))
+        except (FileNotFoundError, IsADirectoryError, NotRegular):
+            continue
+        if place_of(costs) != path:
+            raise ResomapError(f"{path} is of another device, runtime or threads; remove it and import it anew")
+        found.append(DeviceCosts(path, costs))
+    return found

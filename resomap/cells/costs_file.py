@@ -4,20 +4,18 @@ docs/cost.md has the meaning of each figure. Light: pydantic alone.
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from resomap.config.values import RESOLUTIONS
+from resomap.config.values import DEVICE, RESOLUTIONS
 from resomap.core.errors import ResomapError
 from resomap.core.files import open_regular
 
 FORMAT, SCHEMA = "resomap costs", 1
 MAX_BYTES = 8 * 2**20  # a thousand networks take 1 MB
 MAX_CELLS = 10_000
-DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 KINDS_HERE = ("cpu", "cuda")  # folders of what is measured in this study itself
 CPU = "CPUExecutionProvider"
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resomap.cells.costs_file import CPU, DEVICE, KINDS_HERE, CostsFile, parse_costs
+from resomap.cells.costs_file import CPU, KINDS_HERE, CostsFile, parse_costs
 from resomap.cells.measurement import DIRECTORY, SCHEMA
 from resomap.cells.study import Study
+from resomap.config.judging import Report
+from resomap.config.values import DEVICE
 from resomap.core.errors import ResomapError
 from resomap.core.files import NotRegular, regular_bytes, write_json
 
@@ -87,6 +89,48 @@ def all_device_costs() -> list[DeviceCosts]:
         except (FileNotFoundError, IsADirectoryError, NotRegular):
             continue
         if place_of(costs) != path:
-            raise ResomapError(f"{path} is of another device, runtime or threads; remove it and import it anew")
+            raise ResomapError(
+                f"{path} is of another device, runtime or threads than its name says; remove it, and take it in with "
+                "`resomap cost-import`"
+            )
         found.append(DeviceCosts(path, costs))
     return found
+
+
+def is_elsewhere(report: Report) -> bool:
+    """Return True where the costs of another machine are to decide."""
+    return report.device is not None and report.device not in KINDS_HERE
+
+
+def named_costs(report: Report) -> list[DeviceCosts]:
+    """Return the costs of the machine that the report names, in its runtime and threads; those of most threads first.
+
+    Raises ResomapError with what there is, where there are none.
+    """
+    known = all_device_costs()
+    of_device = [one for one in known if one.costs.device == report.device]
+    if not of_device:
+        names = ", ".join(dict.fromkeys(one.costs.device for one in known)) or "of no other machine than this one"
+        raise ResomapError(
+            f"report.device is {report.device}, and no costs of it are here (there are: {names}); take its costs.json "
+            "in with `resomap cost-import`, or leave the key out"
+        )
+    found = [
+        one
+        for one in of_device
+        if runs_in(one.costs.runtime_name, report.runtime) and report.threads in (None, one.costs.threads)
+    ]
+    if not found:
+        wanted = " and ".join(
+            f"report.{name} is {value}"
+            for name, value in (("runtime", report.runtime), ("threads", report.threads))
+            if value is not None
+        )
+        ways = "; ".join(one.way for one in of_device)
+        raise ResomapError(f"{wanted}, and {report.device} was measured in other ways ({ways}); name one of them")
+    return sorted(found, key=lambda one: (one.costs.runtime_name != report.runtime, -one.costs.threads))
+
+
+def runs_in(runtime: str, wanted: str | None) -> bool:
+    """Return True if a runtime is the wanted one, whatever it computes by: `torch` is `torch eager` too."""
+    return wanted is None or runtime.split(" ")[0] == wanted or runtime == wanted

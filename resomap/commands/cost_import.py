@@ -45,5 +45,5 @@ def run(given: argparse.Namespace) -> None:
     kept = keep_costs(costs)
     print(
         f"{for_reader(kept.path)}: {len(here)} of {len(grid)} cells on {costs.device} ({kept.way}); "
-        "`snakemake results/costs.csv` has them in the table"
+        f"`report: {{device: {costs.device}}}` has the map decide by them"
     )

@@ -2,7 +2,9 @@
 
 from typing import Literal, TypeAlias
 
-from resomap.config.values import ClassName, OptionalFloat, Section, key
+from pydantic import model_validator
+
+from resomap.config.values import ClassName, DeviceName, OptionalCount, OptionalFloat, OptionalText, Section, key
 
 FurtherMetric: TypeAlias = Literal[
     "quadratic_kappa",
@@ -39,10 +41,27 @@ class Report(Section):
         gt=0,
         lt=1,
     )
+    device: DeviceName = key(
+        None,
+        "machine whose costs decide, `budget` included: a name that `resomap cost-import` took in, or `cpu` or `cuda` "
+        "of this study's own; null: the kind that trains",
+    )
+    runtime: OptionalText = key(
+        None, "runtime whose costs decide (`onnxruntime`, `openvino`, `torch`); null: the first that was measured"
+    )
+    threads: OptionalCount = key(
+        None, "threads whose costs decide, of a `device` that was measured with several; null: the most", "cores"
+    )
+
+    @model_validator(mode="after")
+    def _threads_are_of_a_device(self) -> "Report":
+        if self.threads is not None and self.device in (None, "cpu", "cuda"):
+            raise ValueError("threads is of the costs of another machine; set device too, or cost.threads for this one")
+        return self
 
 
 class Budget(Section):
-    """Limits on the cost of a recommended cell; the figures are those of results/costs.csv."""
+    """Limits on the cost of a recommended cell; the figures are those of results/costs.csv, on `report.device`."""
 
     latency_ms: OptionalFloat = key(None, "median latency of one image; null: no limit", "milliseconds", gt=0)
     memory_mb: OptionalFloat = key(

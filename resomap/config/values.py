@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -112,6 +113,14 @@ def two_ends_or_none(value: Any) -> tuple[float, float] | None:
     return low, high
 
 
+def device_or_none(value: Any) -> Any:
+    """Return the name of a device, or None; raise ValueError for what cannot be one."""
+    value = none_from_text(value)
+    if value is None or (isinstance(value, str) and DEVICE.fullmatch(value) and value.strip(".")):
+        return value
+    raise ValueError("must have 1 to 64 letters, digits, dots, dashes and underscores, and not dots alone")
+
+
 def is_open_http(address: str) -> bool:
     """Return True if an address is plain http to another machine: whoever sits between reads along."""
     parts = urlsplit(address)
@@ -145,6 +154,7 @@ def section(kind: type[BaseModel], meaning: str) -> Any:
 UNHASHED = "unhashed"
 
 RESOLUTIONS = range(8, 4097)  # pixels
+DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")  # a machine on which costs were measured, by its folder
 SEEDS = range(2**32)
 
 Count = Annotated[int, BeforeValidator(exact_int)]
@@ -155,6 +165,7 @@ Seed = Annotated[int, Field(ge=SEEDS.start, lt=SEEDS.stop), BeforeValidator(exac
 Seeds = Annotated[list[Seed], BeforeValidator(list_from_text)]
 # "none" is a class in many data sets: only null, which `--config` may give as text, is none here.
 ClassName = Annotated[str | None, BeforeValidator(lambda value: None if value in ("null", "~", "") else value)]
+DeviceName = Annotated[str | None, PlainValidator(device_or_none, str | None)]
 OptionalText = Annotated[str | None, BeforeValidator(none_from_text)]
 OptionalFloat = Annotated[float | None, BeforeValidator(none_from_text)]
 PositiveCount = Annotated[int, Field(ge=1), BeforeValidator(exact_int)]

@@ -22,6 +22,7 @@ from resomap.report.chapters import (
     classes,
     cost_tables,
     dataset,
+    devices,
     learning,
     operating,
     pareto,
@@ -169,6 +170,11 @@ def _facts(material: Material) -> list[Fact]:
     return found
 
 
+def _costs(material: Material) -> list[Any]:
+    of_devices = (devices.answers(material), devices.orders(material))
+    return [cost_tables.costs(material), cost_tables.runtimes(material), *of_devices]
+
+
 def _choice(material: Material) -> list[Any]:
     return [choices.ladder(material), choices.candidates(material)]
 
@@ -194,7 +200,7 @@ def _chapters(material: Material, figures: dict[str, Figure]) -> Sequence[Chapte
             "cost",
             figures["pareto"].title,
             "Cost",
-            [figures["pareto"], cost_tables.costs(material), cost_tables.runtimes(material)],
+            [figures["pareto"], *_costs(material)],
         ),
         ("transfer", figures["transfer"].title, "Train × test", [figures["transfer"]]),
         ("classes", figures["per-class"].title, "Classes", [figures["per-class"], _class_table(material)]),

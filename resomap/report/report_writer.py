@@ -57,7 +57,7 @@ def _map(study: Study, evidence: Evidence) -> Map:
 
 def _newest(evidence: Evidence) -> int:
     """Return when the last of the files that a map rests on was written, in nanoseconds."""
-    files = list(COSTS.glob("*/*/*.json"))
+    files = [*COSTS.glob("*/*/*.json"), *COSTS.glob("*/*.json")]
     for one in evidence.trained:
         files += [one.cell.marker, record_path(one.cell), predictions_path(one.cell)]
     return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)

@@ -23,6 +23,7 @@ Each training's epoch was chosen on the same validation images, which `optimism`
 - `hierarchy`: the winner's value without its luck, by cells that borrow strength from their model and resolution
 - `optimism`: by how much validation values are above those of test images
 - `pareto`, `recommendation`: the Pareto front, and the cell that is proven to do
+- `device_order`: the rank correlation of two devices' latencies
 - `pattern`, `linearised`, `posterior`: the true qualities, as far as they can be known, with what cells have in common
 - `answer`, `prospects`, `wording`: the cell to use and how sure that is, what would make it surer, and the sentences
 - `label_errors`: images whose label is probably wrong, by confident learning

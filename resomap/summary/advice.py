@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from resomap.cells.device_costs import is_elsewhere
 from resomap.statistics import Answer, Choice, Deficit, Position, Prospect, Recommendation, sentences
 from resomap.statistics.wording import estimand, points
 from resomap.summary import answer_parts, parts
@@ -104,7 +105,8 @@ def notes(
     with the reason.
     """
     found = []
-    margin = evidence.study.config.report.margin
+    report = evidence.study.config.report
+    margin = report.margin
     what = "validation images" if advice is None or advice.folds is None else "images"
     # Where a cell stands out, more is proven than could be of cells all alike.
     if advice and advice.chosen is None and advice.least_provable > margin and len(advice.candidates) > 1:
@@ -136,9 +138,10 @@ def notes(
     if unsteady:
         (model, resolution), why = next(iter(unsteady.items()))
         more = f", and {len(unsteady) - 1} more like it" if len(unsteady) > 1 else ""
+        again = "`measure.py --anew`" if is_elsewhere(report) else "`snakemake results/costs.csv -R cost`"
         found.append(
             f"Latencies order nothing here, FLOPs do: that of {model}@{resolution} is unsteady ({why}{more}). Measure "
-            "them on a machine that does nothing else: `snakemake results/costs.csv -R cost`."
+            f"them on a machine that does nothing else: {again}."
         )
     return found
 

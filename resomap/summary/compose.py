@@ -15,6 +15,7 @@ from resomap.summary import calibrated, document
 from resomap.summary.advice import advise, as_answer, as_bound, as_choice, as_place, notes
 from resomap.summary.against_chance import against_chance, chance_notes
 from resomap.summary.basis import SCHEMA, basis
+from resomap.summary.device_comparison import compare_devices
 from resomap.summary.evidence import Evidence, Trained
 from resomap.summary.judgement import Judgement
 from resomap.summary.operating import further_values, operating_notes, operating_points
@@ -49,6 +50,7 @@ def compose(evidence: Evidence) -> document.Map:
     )
     gap = judgement.validation_gap
     further = further_values(evidence)
+    compared = compare_devices(judgement)
     return document.Map(
         schema=SCHEMA,
         basis=basis(study),
@@ -72,6 +74,7 @@ def compose(evidence: Evidence) -> document.Map:
         notes=[
             *chance_notes(evidence, chance, leader),
             *notes(evidence, advice, told, judgement.unsteady),
+            *compared.notes,
             *operating_notes(evidence),
         ],
         squares=_squares(evidence, judgement, recommendation),
@@ -101,6 +104,8 @@ def compose(evidence: Evidence) -> document.Map:
             )
             for gap in evidence.missing
         ],
+        devices=list(compared.devices),
+        device_pairs=list(compared.pairs),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from resomap.summary.answer_parts import Advice, Answer, Choice
+from resomap.summary.device_parts import DeviceAnswer, DevicePair
 from resomap.summary.parts import Bound, Part, Place
 
 
@@ -276,6 +277,10 @@ class Map(Part):
     )
     matrix: list[Tested]
     missing: list[Gap]
+    devices: list[DeviceAnswer] = Field(
+        default=[], description="on which cells were measured, the deciding one first; empty where there is one alone"
+    )
+    device_pairs: list[DevicePair] = Field(default=[], description="each two of the devices")
 
     def content(self) -> dict[str, Any]:
         """Return the document as a dict for strict JSON."""

@@ -1,7 +1,7 @@
 """Evidence of the map, from the files of the steps before: trainings, predictions, evaluations, costs, images.
 
 Whatever is not there is listed in `missing`; nothing here raises for an incomplete grid, only for a damaged list of
-images, without which intervals would silently count other groups.
+images, without which intervals would silently count other groups, and for a device that nobody measured on.
 """
 
 from collections import defaultdict
@@ -15,15 +15,14 @@ import numpy as np
 from resomap.cells import evaluation_record
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
-from resomap.cells.measurement import KINDS, class_count, measurements
 from resomap.cells.predictions import SplitPredictions
 from resomap.cells.study import Study
-from resomap.core.errors import ResomapError
 from resomap.data import DATA_DIRECTORY
 from resomap.data.changes import MANIFEST
 from resomap.data.image_blocks import block_indices
 from resomap.data.manifest import Manifest
 from resomap.statistics import Position, Sample
+from resomap.summary.decisive_costs import decisive_costs
 from resomap.summary.pooling import counted_folds, joined, pooled
 from resomap.summary.shared_images import with_shared_images
 from resomap.summary.trained import Missing as Missing
@@ -173,13 +172,14 @@ class Evidence:
 def gather(study: Study, kind: str | None = None) -> Evidence:
     """Read the evidence of a study, as far as it is there.
 
-    `kind` is the kind of device whose costs count; None: the one with the most measurements.
+    `kind` is the kind of device whose costs count where the configuration names none; None: the one with the most
+    measurements. Raises ResomapError where the configuration names a device that nothing was measured on.
     """
     missing: list[Missing] = []
     trained = with_shared_images(list(_trained(study, missing)), missing)
     for one in trained:
         _note_gaps(one, study.config.resolutions, missing)
-    costs = _costs(study, kind, missing)
+    costs = decisive_costs(study, kind, missing)
     return Evidence(study, trained, costs, _manifest(study), missing)
 
 
@@ -216,33 +216,6 @@ def _note_gaps(one: Trained, resolutions: Iterable[int], missing: list[Missing])
             reason = one.evaluation.get("unavailable", {}).get(str(resolution), "not evaluated yet")
             can_come = str(resolution) not in entries
             missing.append(gap_of(one, "evaluation", f"at {resolution} px: {reason}", can_come))
-
-
-def _costs(study: Study, kind: str | None, missing: list[Missing]) -> dict[Position, Mapping[str, Any]]:
-    """Return the measurements of one kind of device under the present settings, by square."""
-    try:
-        classes = class_count(study.config.data)
-    except ResomapError as error:
-        classes, reason = 0, str(error)
-    else:
-        reason = "not measured yet; `snakemake results/costs.csv` does it"
-    found = {one: _measured(study, one, classes) for one in ([kind] if kind else KINDS)}
-    best = max(found, key=lambda one: len(found[one]))
-    for measurement in measurements(study, best):
-        position = (measurement.model, measurement.resolution)
-        is_measured = position in found[best]
-        why = "; ".join(found[best][position]["reasons"].values()) if is_measured else reason
-        if why:
-            missing.append(Missing(*position, None, None, "cost", why, can_come=not is_measured))
-    return found[best]
-
-
-def _measured(study: Study, kind: str, classes: int) -> dict[Position, Mapping[str, Any]]:
-    read = {
-        (measurement.model, measurement.resolution): measurement.kept(study, classes)
-        for measurement in measurements(study, kind)
-    }
-    return {position: content for position, content in read.items() if content is not None}
 
 
 def _manifest(study: Study) -> Manifest | None:

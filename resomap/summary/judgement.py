@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -183,6 +183,12 @@ class Judgement:
         Latency and memory of another device than most are left out: figures of two devices are never mixed.
         """
         return {position: self._cost(position, content) for position, content in self.evidence.costs.items()}
+
+    def on(self, costs: dict[Position, Mapping[str, Any]]) -> "Judgement":
+        """Return the judgement of the same trainings by the costs of another device."""
+        other = Judgement(replace(self.evidence, costs=costs))
+        other.__dict__.update(judged=self.judged, posterior=self.posterior)  # cached: no cost is in them
+        return other
 
     @cached_property
     def recommendation(self) -> Recommendation | None:

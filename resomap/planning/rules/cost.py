@@ -63,7 +63,8 @@ class CostRule:
         return self._classes
 
     def _measurements(self) -> list[Measurement]:
-        return measurements(self._study, self._grid.device_kind)
+        named = self._study.config.report.device
+        return measurements(self._study, named if named in KINDS else self._grid.device_kind)
 
     def _measurement(self, wildcards: Any) -> Measurement:
         with one_sentence():

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from resomap.cells.device_costs import is_elsewhere, named_costs
 from resomap.cells.winner_cell import Winner
-from resomap.planning.grid import Grid
+from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.interruption import interruption
 from resomap.planning.rules.evaluate import EvaluateRule
 from resomap.summary.basis import SUMMARY, basis, is_current
@@ -30,8 +31,12 @@ class MapRule:
     def check(self, _wildcards: Any) -> list[str]:
         """Return the input of the map: none. One of another study or an incomplete grid is made anew.
 
-        So is one whose evaluations are not all there: Snakemake would not miss inputs of a file that is there.
+        So is one whose evaluations are not all there: Snakemake would not miss inputs of a file that is there. Exits
+        with one sentence where the costs that are to decide were never taken in.
         """
+        if is_elsewhere(self._study.config.report):
+            with one_sentence():
+                named_costs(self._study.config.report)
         if SUMMARY.exists() and not (is_current(self._study) and self._is_evaluated()):
             self._grid.make_again(SUMMARY)
         return []

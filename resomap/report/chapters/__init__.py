@@ -3,7 +3,7 @@
 - `quality`: heatmaps, and curves of quality against resolution
 - `choices`: the ladder, and the candidates
 - `tables`: resolutions, gaps, origins
-- `cost_tables`: costs of each cell, in each runtime
+- `cost_tables`, `devices`: costs of each cell, in each runtime; devices side by side
 - `operating`: thresholds of one class, and figures at another prevalence
 - `winner`: the winner, its figures on test, and how often the test images were looked at
 - `pareto`: quality against cost, with the Pareto fronts

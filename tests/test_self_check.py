@@ -7,6 +7,7 @@ Memory that nobody wrote is read here for real, by a layer of our own, so that t
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -282,3 +283,28 @@ def test_a_halved_microbatch_is_checked_before_the_step(study_in: Callable[..., 
     # Two passes of the check in bfloat16, of two parts each; from there on only float32, the step replayed included.
     of_four = [is_bfloat16 for images, is_bfloat16 in passes if images == 4]
     assert of_four.index(False) == sum(of_four) == 4
+
+
+class Unpooled(nn.Module):
+    """Network with a layer of which torch has no deterministic version, on a CPU either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled, places = nn.functional.max_pool2d(images.float(), 2, return_indices=True)
+        return self.head(nn.functional.max_unpool2d(pooled, places, 2).mean((2, 3)))
+
+
+def test_a_kernel_without_determinism_is_said_before_the_start() -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        check, loop = check_of(Unpooled())
+        found = replace(check, is_deterministic=True).run(BF16)
+        assert found.execution == BF16
+        assert found.deviation == "torch has no deterministic version of max_unpooling2d_forward_out"
+        loop.run()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert loop._state.epoch == 1

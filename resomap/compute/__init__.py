@@ -9,6 +9,7 @@
 - `metrics`: accuracy, F1, AUROC, calibration error and confusion matrix of them
 - `thresholds`, `further_metrics`: the threshold of an operating point; metrics that need a class or an order
 - `temperature`: temperature scaling
+- `deterministic_pooling`: adaptive average pooling whose gradient a GPU computes alike each time
 - `same_bits`: two computations of the same, compared bit by bit
 - `checkpoint`: checkpoint files with checksum, and their background saver
 """

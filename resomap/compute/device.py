@@ -68,6 +68,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(words in str(error) for words in SHORT_OF_MEMORY)
 
 
+def undeterministic_kernel(error: BaseException) -> str | None:
+    """Return the name of the kernel that torch refused under `deterministic: true`; None for another error."""
+    name, found, _ = str(error).partition(" does not have a deterministic implementation")
+    return name.split()[-1] if found else None
+
+
 def memory_left(device: torch.device) -> str:
     """Return free and whole memory of the device, as text for a person."""
     return str(memory_of(device))

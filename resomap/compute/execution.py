@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from resomap.compute.deterministic_pooling import use_deterministic_pooling
 from resomap.compute.device import Device, precision
 
 
@@ -37,7 +38,12 @@ class Execution:
         return {"precision": self.precision_name if self.precision else None, "onednn": self.onednn}
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Move a network to the device and into the memory layout; returns it."""
+        """Move a network to the device and into the memory layout; returns it.
+
+        On a GPU with `deterministic: true` a pooling whose gradient has no deterministic kernel there is exchanged.
+        """
+        if self.device.is_cuda and torch.are_deterministic_algorithms_enabled():
+            use_deterministic_pooling(model)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return model.to(self.device.torch, memory_format=layout)  # type: ignore[call-overload]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from resomap.compute.device import is_out_of_memory, memory_left
+from resomap.compute.device import is_out_of_memory, memory_left, undeterministic_kernel
 from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor, evaluation_batch
 from resomap.compute.same_bits import Comparison, compute_twice
@@ -51,8 +51,20 @@ class SelfCheck:
         """Return the first way of computing that gives the same bits twice, the wanted one before all others.
 
         On a GPU without `deterministic: true` sums differ by rounding: there the wanted way stays, and is not exact.
+        So it is where torch has no deterministic kernel for a part of the network, from then on in this process.
         Raises PermanentFailure where no way gives the same twice, not even up to rounding.
         """
+        try:
+            return self._first_repeatable(wanted)
+        except RuntimeError as error:
+            if (kernel := undeterministic_kernel(error)) is None:
+                raise
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        found = replace(self, is_deterministic=False)._first_repeatable(wanted)
+        reason = f"torch has no deterministic version of {kernel}"
+        return replace(found, deviation="; ".join(filter(None, (reason, found.deviation))))
+
+    def _first_repeatable(self, wanted: Execution) -> Checked:
         may_round = wanted.device.is_cuda and not self.is_deterministic
         tried: list[tuple[Execution, Comparison]] = []
         try:

@@ -177,6 +177,24 @@ def environment_with(**changes: str) -> dict[str, str]:
     return {**inherited, **changes}
 
 
+# Read by each Python that is started: it finds none of these packages, as if they were not installed.
+HIDE = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = classmethod(
+    lambda _, name, path=None, target=None: None if name.split(".")[0] in {hidden!r} else find(name, path, target)
+)
+"""
+
+
+def hide_packages(folder: Path, monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    """Have processes that are started from now on find none of these packages."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HIDE.format(hidden=set(packages)))
+    others = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{others}" if others else str(folder))
+
+
 def trainer(cell: str, cwd: Path, *options: str) -> "subprocess.Popen[str]":
     """A training as a process of its own, to be killed."""
     words: Sequence[str] = (sys.executable, "-m", "resomap", "train", cell, "--threads", "1", *options)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from resomap.config.schema import Data
 from resomap.core.errors import PermanentFailure
 from resomap.data.identity import data_identity
 from resomap.data.near_duplicates import LARGEST_GROUP, find_near_duplicates
-from resomap.data.sketch import ORIENTATIONS, Sketch, oriented, sketch
+from resomap.data.sketch import ORIENTATIONS, Sketch, oriented, perceptual_hash, sketch
 
 OF_TWO_CLASSES = "images whose content is of another class too"
 ACROSS_SPLITS = "images whose content is in another split too"
@@ -247,3 +248,11 @@ def test_every_orientation_is_a_turn_or_a_mirror_image() -> None:
     assert len({one.tobytes() for one in turned}) == ORIENTATIONS
     for way, one in enumerate(turned):
         assert (oriented(one, {5: 6, 6: 5}.get(way, way)) == pixels).all()
+
+
+def test_the_hash_is_that_of_imagehash_to_the_bit() -> None:
+    random = np.random.default_rng(0)
+    ramp = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    noise = [random.integers(0, 256, (64, 64), dtype=np.uint8) for _ in range(50)]
+    for grey in (ramp, np.zeros_like(ramp), *noise, *(np.minimum(ramp, one) for one in noise)):
+        assert (perceptual_hash(grey) == imagehash.phash(Image.fromarray(grey), 16).hash).all()

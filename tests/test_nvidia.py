@@ -1,12 +1,15 @@
 """The NVIDIA driver as it is asked: through the real nvidia-ml-py, with a simulated library below it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from conftest import environment_with
+import pytest
+from conftest import environment_with, hide_packages
 
 FIRST, SECOND = (f"GPU-{digit * 8}-0000-0000-0000-000000000000" for digit in "ab")
 PARTS = ["MIG-11111111-0000-0000-0000-000000000000", "MIG-22222222-0000-0000-0000-000000000000"]
@@ -27,6 +30,13 @@ def told(code: str, **environment: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(params=["nvidia-ml-py", "ctypes"], autouse=True)
+def bindings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test asks through nvidia-ml-py, and through our own calls, as where that package is missing."""
+    if request.param == "ctypes":
+        hide_packages(tmp_path / "hidden", monkeypatch, "pynvml")
 
 
 def gpu_metrics(**environment: str) -> dict[str, float]:
@@ -93,8 +103,11 @@ def test_a_driver_that_does_not_answer_is_given_up_in_time(nvidia_driver: Callab
 def test_the_library_is_closed_after_each_question(nvidia_driver: Callable[..., None]) -> None:
     nvidia_driver(f"GPU {FIRST} 0 0 0")
     code = (
-        "import pynvml; from resomap.machine import nvidia; print(len(nvidia.list_gpus())); pynvml.nvmlDeviceGetCount()"
+        "from resomap.machine import nvidia; print(len(nvidia.list_gpus())); "
+        "calls = nvidia._bindings(); print(calls.__name__); calls.nvmlDeviceGetCount()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "1"
-    assert "NVMLError_Uninitialized" in done.stderr
+    count, name = done.stdout.split()
+    assert count == "1"
+    assert "pynvml.NVMLError_Uninitialized" in done.stderr or "nvml_calls.NVMLError: 1" in done.stderr
+    assert ("hidden" in os.environ.get("PYTHONPATH", "")) == (name == "resomap.machine.nvml_calls")

@@ -5,6 +5,7 @@
 - `gpus`: the GPUs that this process may see
 - `gpu_lock`: a lock per GPU, so that each job has one to itself
 - `nvidia`: the GPUs, their load and the version, as the NVIDIA driver tells them
+- `nvml_calls`: calls of the driver's library, where the package that makes them is not installed
 - `processes`: a test whether a process that was noted down earlier still lives
 - `slurm`: the id, time limit and requeue of the job around this process
 """

@@ -72,7 +72,7 @@ def _ask(question: Callable[[Any], T], otherwise: T, seconds: float) -> T:
     """Return the answer to a question to pynvml between NVML's start and its end, or `otherwise`."""
     if not is_installed():
         return otherwise
-    import pynvml
+    pynvml = _bindings()
 
     def ask(end: float) -> T:
         if not _asking.acquire(timeout=max(0.0, end - time.monotonic())):
@@ -90,6 +90,17 @@ def _ask(question: Callable[[Any], T], otherwise: T, seconds: float) -> T:
         return within(seconds, ask)
     except (TimeoutError, pynvml.NVMLError):
         return otherwise
+
+
+def _bindings() -> Any:
+    """Return the module by which the library is called: nvidia-ml-py's, or our own where that is not installed."""
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        from resomap.machine import nvml_calls
+
+        return nvml_calls
+    return pynvml
 
 
 def _listed(nvml: Any) -> list[ListedGpu]:

@@ -9,6 +9,7 @@ Single figures of a machine say little; a ratio of two things done in turn on th
 - `start_time`: seconds from the start of the process to the first step
 - `checkpoint_stall`: what checkpoints cost a training
 - `plan_time`: `snakemake -n` of a grid, beside a bare rule
+- `gpu`: `resomap bench --gpu`, which checks and measures a GPU
 - `ratios`: two things measured in turn
 - `test_images`, `train_process`: the images and the training process of the measurements
 """

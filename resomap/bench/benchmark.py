@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from resomap.bench.checkpoint_stall import checkpoint_stall
-from resomap.bench.input_pipeline import compare_inputs, difference
+from resomap.bench.input_pipeline import BATCH, compare_inputs, difference
 from resomap.bench.plan_time import compare_planning
 from resomap.bench.ratios import median_and_range
 from resomap.bench.start_time import seconds_to_first_step
 from resomap.bench.step_rate import Steps
-from resomap.bench.test_images import COUNT, Material, write_colour, write_grey
-from resomap.bench.timm_script import beside_script, is_known
+from resomap.bench.test_images import COUNT, Material, study_of, write_colour, write_grey
+from resomap.bench.timm_script import EPOCHS, beside_script, is_known
+from resomap.cells.study import Study
 
 GRID = 40  # cells of the default configuration
 SAVED_EPOCHS = 4
@@ -75,7 +76,7 @@ class Bench:
         for model in self.models:
             for resolution in self.resolutions:
                 directory = self.place / f"{model}-{resolution}"
-                steps = Steps(self.material, directory, model, resolution, os.cpu_count() or 1)
+                steps = Steps.of(self.material, directory, model, resolution, os.cpu_count() or 1)
                 synthetic, plain = steps.beside_synthetic(self.repeats), steps.beside_timm(self.workers, self.repeats)
                 yield _row(model, resolution, *synthetic.cells(), *plain.cells()[1:])
 
@@ -92,7 +93,11 @@ class Bench:
                     yield _row(model, resolution, "", "no model of this name", "")
                     continue
                 directory = self.place / f"timm-{model}-{resolution}"
-                given = (self.timm_train, self.material, directory, model, resolution, self.workers, self.repeats)
+
+                def study_in(place: Path, model: str = model, resolution: int = resolution) -> Study:
+                    return study_of(self.material, place, model, [resolution], batch_size=BATCH, epochs=EPOCHS)
+
+                given = (self.timm_train, self.material, directory, study_in, self.workers, self.repeats)
                 yield _row(model, resolution, *beside_script(*given).cells())
 
     def start(self) -> Iterator[str]:
@@ -101,7 +106,8 @@ class Bench:
         for model in self.models:
             resolution = self.resolutions[0]
             directory = self.place / f"start-{model}"
-            times = seconds_to_first_step(self.material, directory, model, resolution, self.repeats)
+            study = study_of(self.material, directory, model, [resolution], epochs=1)
+            times = seconds_to_first_step(study, directory, self.repeats)
             yield _row(model, resolution, median_and_range(times, ".1f"))
 
     def checkpoint(self) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """Time that checkpoints cost a training: whole trainings, in turn without and with them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from resomap.bench.test_images import prepare_study
 from resomap.bench.train_process import Trained, train_once
+from resomap.cells.study import Study
 from resomap.config import Config
 from resomap.core.errors import ResomapError
 
@@ -29,18 +31,24 @@ class Stall:
 
 
 def checkpoint_stall(
-    directory: Path, config: dict[str, Any], repeats: int, every_minutes: float | None = None, threads: int = 2
+    directory: Path,
+    config: dict[str, Any],
+    repeats: int,
+    every_minutes: float | None = None,
+    threads: int = 2,
+    prepare: Callable[[Path, dict[str, Any]], Study] = prepare_study,
 ) -> Stall:
     """Train the first cell of a configuration again and again, in `directory`/plain-<repeat> and /saving-<repeat>.
 
     It is saved `every_minutes`; or else it has as many more epochs as make it SHORTEST long, and is saved as often as
-    makes SAVES saves. Raises ResomapError where a training was over before its first one.
+    makes SAVES saves. `prepare` makes the study of a configuration in a directory. Raises ResomapError where a training
+    was over before its first save.
     """
     recipe = dict(config["training"])
 
     def train(name: str, minutes: float) -> Trained:
         checkpoints = {"every_minutes": minutes, "keep": ["best", "last"]}
-        study = prepare_study(directory / name, {**config, "training": recipe, "checkpoints": checkpoints})
+        study = prepare(directory / name, {**config, "training": recipe, "checkpoints": checkpoints})
         return train_once(study, directory / name, threads)
 
     often = every_minutes

@@ -99,19 +99,25 @@ def difference(material: Material, directory: Path, resolution: int) -> float:
 
 
 def timm_loader(
-    files: list[Path], resolution: int, workers: int, is_training: bool, as_uint8: bool = False
+    files: list[Path],
+    resolution: int,
+    workers: int,
+    is_training: bool,
+    as_uint8: bool = False,
+    device: torch.device = CPU,
 ) -> "torch.utils.data.DataLoader":
     """Return timm's loader, made to do the same work as ours.
 
     The same work: whole image to the resolution, one flip, no mean or deviation in evaluation. `as_uint8`: the loader
-    inside its prefetcher, which leaves the normalisation to the device.
+    inside its prefetcher, which leaves the normalisation to the device. For a GPU it is the prefetcher, as in timm's
+    train.py.
     """
     loader = timm.data.create_loader(
         Files(files),  # type: ignore[arg-type]
         input_size=(3, resolution, resolution),
         batch_size=BATCH,
         is_training=is_training,
-        use_prefetcher=as_uint8,
+        use_prefetcher=as_uint8 or device.type == "cuda",
         scale=(1.0, 1.0),
         ratio=(1.0, 1.0),
         hflip=0.5,
@@ -122,6 +128,6 @@ def timm_loader(
         std=(0.25,) * 3 if is_training else (1.0,) * 3,
         num_workers=workers,
         persistent_workers=workers > 0 and is_training,
-        device=CPU,
+        device=device,
     )
     return loader.loader if as_uint8 else loader

@@ -3,21 +3,18 @@
 import time
 from pathlib import Path
 
-from resomap.bench.test_images import Material, study_of
 from resomap.bench.train_process import start_training
 from resomap.cells.progress import Progress, progress_path
+from resomap.cells.study import Study
 
 POLL_SECONDS = 0.02
 
 
-def seconds_to_first_step(
-    material: Material, directory: Path, model: str, resolution: int, repeats: int
-) -> list[float]:
-    """Return the seconds from the start of the process to the first step, of each repeat.
+def seconds_to_first_step(study: Study, directory: Path, repeats: int) -> list[float]:
+    """Return the seconds from the start of the process to the first step of the study's first cell, of each repeat.
 
     The trainer says that it is about to step when its model is built and its images are mapped.
     """
-    study = study_of(material, directory, model, [resolution], epochs=1)
     cell = study.cells()[0]
     progress = directory / progress_path(cell)
     found = []

@@ -17,7 +17,7 @@ from resomap.data.store import Store
 
 COUNT = 600  # images: enough for dozens of batches, few enough to be prepared in seconds
 QUALITY = 90  # of JPEG
-WORKERS = 2  # processes that prepare images
+WORKERS = 2  # processes that prepare images, unless `data.workers` says so
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,10 @@ def prepare_study(directory: Path, config: dict[str, Any]) -> Study:
     with contextlib.chdir(directory), contextlib.redirect_stdout(sys.stderr):
         study = Study.open(config)
         study.save(CURRENT)
-        make_manifest(study.config.data, DATA_DIRECTORY, WORKERS)
+        workers = study.config.data.workers or WORKERS
+        make_manifest(study.config.data, DATA_DIRECTORY, workers)
         for resolution in study.config.resolutions:
-            prepare_images(DATA_DIRECTORY, resolution, WORKERS)
+            prepare_images(DATA_DIRECTORY, resolution, workers)
     return study
 
 

@@ -3,14 +3,15 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import timm
 import torch
 
-from resomap.bench.input_pipeline import BATCH
 from resomap.bench.ratios import Paired
-from resomap.bench.test_images import Material, open_store, study_of
+from resomap.bench.test_images import Material, open_store
 from resomap.bench.train_process import train_once
 from resomap.cells.study import Study
 from resomap.compute.device import choose_device, precision
@@ -18,6 +19,7 @@ from resomap.config import Config
 from resomap.core.errors import ResomapError
 from resomap.data.store import Store
 
+StudyIn: TypeAlias = Callable[[Path], Study]
 EPOCHS = 4  # of which the last one counts, on both sides
 # `Train: 1 [  14/15 (100%)] ... Time: 0.234s,  136.97/s  (0.330s,   97.01/s)`: the last brackets have the epoch's mean
 MEAN_RATE = re.compile(r"Train: (\d+) .*? Time: .*?\(\s*[\d.]+s,\s*([\d.]+)/s\)")
@@ -30,20 +32,20 @@ def is_known(model: str) -> bool:
 
 
 def beside_script(
-    script: Path, material: Material, directory: Path, model: str, resolution: int, workers: int, repeats: int
+    script: Path, material: Material, directory: Path, study_in: StudyIn, workers: int, repeats: int
 ) -> Paired:
     """Measure the images a second in the last epoch of `resomap train` and of timm's train.py, processes in turn.
 
-    Model, images, batch, precision, memory layout, optimizer, gradient clipping and flips are the same. Raises
-    ResomapError where either fails.
+    `study_in` makes a study of one cell in a directory, its images prepared there. Model, images, batch, precision,
+    memory layout, optimizer, gradient clipping and flips are the same. Raises ResomapError where either fails.
     """
     folders = directory / "folders"
 
     def study(number: int) -> Study:
-        return study_of(material, directory / str(number), model, [resolution], batch_size=BATCH, epochs=EPOCHS)
+        return study_in(directory / str(number))
 
     config = study(0).config
-    _link_splits(material, open_store(directory / "0", resolution), folders)
+    _link_splits(material, open_store(directory / "0", config.resolutions[0]), folders)
 
     def ours(number: int) -> float:
         return train_once(study(number), directory / str(number)).images_per_second
@@ -72,7 +74,16 @@ def _run(script: Path, config: Config, folders: Path, workers: int) -> float:
         *(str(folders), "--train-split", "train", "--val-split", "val", "--device", device.torch.type),
         *("--model", model, "--num-classes", str(len(list((folders / "train").iterdir())))),
         *("--input-size", "3", resolution, resolution, "--train-interpolation", "bicubic"),
-        *("--batch-size", str(BATCH), "--epochs", str(EPOCHS), "--warmup-epochs", "0", "--workers", str(workers)),
+        *(
+            "--batch-size",
+            str(recipe.batch_size),
+            "--epochs",
+            str(EPOCHS),
+            "--warmup-epochs",
+            "0",
+            "--workers",
+            str(workers),
+        ),
         *("--opt", "adamw", "--lr", str(recipe.highest_rate), "--weight-decay", str(recipe.weight_decay)),
         *("--clip-grad", str(recipe.gradient_clip), "--hflip", str(recipe.augment.hflip)),
         *("--scale", "1", "1", "--ratio", "1", "1", "--color-jitter", "0", "--log-interval", "1000000"),

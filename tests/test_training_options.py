@@ -66,6 +66,7 @@ TESTED_ELSEWHERE = {
         f"learning_rate_search.{name}": "test_learning_rate.py"
         for name in ("rates", "epochs", "held_out", "resolution", "seed")
     },
+    "compile": "test_compiled.py",
     "channels_last": "test_channels_last_sets_the_memory_layout",
     "monitor": "test_monitor_chooses_the_best_epoch",
     "early_stopping.enabled": "test_early_stopping",

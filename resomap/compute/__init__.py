@@ -2,6 +2,7 @@
 
 - `device`: choice of CPU or GPU, mixed precision, threads, determinism
 - `execution`: device, precision and memory layout of a network's forward passes
+- `compilation`: the training pass of a network, by torch.compile
 - `memory`: free memory of the device, and out-of-memory messages
 - `environment`: versions and hardware that decide whether a resumed training ends with the same bits
 - `normalisation`: stored pixels to the input of a model

@@ -5,15 +5,20 @@ from importlib.metadata import version
 
 import torch
 
+from resomap.compute.compilation import compiler
 from resomap.compute.device import Device
 
 
-def environment(device: Device) -> dict[str, str]:
-    """Return the package versions, device and instruction set of this process."""
+def environment(device: Device, is_compiled: bool = False) -> dict[str, str]:
+    """Return the package versions, device and instruction set of this process.
+
+    `is_compiled`: with the compiler. Raises PermanentFailure where there is none.
+    """
     return {
         **{package: version(package) for package in ("torch", "torchvision", "timm")},
         "device": device.name,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        **({"compiler": compiler(device)} if is_compiled else {}),
     }
 
 
@@ -24,4 +29,6 @@ def deviations(before: Mapping[str, str], now: Mapping[str, str], device: Device
     ]
     if device.is_cuda and not deterministic:
         found.append("resumed on a GPU without `deterministic: true`")
+    elif device.is_cuda and "compiler" in now:
+        found.append("resumed on a GPU with `training.compile`, which chooses kernels by their speed")
     return found

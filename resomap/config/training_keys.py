@@ -154,6 +154,11 @@ class Training(Section):
         "auto", "mixed precision; `auto`: bf16 where the device computes in it, else off"
     )
     channels_last: bool = key(True, "channels-last memory layout, which convolutions prefer")
+    compile: bool = key(
+        False,
+        "the steps' forward and backward passes by torch.compile, which takes a C++ compiler and up to a minute for a "
+        "network; evaluation stays as it is",
+    )
     monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", FurtherMetric] = key(
         "loss",
         "validation metric that chooses the best epoch and drives early stopping; class and share of an operating "
@@ -216,6 +221,12 @@ class Training(Section):
                 f"trainable: head has features that are computed once, so augment.{changed[0]} must be "
                 f"{getattr(usual, changed[0])} (as in `recipe: linear_probe`)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _network_takes_steps(self) -> "Training":
+        if self.trainable == "head" and self.compile:
+            raise ValueError("trainable: head takes no steps through the network: compile must be false")
         return self
 
     @model_validator(mode="after")

@@ -1,11 +1,14 @@
 """Gradients of one batch: augmented images, forward and backward passes by microbatch."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from resomap.compute.compilation import compiled, failures_in_words
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config import Training
@@ -32,6 +35,31 @@ class BatchPass(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """Tensors of a batch that the network and the loss are given, on the device."""
+
+    images: Tensor  # float32 [N, 3, H, W], augmented and normalised
+    targets: Tensor  # float32 [N, classes]: share of each class
+    weights: Tensor | None  # float32 [N], of each image in the loss; None: all the same
+
+    @property
+    def shapes(self) -> tuple[torch.Size | None, ...]:
+        """Shapes of the three."""
+        return self.images.shape, self.targets.shape, None if self.weights is None else self.weights.shape
+
+    def copy(self) -> "Inputs":
+        """Return the same values in memory of their own."""
+        return Inputs(self.images.clone(), self.targets.clone(), None if self.weights is None else self.weights.clone())
+
+    def take(self, other: "Inputs") -> None:
+        """Take over the values of others of the same shapes."""
+        self.images.copy_(other.images)
+        self.targets.copy_(other.targets)
+        if self.weights is not None and other.weights is not None:
+            self.weights.copy_(other.weights)
+
+
 @dataclass(frozen=True, kw_only=True)
 class GradientPass:
     """Forward and backward pass of a batch by one recipe, in one precision; the network and the scaler are given.
@@ -46,6 +74,7 @@ class GradientPass:
     execution: Execution
     # Answers of `least_images`, by the network's mode: frozen batch normalisation takes any number of images.
     _least: dict[bool, int] = field(default_factory=dict, init=False)
+    _compiled: dict[nn.Module, Callable[..., Any]] = field(default_factory=dict, init=False)
 
     def accumulate(
         self, model: nn.Module, scaler: torch.amp.GradScaler, batch: Batch, microbatch: int | None
@@ -55,21 +84,36 @@ class GradientPass:
         `microbatch`: images a forward pass; None: the whole batch.
         Raises PermanentFailure where that is one image, and batch normalisation cannot train on it.
         """
+        return self.learn(model, scaler, self.inputs(batch), microbatch)
+
+    def learn(
+        self, model: nn.Module, scaler: torch.amp.GradScaler, inputs: Inputs, microbatch: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Do what `accumulate` does with the inputs that were made of a batch."""
         device = self.execution.device.torch
-        images, targets = self._inputs(batch)
-        weights = self._weights(batch)
+        images, targets, weights = inputs.images, inputs.targets, inputs.weights
         sizes = self._part_sizes(model, images, microbatch)
         total = torch.zeros((), device=device)
         hits = torch.zeros((), dtype=torch.int64, device=device)
         parts_of_weights = [None] * len(sizes) if weights is None else list(weights.split(sizes))
-        for part, target, weight in zip(images.split(sizes), targets.split(sizes), parts_of_weights, strict=True):
-            with self.execution.autocast():
-                output = logits(model(in_layout(part, self.execution.channels_last)))
-            loss = self.objective(output, target, weight) * (len(part) / len(images))
-            scaler.scale(loss).backward()
-            total += loss.detach()
-            hits += (output.detach().argmax(1) == target.argmax(1)).sum()
+        network = self._network(model)
+        with failures_in_words() if self.recipe.compile else contextlib.nullcontext():
+            for part, target, weight in zip(images.split(sizes), targets.split(sizes), parts_of_weights, strict=True):
+                with self.execution.autocast():
+                    output = logits(network(in_layout(part, self.execution.channels_last)))
+                loss = self.objective(output, target, weight) * (len(part) / len(images))
+                scaler.scale(loss).backward()
+                total += loss.detach()
+                hits += (output.detach().argmax(1) == target.argmax(1)).sum()
         return total, hits
+
+    def _network(self, model: nn.Module) -> Callable[..., Any]:
+        """Return the network's call, compiled where the recipe says so."""
+        if not self.recipe.compile:
+            return model
+        if model not in self._compiled:
+            self._compiled[model] = compiled(model)
+        return self._compiled[model]
 
     def _weights(self, batch: Batch) -> Tensor | None:
         """Weight of each image in the loss, float32 [N] on the device: mixed as the images are; None: all the same."""
@@ -105,8 +149,8 @@ class GradientPass:
             )
         return part_sizes(count, microbatch, least)
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Augmented, normalised images [N, 3, H, W] and target shares [N, classes] on the device."""
+    def inputs(self, batch: Batch) -> Inputs:
+        """Return the batch's augmented, normalised images with their targets and weights."""
         device, changes = self.execution.device.torch, self.recipe.augment
         table = batch.draws.to(device, non_blocking=True)
         labels = batch.labels.to(device, non_blocking=True)
@@ -116,4 +160,4 @@ class GradientPass:
             images, targets = cut_mix(images, labels, self.classes, batch.cut)
         else:
             images, targets = mix(images, labels, self.classes, changes.mixup, batch.share)
-        return self.normalisation(images), targets
+        return Inputs(self.normalisation(images), targets, self._weights(batch))

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from resomap.cells import archive, learning_rate_choice, microbatch_choice
@@ -135,6 +136,10 @@ class CellTraining:
     def _say(self) -> Callable[[str], None]:
         return self._request.say
 
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        return environment(self._device, self._recipe.compile)
+
     def _claim_directory(self) -> str:
         """Make the checkpoint directory this training's own; returns its uid, the same over all attempts."""
         identity = {
@@ -180,7 +185,7 @@ class CellTraining:
 
     def _restore(self, state: TrainingState, saved: Mapping[str, Any]) -> None:
         state.restore(saved, self._device.torch, self._request.study.title(self._cell))
-        new = deviations(saved["environment"], environment(self._device), self._device, self._config.deterministic)
+        new = deviations(saved["environment"], self._environment, self._device, self._config.deterministic)
         state.deviations += [reason for reason in new if reason not in state.deviations]
         for reason in new:
             self._say(f"{reason}: the result will be marked as not exact")
@@ -195,7 +200,7 @@ class CellTraining:
             "content_digest": self._store.content_digest,
             "threads": threads,
             **execution.saved(),
-            "environment": environment(self._device),
+            "environment": self._environment,
             "weights": origin.as_json() if origin is not None else None,
         }
 

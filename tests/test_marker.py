@@ -121,7 +121,7 @@ def test_a_new_marker_has_the_bytes_that_it_always_had(tmp_path: Path) -> None:
     # Keys of later versions come last.
     cost = {**CONTENT["cost"], "reasons": None}
     content = {**CONTENT, "cost": cost, "precision": "bfloat16", "fallback": None, "fold": None, "weights": None}
-    content |= {"learning_rate": None, "learning_rate_search": None}
+    content |= {"learning_rate": None, "learning_rate_search": None, "graphs": False}
     assert (tmp_path / "32.done").read_text() == json.dumps(content, indent=2) + "\n"
     assert completion(marker) == {"resomap.marker": json.dumps(content), "resomap.complete": "1"}
 

@@ -499,8 +499,11 @@ def test_searched_learning_rates_are_shown_and_unlike_ones_of_a_model_are_named(
         found = {"schema": 1, "model": cell.model, "rate": rate, "search": "0" * 12, "monitor": "loss"}
         found |= {"resolution": 32, "epochs": 5, "images": {}, "tried": tried}
         write_json(cell.marker, {**read_json(cell.marker), "learning_rate": rate, "learning_rate_search": found})
+    graphs = study.cells()[0].marker
+    write_json(graphs, {**read_json(graphs), "graphs": True, "environment": {"device": "a GPU"}})
     make_report(study)
     settings = chapter("settings")
+    assert settings.count("steps by CUDA graphs") == 1
     assert "Learning rates that were found" in settings
     assert "loss at 32 px, 5 epochs: 0.001: 0.2500; 0.01: 0.5000; 0.1: diverged" in settings
     assert f"The trainings of {other} have different learning rates (0.001, 0.01)" in settings

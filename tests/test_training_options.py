@@ -67,6 +67,7 @@ TESTED_ELSEWHERE = {
         for name in ("rates", "epochs", "held_out", "resolution", "seed")
     },
     "compile": "test_compiled.py",
+    "graphs": "test_step_graph.py",
     "channels_last": "test_channels_last_sets_the_memory_layout",
     "monitor": "test_monitor_chooses_the_best_epoch",
     "early_stopping.enabled": "test_early_stopping",

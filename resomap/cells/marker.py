@@ -68,6 +68,7 @@ class Marker(JsonObject):
     weights: Mapping[str, Any] | None = None  # place and digest of pretrained starting weights
     learning_rate: float | None = None  # highest of the schedule
     learning_rate_search: Mapping[str, Any] | None = None  # how it was found (RateSearch); None: it was given
+    graphs: bool = False  # its steps were replayed from a CUDA graph; other bits than plain ones stand in exact_reasons
     winner: Mapping[str, Any] | None = None  # of a winner: its choice (see winner_cell.py); cells have no such key
 
     @classmethod

@@ -159,6 +159,11 @@ class Training(Section):
         "the steps' forward and backward passes by torch.compile, which takes a C++ compiler and up to a minute for a "
         "network; evaluation stays as it is",
     )
+    graphs: Annotated[Literal["off", "auto"], BeforeValidator(off_from_false), UNHASHED] = key(
+        "off",
+        "`auto`: forward and backward pass of a step as one CUDA graph, where that is faster (tried once for each "
+        "model) and, with `deterministic: true`, of the same bits; not measured on a GPU yet",
+    )
     monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", FurtherMetric] = key(
         "loss",
         "validation metric that chooses the best epoch and drives early stopping; class and share of an operating "

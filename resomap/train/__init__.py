@@ -17,6 +17,7 @@ resumed training recomputes them.
 - `state`: all that a training carries from step to step
 - `batches`, `draws`, `augment`, `policies`: training batches, their random draws, and the changes made with them
 - `gradients`, `batch_parts`: forward and backward passes of one batch, as loop and self-check call them; its parts
+- `step_graph`, `graph_search`: these passes recorded as one CUDA graph; whether a training's are
 - `freezing`, `probing`: which parts of the network learn in an epoch; the head alone, on features
 - `self_check`: the gradients of one batch, computed twice: before the first step, and after the microbatch was halved
 - `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience

@@ -24,7 +24,7 @@ from resomap.config import Training
 from resomap.config.judging import FurtherMetric
 from resomap.core.errors import Diverged, PermanentFailure, ResomapError
 from resomap.data.store import Images
-from resomap.train import draws
+from resomap.train import draws, step_graph
 from resomap.train.batches import Batch, TrainingBatches
 from resomap.train.events import Observer
 from resomap.train.freezing import begin_epoch
@@ -87,8 +87,11 @@ class Loop:
         self._data = data
         self._execution = execution
         self._objective = objective
-        self._pass = data.gradient_pass(recipe, objective, execution)
+        self._eager = data.gradient_pass(recipe, objective, execution)
         self._device = execution.device.torch
+        self._pass = self._eager
+        if state.graphs:
+            self._pass = step_graph.recorded(self._eager, self._device, data.batches.batch_size)
         self._observer = observer
         self._check_again: CheckAgain | None = None
         # The loss of the step before, still on its way from the device: looked at one step later, so that the
@@ -196,6 +199,7 @@ class Loop:
                 f"out of memory with one image at a time ({shortage}); free memory, use a lower resolution or a "
                 "smaller model, or train this one elsewhere"
             )
+        self._pass, state.graphs = self._eager, False  # the memory of a recorded step, while memory is short
         half, size = (tried + 1) // 2, batch.pixels.shape[1]
         if half == 1 and not self._takes_single_image(size):
             raise PermanentFailure(
@@ -214,7 +218,7 @@ class Loop:
         checked = self._execution if self._check_again is None else self._check_again(self._execution)
         if checked != self._execution:
             self._execution = checked
-            self._pass = self._data.gradient_pass(self._recipe, self._objective, checked)
+            self._pass = self._eager = self._data.gradient_pass(self._recipe, self._objective, checked)
 
     def _takes_single_image(self, size: int) -> bool:
         """Return False if the network cannot train with one image of so many pixels; True where memory ends too."""

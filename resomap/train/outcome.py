@@ -170,6 +170,7 @@ def finished_marker(
         microbatch=state.microbatch or request.recipe.batch_size,
         precision=fixed["precision"] or "float32",
         fallback=state.fallback,
+        graphs=state.graphs,
         exact=not state.deviations,
         exact_reasons=tuple(state.deviations),
         content_digest=store.content_digest,

@@ -17,9 +17,11 @@ from resomap.compute.inference import Inference, Predictor, evaluation_batch
 from resomap.compute.same_bits import Comparison, compute_twice
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
+from resomap.train.gradients import BatchPass, GradientPass
 from resomap.train.loop import TrainingData
 from resomap.train.objective import Objective
 from resomap.train.state import TrainingState
+from resomap.train.step_graph import GraphPass, Recording
 
 FILL = 0.1  # parameters that are all zero get numbers up to this one: what they multiply could not be seen
 
@@ -96,26 +98,29 @@ class SelfCheck:
         with _untouched(self.state.model):
             return self._compare(way)
 
+    def compare_graph(self, way: Execution, kind: type[Recording]) -> Comparison:
+        """Compare the pass of the first batch with its replay from a graph, which was recorded under other draws.
+
+        Raises what torch raises where the pass cannot be recorded or memory ends.
+        """
+        plain = self.data.gradient_pass(self.recipe, self.objective, way)
+        if not isinstance(plain, GradientPass):
+            raise TypeError("only the pass of a whole network is recorded")
+        graph = GraphPass(plain, kind, self.data.batches.batch_size)
+        with _untouched(self.state.model):
+            way.activate()
+            self._pass_results(graph, way)
+            passes = iter((plain, graph))
+            return compute_twice(lambda: self._pass_results(next(passes), way, 1, with_buffers=True), way.device)
+
     def _compare(self, way: Execution) -> Comparison:
         way.activate()
         return compute_twice(lambda: self._results(way), way.device)
 
     def _results(self, way: Execution) -> dict[str, Tensor]:
         """Loss and gradients of the first batch, and answers to validation images; in main memory."""
-        self.between()
         model, size = self.state.model, self.state.microbatch
-        buffers = _copies(model.named_buffers())
-        torch.manual_seed(0)
-        model.train()
-        unscaled = torch.amp.GradScaler(way.device.torch.type, enabled=False)
-        gradients = self.data.gradient_pass(self.recipe, self.objective, way)
-        loss, _ = gradients.accumulate(model, unscaled, self.data.batches.first(), size)
-        results = {"the loss": loss.cpu()}
-        for name, parameter in model.named_parameters():
-            if parameter.grad is not None:
-                results[f"the gradients of {name}"] = parameter.grad.cpu()
-                parameter.grad = None
-        _restore(model, buffers)  # an answer must not depend on the pass before
+        results = self._pass_results(self.data.gradient_pass(self.recipe, self.objective, way), way)
         model.eval()
         predictor = Predictor(Inference(model, way), self.data.normalisation)
         images = self.data.validation or self.data.batches.images  # a refit learns from all that it has
@@ -123,6 +128,26 @@ class SelfCheck:
         for start in sorted({0, (len(pixels) - 1) // batch * batch}):
             answers = predictor(torch.from_numpy(pixels[start : start + batch].copy()))
             results[f"the answers to validation images from the {start + 1}. on"] = answers.cpu()
+        return results
+
+    def _pass_results(
+        self, gradients: BatchPass, way: Execution, seed: int = 0, with_buffers: bool = False
+    ) -> dict[str, Tensor]:
+        """Loss, gradients and, if wanted, buffers after the first batch, in main memory; the network's own stay."""
+        self.between()
+        model, buffers = self.state.model, _copies(self.state.model.named_buffers())
+        torch.manual_seed(seed)
+        model.train()
+        unscaled = torch.amp.GradScaler(way.device.torch.type, enabled=False)
+        loss, _ = gradients.accumulate(model, unscaled, self.data.batches.first(), self.state.microbatch)
+        results = {"the loss": loss.cpu()}
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                results[f"the gradients of {name}"] = parameter.grad.to("cpu", copy=True)
+                parameter.grad = None
+        if with_buffers:
+            results |= {f"the values of {name}": values.to("cpu", copy=True) for name, values in model.named_buffers()}
+        _restore(model, buffers)  # an answer must not depend on the pass before
         return results
 
 

@@ -52,6 +52,7 @@ class TrainingState:
     best_metrics: dict[str, float | None] = field(default_factory=dict)
     microbatch: int | None = None  # images a forward pass; None: the whole batch
     deviations: list[str] = field(default_factory=list)  # why the end cannot have an undisturbed training's bits
+    graphs: bool = False  # steps are replayed from a recorded graph (step_graph.py)
     fallback: str | None = None  # why it is computed in another way than the configuration says (see self_check.py)
     history: list[dict[str, float | int | None]] = field(default_factory=list)
     last_epoch: int | None = None  # at which a refit ends, within the recipe's schedule; in its fingerprint, not here
@@ -112,6 +113,7 @@ class TrainingState:
             "best_metrics": dict(self.best_metrics),
             "microbatch": self.microbatch,
             "deviations": list(self.deviations),
+            "graphs": self.graphs,
             "fallback": self.fallback,
             "history": [dict(row) for row in self.history],
         }
@@ -146,5 +148,6 @@ class TrainingState:
         self.best_weights = on_cpu(content["best_weights"])
         self.best_metrics = content["best_metrics"]
         self.microbatch, self.deviations = content["microbatch"], content["deviations"]
-        self.fallback = content.get("fallback")  # which checkpoints of earlier versions do not have
+        self.graphs = content.get("graphs", False)  # which checkpoints of earlier versions do not have
+        self.fallback = content.get("fallback")  # nor this
         self.history = content["history"]

@@ -29,6 +29,7 @@ from resomap.models.weights_store import Origin
 from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
 from resomap.train.checkpoint_saver import CheckpointSaver
+from resomap.train.graph_search import choose_graphs
 from resomap.train.live_progress import LiveProgress
 from resomap.train.loop import Loop, TrainingData
 from resomap.train.objective import Objective, make_scaler
@@ -259,6 +260,8 @@ class CellTraining:
         if found.deviation is not None and found.deviation not in state.deviations:
             self._say(f"{found.deviation}; the result will be marked as not exact")
             state.deviations.append(found.deviation)
+        if not (is_halved or state.images_seen):  # a training keeps what it began with, until memory is short
+            choose_graphs(self._request.study, self._cell, check, found.execution, self._say)
         return found.execution
 
     def _stop_before_first_step(self) -> None:

@@ -45,7 +45,9 @@ def environments(material: Material) -> Table | None:
     for one in material.evidence.trained:
         content = _environment(one)
         if content:
-            groups.setdefault(_told(content), []).append(one.cell.name)
+            device, *others = _told(content)
+            told = (f"{device}, steps by CUDA graphs" if one.marker.graphs else device, *others)
+            groups.setdefault(told, []).append(one.cell.name)
     if not groups:
         return None
     rows = [

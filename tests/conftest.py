@@ -33,6 +33,9 @@ from resomap.data.prepare import prepare_images
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "test_resnet"  # timm's tiny network for tests: 0.5 million parameters
 RESOLUTION = 32
+SIMULATED = Path(__file__).with_name("simulated_gpus")
+UUIDS = [f"GPU-{digit * 8}-0000-0000-0000-000000000000" for digit in "abcd"]
+PARTS = ["MIG-11111111-0000-0000-0000-000000000000", "MIG-22222222-0000-0000-0000-000000000000"]
 
 
 def pytest_configure() -> None:
@@ -249,6 +252,20 @@ def nvidia_driver(simulated_nvml: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{simulated_nvml}:{others}" if others else str(simulated_nvml))
     monkeypatch.setenv("SIMULATED_NVML", str(told))
     return lambda *lines: told.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture
+def gpus(nvidia_driver: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the driver list so many GPUs, of so many bytes, the last one divided in two parts where that is wanted."""
+
+    def make(count: int, divided: bool = False, memory: int = 0) -> None:
+        devices = (f"GPU {uuid} 0 0 0 {memory}" for uuid in UUIDS[:count])
+        nvidia_driver(*devices, *(f"MIG {part} 0" for part in PARTS if divided))
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return make
 
 
 @pytest.fixture

@@ -85,14 +85,14 @@ def test_a_folder_of_gpu_locks_that_is_not_ones_own_is_refused(
     monkeypatch.setattr(gpu_lock.tempfile, "tempdir", str(tmp_path))
     make(gpu_lock.lock_directory())
     with pytest.raises(ResomapError, match="for this user's locks of GPUs, is a link, another user's, or one that"):
-        gpu_lock._take_one([Gpu("0", "GPU-1")])
+        gpu_lock.device_locks([Gpu("0", "GPU-1")])
 
 
 def test_ones_own_is_used_and_a_link_in_it_is_not_followed(
     victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_lock.tempfile, "tempdir", str(tmp_path))
-    assert gpu_lock._take_one([Gpu("0", "GPU-1")]) is not None
+    assert len(gpu_lock.device_locks([Gpu("0", "GPU-1")])) == 1
     (gpu_lock.lock_directory() / "GPU-2.lock").symlink_to(victim)
     with pytest.raises(ResomapError, match=r"GPU-2\.lock is a link"):
-        gpu_lock._take_one([Gpu("1", "GPU-2")])
+        gpu_lock.device_locks([Gpu("1", "GPU-2")])

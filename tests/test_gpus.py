@@ -9,36 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MODEL, environment_with, small_config, snakemake
+from conftest import MODEL, PARTS, ROOT, SIMULATED, UUIDS, environment_with, small_config, snakemake
 
 from resomap.machine.gpus import may_have_gpu
 
-SIMULATED = Path(__file__).with_name("simulated_gpus")
-UUIDS = [f"GPU-{digit * 8}-0000-0000-0000-000000000000" for digit in "abcd"]
-PARTS = ["MIG-11111111-0000-0000-0000-000000000000", "MIG-22222222-0000-0000-0000-000000000000"]
 SUFFIXES = ["", ".seed1", ".seed2", ".seed3"]
 
 # What a job does before it imports torch; it says which device it has, and keeps it until its input ends.
 BIND = """
-import sys
-from resomap.machine.gpu_lock import bind_gpu
+import os, sys
+from fractions import Fraction
+from resomap.machine.gpu_lock import bind_gpu, claim_share
+claim_share(Fraction(os.environ.get("SHARE", "1")))
 gpu = bind_gpu(lambda sentence: print("#", sentence, flush=True))
 print(gpu.handle if gpu else "none", flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def gpus(nvidia_driver: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the driver list so many GPUs, the last one divided in two parts where that is wanted."""
-
-    def make(count: int, divided: bool = False) -> None:
-        nvidia_driver(*(f"GPU {uuid} 0 0 0" for uuid in UUIDS[:count]), *(f"MIG {part} 0" for part in PARTS if divided))
-
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return make
 
 
 @pytest.fixture
@@ -153,6 +139,62 @@ def test_a_killed_job_frees_its_device_and_a_waiting_one_takes_it(
     assert answer(third) in UUIDS[:2]
 
 
+def is_waiting(process: "subprocess.Popen[str]") -> bool:
+    """True once the job says that it waits; False if it has begun."""
+    assert process.stdout is not None
+    return "waiting" in process.stdout.readline()
+
+
+def test_shares_of_a_device_are_as_many_as_fit_and_a_killed_job_frees_its_own(
+    gpus: Callable[..., None], job: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    gpus(1)
+    thirds = []
+    for _ in range(3):  # one after the other, so that they lie in this order
+        thirds.append(job(SHARE="1/3"))
+        assert answer(thirds[-1]) == UUIDS[0]
+    late, half = job(SHARE="1/3"), job(SHARE="1/2")  # of a run that shares the device in another way
+    assert is_waiting(late)
+    assert is_waiting(half)
+    thirds[0].kill()
+    thirds[0].wait()
+    assert answer(late) == UUIDS[0]  # a third is not enough for a half
+    for each in (late, thirds[1]):
+        each.kill()
+        each.wait()
+    assert answer(half) == UUIDS[0]
+    assert thirds[2].poll() is None
+
+
+def test_who_wants_a_whole_device_waits_for_its_shares_and_nobody_takes_one_meanwhile(
+    gpus: Callable[..., None], job: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    gpus(1)
+    first, second = job(SHARE="1/2"), job(SHARE="1/2")
+    assert answer(first) == answer(second) == UUIDS[0]
+    whole = job()
+    assert is_waiting(whole)
+    first.kill()
+    first.wait()
+    late = job(SHARE="1/2")
+    assert is_waiting(late)  # although its half is free
+    second.kill()
+    second.wait()
+    assert answer(whole) == UUIDS[0]
+    whole.kill()
+    whole.wait()
+    assert answer(late) == UUIDS[0]
+
+
+def test_a_share_is_on_the_first_device_that_has_one_left_and_a_whole_one_is_another(
+    gpus: Callable[..., None], job: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    gpus(2)
+    assert answer(job(SHARE="1/2")) == UUIDS[0]
+    assert answer(job()) == UUIDS[1]
+    assert answer(job(SHARE="1/2")) == UUIDS[0]
+
+
 def test_a_child_that_outlives_its_job_keeps_no_device(gpus: Callable[..., None], tmp_path: Path) -> None:
     gpus(1)
     code = (
@@ -184,7 +226,7 @@ def test_four_cells_on_four_gpus_run_at_once_each_bound_to_its_own_before_torch_
     seen.mkdir()
     config = small_config(images, seeds=[0, 1, 2, 3], device="auto", training={"epochs": 1})
     targets = [f"results/{MODEL}/32{suffix}.done" for suffix in SUFFIXES]
-    environment = {"PYTHONPATH": str(SIMULATED), "SIMULATED_GPUS": str(seen), "SIMULATED_AT_ONCE": "4"}
+    environment = {"PYTHONPATH": f"{SIMULATED}:{ROOT}", "SIMULATED_GPUS": str(seen), "SIMULATED_AT_ONCE": "4"}
     words = ("--cores", "4", "--resources", "gpu=4", *targets)
     ran = snakemake(*words, directory=work, config=config, **environment)
     assert ran.returncode == 0, ran.stderr
@@ -204,7 +246,7 @@ def test_more_jobs_than_gpus_or_cores_are_told_of(gpus: Callable[..., None], ima
     seen.mkdir()
     config = small_config(images, seeds=[0, 1], device="auto", training={"epochs": 1})
     targets = [f"results/{MODEL}/32{suffix}.done" for suffix in SUFFIXES[:2]]
-    environment = {"PYTHONPATH": str(SIMULATED), "SIMULATED_GPUS": str(seen)}
+    environment = {"PYTHONPATH": f"{SIMULATED}:{ROOT}", "SIMULATED_GPUS": str(seen)}
     words = ("--cores", "2", "--resources", "gpu=2", *targets)
     ran = snakemake(*words, directory=work, config=config, **environment)
     assert ran.returncode == 0, ran.stderr

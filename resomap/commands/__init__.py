@@ -24,9 +24,11 @@ are called by the workflow's rules, each by the rule of its own name.
 
 import argparse
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 from resomap.cells.study import CURRENT
+from resomap.machine.gpu_lock import WHOLE
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -58,6 +60,13 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the study's folder, under Snakemake's long name too."""
     parser.add_argument(
         *("-C", "--directory"), type=Path, metavar="DIR", help="the study's folder, in place of the working directory"
+    )
+
+
+def add_share(parser: argparse.ArgumentParser) -> None:
+    """Add the option by which the workflow gives a step a share of a GPU."""
+    parser.add_argument(
+        "--share", type=Fraction, metavar="1/N", default=WHOLE, help="of a GPU, which it shares with N - 1 others"
     )
 
 

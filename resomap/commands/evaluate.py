@@ -5,8 +5,9 @@ import os
 
 from resomap.cells.study import Study
 from resomap.cells.wanted import wanted
-from resomap.commands import Commands
+from resomap.commands import Commands, add_share
 from resomap.core.gc_control import paused_collection
+from resomap.machine.gpu_lock import claim_share
 
 
 def add(commands: Commands) -> None:
@@ -14,6 +15,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_with_study("evaluate", run, "a finished training at every resolution (a step)")
     parser.add_argument("cell", metavar="training", help="its name, for example vgg11@320 or vgg11@320.seed1")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    add_share(parser)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -23,6 +25,7 @@ def run(given: argparse.Namespace) -> None:
     from resomap.cells.marker import require_done
     from resomap.core.logging import say
 
+    claim_share(given.share)
     study = Study.load(given.study)
     cell = study.find(given.cell)
     with cell_lock(cell, say):

@@ -7,9 +7,9 @@ from resomap.cells import learning_rate_choice
 from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
-from resomap.commands import Commands
+from resomap.commands import Commands, add_share
 from resomap.core.gc_control import paused_collection
-from resomap.machine.gpu_lock import bind_gpu
+from resomap.machine.gpu_lock import bind_gpu, claim_share
 from resomap.train.signals import SignalWatch
 
 
@@ -18,12 +18,14 @@ def add(commands: Commands) -> None:
     parser = commands.add_with_study("learning_rate", run, "find a model's learning rate by short trials (a step)")
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    add_share(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     study = Study.load(given.study)
     if study.config.device != "cpu":
+        claim_share(given.share)
         bind_gpu()
     from resomap.core.logging import say
 

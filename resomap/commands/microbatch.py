@@ -7,9 +7,9 @@ from resomap.cells import microbatch_choice
 from resomap.cells.leftovers import remove_leftovers
 from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
-from resomap.commands import Commands
+from resomap.commands import Commands, add_share
 from resomap.core.gc_control import paused_collection
-from resomap.machine.gpu_lock import bind_gpu
+from resomap.machine.gpu_lock import bind_gpu, claim_share
 
 
 def add(commands: Commands) -> None:
@@ -19,12 +19,14 @@ def add(commands: Commands) -> None:
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--memory-mb", type=int, default=8000, help="what it may take in main memory")
+    add_share(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     study = Study.load(given.study)
     if study.config.device != "cpu":
+        claim_share(given.share)
         bind_gpu()
     from resomap.core.logging import say
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from resomap.cells.study import Study
 from resomap.cells.wanted import wanted
-from resomap.commands import Commands
+from resomap.commands import Commands, add_share
 from resomap.core.errors import ResomapError
 from resomap.core.gc_control import paused_collection
+from resomap.machine.gpu_lock import claim_share
 from resomap.machine.slurm import in_words
 from resomap.train.signals import SignalWatch
 
@@ -20,6 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--fingerprint", help="refuse to train under any other")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--attempt", type=int, default=1)
+    add_share(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -34,6 +36,7 @@ def train(given: argparse.Namespace, signals: SignalWatch) -> int:
     """Train the cell that a command line names, and return the exit code."""
     from resomap.core.logging import say, send_output_to
 
+    claim_share(given.share)
     study = Study.load(given.study)
     cell = study.find(given.cell)
     if given.fingerprint not in (None, study.fingerprint(cell)):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from resomap.compute.memory import Memory, memory_of
+from resomap.compute.memory import Memory, hold_share, memory_of
 from resomap.core.errors import ResomapError
+from resomap.machine.gpu_lock import bound_share
 from resomap.machine.gpus import given_gpu
 
 # How torch and the libraries below it say that memory ended, where they raise a plain RuntimeError.
@@ -51,6 +52,7 @@ def choose_device(wanted: str) -> Device:
     if wanted == "cpu":
         return Device(torch.device("cpu"), cpu_name())
     if torch.cuda.is_available():
+        hold_share(torch.device("cuda", 0), bound_share())
         return Device(torch.device("cuda", 0), torch.cuda.get_device_name(0))
     if wanted == "cuda" or given:
         why = f"this job was given a GPU ({given})" if given else "the configuration says device: cuda"

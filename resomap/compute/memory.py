@@ -3,15 +3,20 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import psutil
 import torch
 
 from resomap.machine.cgroups import memory_limit
+from resomap.machine.gpu_lock import WHOLE
+from resomap.machine.gpus import share_bytes
 
 GIB = 2**30
 LOW = 0.05  # of the whole memory: with less than that left the next larger tensor may not fit
 MORE_THAN_LOW = 0.1
+
+_limits: dict[torch.device, int] = {}  # bytes that this process may have of a GPU that it shares
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,21 @@ class Memory:
         return f"{self.free / GIB:.1f} of {self.whole / GIB:.1f} GiB are free"
 
 
+def hold_share(device: torch.device, share: Fraction) -> None:
+    """Let this process have no more of a GPU's memory than its share, less what its CUDA context takes."""
+    if share < WHOLE:
+        whole = torch.cuda.get_device_properties(device).total_memory
+        _limits[device] = share_bytes(whole, share)
+        torch.cuda.set_per_process_memory_fraction(_limits[device] / whole, device)
+
+
+def within_limit(memory: Memory, limit: int | None, allocated: int) -> Memory:
+    """Return what a process can still get that may have `limit` bytes and has `allocated` of them."""
+    if limit is None or limit >= memory.whole:
+        return memory
+    return Memory(max(0, min(memory.free, limit - allocated)), limit)
+
+
 def memory_of(device: torch.device) -> Memory:
     """Return the memory that this process can still get.
 
@@ -33,7 +53,9 @@ def memory_of(device: torch.device) -> Memory:
     """
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
-        return Memory(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device), whole)
+        allocated = torch.cuda.memory_allocated(device)
+        memory = Memory(free + torch.cuda.memory_reserved(device) - allocated, whole)
+        return within_limit(memory, _limits.get(device), allocated)
     memory = psutil.virtual_memory()
     limit = memory_limit()
     if limit is not None and limit[1] < memory.total:

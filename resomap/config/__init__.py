@@ -6,6 +6,7 @@
 - `positive`: the positive class, and the metrics that need one
 - `images`: its section of the images
 - `costs`: the section of what a model costs: its runtimes and precisions
+- `sharing`: the section of trainings that share a device
 - `values`: the types of the values, and what `--config` gives as text
 - `tracker_uri`: which addresses of trackers are accepted
 - `documents`: configuration files as text from outside, bounded

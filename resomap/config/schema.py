@@ -14,6 +14,7 @@ from resomap.config.images import Columns as Columns
 from resomap.config.images import Data as Data
 from resomap.config.images import Split as Split
 from resomap.config.judging import Budget, Report
+from resomap.config.sharing import GpuSharing
 from resomap.config.tracker_uri import problem_of
 from resomap.config.training_keys import WARMUP_SHARE as WARMUP_SHARE
 from resomap.config.training_keys import Augment as Augment
@@ -163,6 +164,7 @@ class Config(Section):
     checkpoints: Checkpoints = section(Checkpoints, "when a training is saved, and which files stay")
     cost: Cost = section(Cost, "how the cost of a model is measured")
     tracking: Tracking = section(Tracking, "the tracker, where runs are remembered")
+    gpu: GpuSharing = section(GpuSharing, "trainings that share a GPU, or the cores of a CPU")
     slurm: Slurm = section(Slurm, "what each job asks of a Slurm cluster")
     report: Report = section(Report, "metric and margin that the map compares cells by")
     budget: Budget = section(Budget, "what a recommended cell may cost at most")

@@ -3,6 +3,7 @@
 import ipaddress
 import math
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -97,6 +98,22 @@ def count_or_all(value: Any) -> Any:
         given = str(value).lower() if isinstance(value, bool) else repr(value)
         raise ValueError(f"is {given}, and must be a whole number of at least 1, or all")
     return value
+
+
+def count_or_auto(most: int) -> Callable[[Any], Any]:
+    """Return a validator of a whole number from 1 to `most`, or "auto"; it raises ValueError for anything else."""
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, str) and value.strip().lower() == "auto":
+            return "auto"
+        if isinstance(value, str) and is_whole_number(value.strip()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            given = str(value).lower() if isinstance(value, bool) else repr(value)
+            raise ValueError(f"is {given}, and must be a whole number from 1 to {most}, or auto")
+        return value
+
+    return validate
 
 
 def two_ends_or_none(value: Any) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ GROWTH, MOST = 1.5, 4.0
 
 def memory_mb(study: Study, cell: Cell, kind: str, attempt: int = 1) -> int:
     """Main memory in MB to request for an attempt at a cell that trains on `cpu` or `cuda`."""
-    size, recipe = _size_of(cell.model, cell.resolution), study.recipe(cell)
+    size, recipe = size_at(cell.model, cell.resolution), study.recipe(cell)
     needed: float = PROCESS[kind] + WEIGHTS[kind] * size.weights
     if kind == "cpu":
         images = recipe.microbatch if isinstance(recipe.microbatch, int) else recipe.batch_size
@@ -30,6 +30,6 @@ def memory_mb(study: Study, cell: Cell, kind: str, attempt: int = 1) -> int:
 
 
 @functools.cache
-def _size_of(model: str, resolution: int) -> Size:
+def size_at(model: str, resolution: int) -> Size:
     """Size of a network, read once: seeds share it, and Snakemake asks several times for each job."""
     return size_of(model, resolution)

@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 
 from resomap.core.text import is_whole_number
-from resomap.machine.nvidia import LISTING_SECONDS, ListedGpu, is_installed, list_gpus
+from resomap.machine.nvidia import LISTING_SECONDS, ListedGpu, is_installed, list_gpus, memory_sizes
 
 # Values of CUDA_VISIBLE_DEVICES by which a scheduler or a person says "no GPU".
 NO_GPU = ("", "-1", "NoDevFiles", "void")
+# Memory that a process on a GPU takes beside its tensors: the CUDA context with its kernels.
+CONTEXT_BYTES = 500 * 10**6
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,20 @@ def visible_gpus(seconds: float = LISTING_SECONDS) -> list[Gpu]:
             break  # as CUDA does: what follows an invalid name is not visible either
         found += _named(name, listed)
     return list({gpu.identity: gpu for gpu in reversed(found)}.values())[::-1]
+
+
+def gpu_memory() -> int | None:
+    """Return the bytes of the smallest of the visible GPUs; None where the driver does not tell."""
+    known = memory_sizes(gpu.identity for gpu in visible_gpus())
+    return min(known.values(), default=None)
+
+
+def share_bytes(whole: int, share: Fraction) -> int:
+    """Return the bytes for the tensors of a process that has a share of a GPU with `whole` bytes.
+
+    The context of each process is counted beside its tensors, also where one has the whole.
+    """
+    return max(0, int(whole * share) - CONTEXT_BYTES)
 
 
 def _named(name: str, listed: list[ListedGpu]) -> list[Gpu]:

@@ -63,6 +63,11 @@ def figures(uuids: Iterable[str], seconds: float = FIGURES_SECONDS) -> dict[str,
     return _ask(lambda nvml: _figures(nvml, uuids), {}, seconds)
 
 
+def memory_sizes(uuids: Iterable[str], seconds: float = FIGURES_SECONDS) -> dict[str, int]:
+    """Return the memory of GPUs and MIG parts in bytes, by UUID; without those it does not tell of."""
+    return _ask(lambda nvml: _memory_sizes(nvml, uuids), {}, seconds)
+
+
 def driver_version(seconds: float = FIGURES_SECONDS) -> str | None:
     """Return the version of the loaded driver (`580.65.06`), or None."""
     return _ask(lambda nvml: str(nvml.nvmlSystemGetDriverVersion()), None, seconds)
@@ -134,6 +139,16 @@ def _figures(nvml: Any, uuids: Iterable[str]) -> dict[str, Figures]:
                 None if memory is None else int(memory.used),
                 None if power is None else power / 1000,
             )
+    return found
+
+
+def _memory_sizes(nvml: Any, uuids: Iterable[str]) -> dict[str, int]:
+    found = {}
+    for uuid in uuids:
+        if handle := _told(nvml, nvml.nvmlDeviceGetHandleByUUID, uuid):
+            memory = _told(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+            if memory is not None and memory.total:
+                found[uuid] = int(memory.total)
     return found
 
 

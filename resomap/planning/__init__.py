@@ -4,6 +4,7 @@
 - `rules`: the answers to each rule's questions, a module a step
 - `grid`: the study's cells in one call of Snakemake, as all rules share them
 - `cells_plan`: the cells that are done, here or in the tracker, or trained elsewhere
+- `slots`: how many trainings share a device, and how many of its shares a job takes
 - `run_start`: set-up of a call that runs jobs
 - `cluster`: resources that jobs ask of Slurm
 - `training_rule`: names of the rules that train, also in a workflow that uses this one as a module

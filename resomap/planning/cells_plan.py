@@ -160,7 +160,7 @@ class CellsPlan:
         if not new:
             return
         self._asked |= dict.fromkeys(new)
-        at_once = self._api.gpus if self._api.is_local else self._api.jobs or len(self._asked)
+        at_once = self._api.trainings if self._api.is_local else self._api.jobs or len(self._asked)
         if self._api.is_dry_run:
             return  # its map tells the disk
         if self._api.is_local:  # a cluster's nodes may reach what this machine does not, or have it

@@ -23,6 +23,7 @@ from resomap.models.fits import require_supported
 from resomap.planning.cells_plan import CellsPlan
 from resomap.planning.image_files import MANIFEST, look_for_changes
 from resomap.planning.run_start import RunStart
+from resomap.planning.slots import Slots
 from resomap.planning.snakemake_api import SnakemakeApi, asked_often
 from resomap.tracking.elsewhere import Elsewhere
 
@@ -112,11 +113,15 @@ class Grid:
 
     @asked_often
     def threads(self, *_: Any) -> int:
-        """Return the CPU cores of one training: on a CPU all, so that no two trainings compete for the same ones."""
+        """Return the CPU cores of one training: so many that no two trainings compete for the same ones."""
         if not self.api.is_local:
             return self.config.slurm.cpus
-        trainings = self.api.gpus if self.trains_on_gpu else 1
-        return max(1, self.api.cores // trainings)
+        return max(1, self.api.cores // (self.slots.devices * self.slots.each))
+
+    @asked_often
+    def threads_alone(self, *_: Any) -> int:
+        """Return the CPU cores of a job that has a device to itself."""
+        return max(1, self.api.cores // self.slots.devices) if self.api.is_local else self.config.slurm.cpus
 
     def cores(self) -> int:
         """Return the CPU cores that a local run has, or a job of a cluster."""
@@ -126,6 +131,11 @@ class Grid:
     def trains_on_gpu(self) -> bool:
         """True if this machine is likely to train on a GPU."""
         return self.config.device != "cpu" and may_have_gpu()
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Slots of the devices that train."""
+        return Slots(self.study, self.api, self.device_kind)
 
     @property
     def device_kind(self) -> str:
@@ -152,7 +162,7 @@ class Grid:
                 spare_collector(is_short=True)
                 self.study.save_planned()
             else:
-                self._start.begin(self.trains_on_gpu, self.durations)
+                self._start.begin(self.trains_on_gpu, self.durations, self.slots)
             self._say_what_is_left_out()
 
     def _say_what_is_left_out(self) -> None:

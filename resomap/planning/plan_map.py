@@ -167,7 +167,7 @@ def _closing_lines(grid: Grid, planned: Sequence[Planned], others: Counter[str])
     if going or others:
         parts.append(f"about {duration(_seconds(grid, going, others))}")
     if going:
-        at_once = grid.api.gpus if grid.api.is_local else grid.api.jobs or len(going)
+        at_once = grid.api.trainings if grid.api.is_local else grid.api.jobs or len(going)
         disk = forecast_disk(grid.study, going, at_once)
         yield f"disk: {disk}"
         if not grid.durations.are_measured:
@@ -179,7 +179,7 @@ def _closing_lines(grid: Grid, planned: Sequence[Planned], others: Counter[str])
 def _seconds(grid: Grid, going: Iterable[Cell], others: Counter[str]) -> float:
     """Return the predicted seconds of a call: of its trainings, so many at once, and of all steps beside them."""
     each = [grid.durations.seconds(cell) + START_SECONDS for cell in going]
-    at_once = grid.api.gpus if grid.api.is_local else grid.api.jobs or max(1, len(each))
+    at_once = grid.api.trainings if grid.api.is_local else grid.api.jobs or max(1, len(each))
     trainings = max(sum(each) / max(1, at_once), *each, 0.0)
     measured = others["cost"] * grid.config.cost.seconds
     return trainings + measured + sum(others.values())

@@ -61,6 +61,8 @@ class Planner:
         tracker = TrackerLookup(self.study, lambda: api.is_dry_run)  # not known while the file is parsed
         start = RunStart(self.study, api, tracker, self.path)
         grid = self._grid = Grid(self.study, api, CellsPlan(api, self.study, tracker), start)
+        with one_sentence():
+            api.share_gpus(grid.slots.each)
         self.cluster = Cluster(grid)
         self.images = ImagesRule(grid)
         self.cost = CostRule(grid)
@@ -81,6 +83,11 @@ class Planner:
         """
         python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
         return f"{python} -m resomap {words} --study {self.path} --log {{log:q}}"
+
+    @property
+    def share(self) -> str:
+        """Option of a command that tells its job which share of a GPU it has: `--share 1/2`."""
+        return f"--share {{resources.gpu}}/{self._grid.slots.each}"
 
     def _show_plan(self) -> None:
         """Print the map of the grid, or write it for `resomap plan`, where this was a dry run that planned jobs."""

@@ -19,6 +19,7 @@ from resomap.estimates.duration import Durations
 from resomap.machine.gpus import visible_gpus
 from resomap.planning import snakemake_locks
 from resomap.planning.interruption import interruption
+from resomap.planning.slots import Slots
 from resomap.planning.snakemake_api import SnakemakeApi
 from resomap.tracking.lookup import TrackerLookup
 from resomap.tracking.rest import tracking_uri
@@ -36,7 +37,7 @@ class RunStart:
         self._presence: IO[str] | None = None  # open while this process lives
         self._sync: subprocess.Popen[bytes] | None = None
 
-    def begin(self, trains_on_gpu: bool, durations: Durations) -> None:
+    def begin(self, trains_on_gpu: bool, durations: Durations, slots: Slots) -> None:
         """Begin the run: remove stale locks, warn, write the study file, start sending unsent journals.
 
         Raises ResomapError where a tracker that is required does not answer, or will not take all of a run.
@@ -47,7 +48,11 @@ class RunStart:
         if alone and (stale := snakemake_locks.remove_stale_locks()):
             print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)
         if self._api.is_local and not trains_on_gpu and self._study.config.device == "auto":
-            print("no GPU is visible: trainings run on the CPU, one at a time", file=sys.stderr)
+            at_once = "one" if slots.each == 1 else slots.each
+            print(f"no GPU is visible: trainings run on the CPU, {at_once} at a time", file=sys.stderr)
+        if self._api.is_local:
+            for sentence in slots.sentences():
+                print(sentence, file=sys.stderr)
         if self._api.is_local and self._api.gpus > 1 and trains_on_gpu:
             self._warn_of_gpu_count()
         remove_leftovers(*STATE_DIRECTORIES, RESULTS)

@@ -20,6 +20,7 @@ from snakemake.resources import Resource
 from resomap.planning.snakemake_cli import command_line
 
 DEFAULT_CORES = 4
+GPUS = "resomap_gpus"  # attribute of Snakemake's workflow: GPUs of the call, once its resource counts their shares
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -69,6 +70,12 @@ class SnakemakeApi:
         if self.is_local and "gpu" not in self._workflow.global_resources:
             self._workflow.register_resource("gpu", count)
 
+    def share_gpus(self, jobs: int) -> None:
+        """Let so many jobs share each GPU: from now on the resource `gpu` of this call counts shares of GPUs."""
+        vars(self._workflow)[GPUS] = self.gpus
+        if self.is_local:
+            self._workflow.register_resource("gpu", self.gpus * jobs)
+
     @property
     def names_configuration(self) -> bool:
         """True if the command line, or that of the main process, names a configuration file."""
@@ -110,7 +117,13 @@ class SnakemakeApi:
 
     @property
     def gpus(self) -> int:
-        """GPUs that a local run may use, which is how many trainings it starts at once."""
+        """GPUs that a local run may use."""
+        known: int | None = vars(self._workflow).get(GPUS)
+        return self.trainings if known is None else known
+
+    @property
+    def trainings(self) -> int:
+        """Trainings that a local run starts at once, where there are cores for them: one on each share of a GPU."""
         # No dictionary, although it looks like one: `get` with a default fails.
         return max(1, int(self._workflow.global_resources["gpu"].value))
 

@@ -1,7 +1,7 @@
 /* A simulated libnvidia-ml.so.1: it answers, through NVML's own functions and structures, what the text file named by
  * SIMULATED_NVML says. One line each, in the order of the bus:
  *
- *     GPU <uuid> <busy percent> <used bytes> <milliwatts>
+ *     GPU <uuid> <busy percent> <used bytes> <milliwatts> [<bytes of its memory>]
  *     MIG <uuid> <used bytes>        a part of the GPU above
  *     FREE                           a place for a part on the GPU above, where there is none
  *     DENIED                         a GPU that this process may not open
@@ -19,7 +19,7 @@ enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, 
        DRIVER_NOT_LOADED = 9, FUNCTION_NOT_FOUND = 13 };
 enum { MOST = 64 };
 
-struct entry { char kind[8], uuid[96]; unsigned busy, milliwatts; unsigned long long used; };
+struct entry { char kind[8], uuid[96]; unsigned busy, milliwatts; unsigned long long used, total; };
 struct utilization { unsigned gpu, memory; };
 struct memory { unsigned long long total, free, used; };
 struct memory_v2 { unsigned version; unsigned long long total, reserved, free, used; };
@@ -48,7 +48,7 @@ int nvmlInitWithFlags(unsigned flags)
         memset(entry, 0, sizeof *entry);
         sscanf(line, "%7s %95s", entry->kind, entry->uuid);
         if (is(entry, "GPU"))
-            sscanf(line, "%*s %*s %u %llu %u", &entry->busy, &entry->used, &entry->milliwatts);
+            sscanf(line, "%*s %*s %u %llu %u %llu", &entry->busy, &entry->used, &entry->milliwatts, &entry->total);
         else if (is(entry, "MIG"))
             sscanf(line, "%*s %*s %llu", &entry->used);
         count++;
@@ -153,6 +153,7 @@ int nvmlDeviceGetPowerUsage(struct entry *handle, unsigned *milliwatts)
 int nvmlDeviceGetMemoryInfo(struct entry *handle, struct memory *memory)
 {
     memory->used = handle->used;
+    memory->total = handle->total;
     return SUCCESS;
 }
 

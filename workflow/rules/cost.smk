@@ -16,7 +16,7 @@ rule cost:
     threads: PLAN.cost.threads
     resources:
         **PLAN.cluster.gpu_job,
-        gpu=lambda wildcards: int(wildcards.kind == "cuda"),
+        gpu=PLAN.cost.gpu,
         mem_mb=8000,
         runtime=60,
     params:

@@ -20,7 +20,8 @@ rule evaluate:
         runtime=4 * 60,
     shell:
         PLAN.command(
-            "evaluate {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --threads {threads}"
+            "evaluate {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --threads {threads} "
+            + PLAN.share
         )
 
 

@@ -15,10 +15,12 @@ rule learning_rate:
     threads: PLAN.learning_rate.threads()
     resources:
         **PLAN.cluster.gpu_job,
-        gpu=1,
+        gpu=PLAN.learning_rate.gpu,
         mem_mb=PLAN.learning_rate.memory_mb,
         runtime=PLAN.config.slurm.max_runtime,
     params:
         search=PLAN.learning_rate.search,
     shell:
-        PLAN.command("learning_rate {wildcards.model} --threads {threads}")
+        PLAN.command(
+            "learning_rate {wildcards.model} --threads {threads} " + PLAN.share
+        )

@@ -16,7 +16,7 @@ rule microbatch:
     threads: PLAN.microbatch.threads()
     resources:
         **PLAN.cluster.gpu_job,
-        gpu=1,
+        gpu=PLAN.microbatch.gpu,
         mem_mb=PLAN.microbatch.memory_mb,
         runtime=60,
     params:
@@ -25,5 +25,5 @@ rule microbatch:
     shell:
         PLAN.command(
             "microbatch {wildcards.model} --classes {params.classes} --threads {threads}"
-            " --memory-mb {resources.mem_mb}"
+            " --memory-mb {resources.mem_mb} " + PLAN.share
         )

@@ -12,10 +12,10 @@ rule train:
     retries: PLAN.train.retries
     conda:
         PLAN.environment
-    threads: PLAN.train.threads()
+    threads: PLAN.train.threads
     resources:
         **PLAN.cluster.training,
-        gpu=1,
+        gpu=PLAN.train.gpu,
         mem_mb=PLAN.train.memory_mb,
         runtime=PLAN.cluster.runtime,
         attempt=PLAN.train.attempt,
@@ -24,5 +24,5 @@ rule train:
     shell:
         PLAN.command(
             "train {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --fingerprint {params.fingerprint}"
-            " --threads {threads} --attempt {resources.attempt}"
+            " --threads {threads} --attempt {resources.attempt} " + PLAN.share
         )

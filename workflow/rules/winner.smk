@@ -11,7 +11,7 @@ rule winner:
     retries: PLAN.train.retries
     conda:
         PLAN.environment
-    threads: PLAN.train.threads()
+    threads: PLAN.winner.threads
     resources:
         **PLAN.winner.resources,
     shell:

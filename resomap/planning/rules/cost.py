@@ -55,6 +55,10 @@ class CostRule:
             return self._grid.cores()
         return self._grid.threads()
 
+    def gpu(self, wildcards: Any) -> int:
+        """Return the shares of a GPU that a measurement takes: all of one, so that no training computes beside it."""
+        return self._grid.slots.each if wildcards.kind == "cuda" else 0
+
     def classes(self, *_: Any) -> int:
         """Return the number of classes of the data source; counted once, and only where a step has to know."""
         if self._classes is None:

@@ -88,5 +88,5 @@ class ImagesRule:
             return 0
         planned = self._grid.planned
         priorities = (self._grid.rank(cell) for cell in planned if str(cell.resolution) == wildcards.resolution)
-        at_once = self._api.gpus if self._api.is_local else 1
+        at_once = self._api.trainings if self._api.is_local else 1
         return at_once * (len(planned) + 1) + max(priorities, default=0)

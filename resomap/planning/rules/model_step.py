@@ -26,6 +26,11 @@ class ModelStep(ABC):
         """Return the CPU cores of the step: those of a training."""
         return self._grid.threads()
 
+    def gpu(self, wildcards: Any) -> int:
+        """Return the shares of a GPU that the step takes: those of a training of the largest cell."""
+        with one_sentence():
+            return 1 if self._grid.slots.each == 1 else self._grid.slots.taken_by(self.largest(wildcards.model))
+
     def memory_mb(self, wildcards: Any, attempt: int) -> int:
         """Return main memory in MB: that of a training of the largest cell, never more than there is altogether."""
         with one_sentence():

@@ -60,10 +60,25 @@ class TrainRule:
         """Return the number of the attempt, from 1; a resource, because params are reasons to run again."""
         return attempt
 
+    @property
+    def threads(self) -> Any:
+        """CPU cores of a training: a number, or a function of its wildcards where it may take a whole device."""
+        return self._threads if self._grid.slots.each > 1 else self._grid.threads()
+
+    @property
+    def gpu(self) -> Any:
+        """Shares of a GPU that a training takes: a number, or a function of its wildcards where GPUs are shared."""
+        return self._gpu if self._grid.slots.each > 1 else 1
+
     @asked_often
-    def threads(self, *_: Any) -> int:
-        """Return the CPU cores of one training."""
-        return self._grid.threads()
+    def _gpu(self, wildcards: Any) -> int:
+        with one_sentence():
+            cell = self._study.target(wildcards.model, wildcards.resolution, wildcards.suffix)
+            return self._grid.slots.taken_by(cell)
+
+    @asked_often
+    def _threads(self, wildcards: Any) -> int:
+        return self._grid.threads() if self._gpu(wildcards) == 1 else self._grid.threads_alone()
 
     @asked_often
     def memory_mb(self, wildcards: Any, attempt: int) -> int:

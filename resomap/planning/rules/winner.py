@@ -59,11 +59,16 @@ class WinnerRule:
         return f"winner --threads {{threads}} --attempt {{resources.attempt}} --device {self._grid.device_kind}"
 
     @property
+    def threads(self) -> int:
+        """CPU cores of the step, which has a device to itself."""
+        return self._grid.threads_alone()
+
+    @property
     def resources(self) -> dict[str, Any]:
         """Resources of the step: those of a training, whose cell is not known yet."""
         return {
             **self._cluster.winner,
-            "gpu": 1,
+            "gpu": self._grid.slots.each,
             "mem_mb": self._memory_mb,
             "runtime": self._grid.config.slurm.max_runtime,
             "attempt": self._attempt,

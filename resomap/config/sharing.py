@@ -1,0 +1,23 @@
+"""Configuration section of trainings that share a device: how many."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator
+
+from resomap.config.values import Section, count_or_auto, key
+
+MOST_TRAININGS = 16  # on one device
+PerDevice = Annotated[
+    int | Literal["auto"],
+    PlainValidator(count_or_auto(MOST_TRAININGS), Annotated[int, Field(ge=1, le=MOST_TRAININGS)] | Literal["auto"]),
+]
+
+
+class GpuSharing(Section):
+    """Trainings that share a GPU, or the cores of a machine that trains on its CPU; no result depends on it."""
+
+    per_device: PerDevice = key(
+        1,
+        "trainings at a time on each GPU, or on the CPU of a machine without one, each with its share of the cores; "
+        "`auto`: as many as fit into its memory, at most 4; on Slurm one",
+    )

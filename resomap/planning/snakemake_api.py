@@ -71,10 +71,14 @@ class SnakemakeApi:
             self._workflow.register_resource("gpu", count)
 
     def share_gpus(self, jobs: int) -> None:
-        """Let so many jobs share each GPU: from now on the resource `gpu` of this call counts shares of GPUs."""
+        """Let so many jobs share each GPU: from now on the resource `gpu` of a local run counts shares of GPUs.
+
+        A call that hands its jobs to a cluster counts no GPUs.
+        """
+        if not self.is_local:
+            return
         vars(self._workflow)[GPUS] = self.gpus
-        if self.is_local:
-            self._workflow.register_resource("gpu", self.gpus * jobs)
+        self._workflow.register_resource("gpu", self.gpus * jobs)
 
     @property
     def names_configuration(self) -> bool:

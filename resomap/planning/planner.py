@@ -84,10 +84,9 @@ class Planner:
         python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
         return f"{python} -m resomap {words} --study {self.path} --log {{log:q}}"
 
-    @property
-    def share(self) -> str:
-        """Option of a command that tells its job which share of a GPU it has: `--share 1/2`."""
-        return f"--share {{resources.gpu}}/{self._grid.slots.each}"
+    def sharing(self, words: str) -> str:
+        """Return the shell command of a rule whose job may share a GPU: it is told its share, `--share 1/2`."""
+        return self.command(f"{words} --share {{resources.gpu}}/{self._grid.slots.each}")
 
     def _show_plan(self) -> None:
         """Print the map of the grid, or write it for `resomap plan`, where this was a dry run that planned jobs."""

@@ -19,9 +19,8 @@ rule evaluate:
         mem_mb=8000,
         runtime=4 * 60,
     shell:
-        PLAN.command(
-            "evaluate {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --threads {threads} "
-            + PLAN.share
+        PLAN.sharing(
+            "evaluate {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --threads {threads}"
         )
 
 

@@ -21,6 +21,4 @@ rule learning_rate:
     params:
         search=PLAN.learning_rate.search,
     shell:
-        PLAN.command(
-            "learning_rate {wildcards.model} --threads {threads} " + PLAN.share
-        )
+        PLAN.sharing("learning_rate {wildcards.model} --threads {threads}")

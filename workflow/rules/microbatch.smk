@@ -23,7 +23,7 @@ rule microbatch:
         classes=PLAN.cost.classes,
         settings=PLAN.microbatch.settings,
     shell:
-        PLAN.command(
+        PLAN.sharing(
             "microbatch {wildcards.model} --classes {params.classes} --threads {threads}"
-            " --memory-mb {resources.mem_mb} " + PLAN.share
+            " --memory-mb {resources.mem_mb}"
         )

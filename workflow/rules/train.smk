@@ -22,7 +22,7 @@ rule train:
     params:
         fingerprint=PLAN.train.fingerprint,
     shell:
-        PLAN.command(
+        PLAN.sharing(
             "train {wildcards.model}@{wildcards.resolution}{wildcards.suffix} --fingerprint {params.fingerprint}"
-            " --threads {threads} --attempt {resources.attempt} " + PLAN.share
+            " --threads {threads} --attempt {resources.attempt}"
         )

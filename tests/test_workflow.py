@@ -81,7 +81,7 @@ def test_the_line_on_which_snakemakes_own_parser_crashes(images: Path, tmp_path:
     assert finished.returncode == 0, finished.stderr
     marker = read_json(tmp_path / "results" / MODEL / "32.done")
     assert (list(marker), list(marker["cost"])) == (
-        [*KEYS, "precision", "fallback", "fold", "weights", "learning_rate", "learning_rate_search"],
+        [*KEYS, "precision", "fallback", "fold", "weights", "learning_rate", "learning_rate_search", "graphs"],
         [*COST_KEYS, "reasons"],
     )
     assert marker["origin"] == "local"

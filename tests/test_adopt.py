@@ -145,7 +145,7 @@ def test_the_local_database_gives_the_marker_at_once(study_in: Callable[..., Stu
     assert marker is not None
     assert (marker.origin, marker.run_id) == ("tracker", run)
     known = [key for key in KEYS if key not in ("weights_in_tracker", "microbatch")]
-    later = ["precision", "fallback", "fold", "weights", "learning_rate", "learning_rate_search"]
+    later = ["precision", "fallback", "fold", "weights", "learning_rate", "learning_rate_search", "graphs"]
     assert list(read_json(cell.marker)) == [*known, *later]
 
 

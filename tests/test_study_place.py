@@ -143,7 +143,8 @@ def test_a_folder_without_a_study_starts_no_default_grid(place: Path) -> None:
 
 
 def test_each_subcommand_that_has_a_study_takes_its_folder() -> None:
-    words = {"predict": ["--cell", "a@1", "b.png"], "forget": ["a@1"], "doctor": [], "bench": [], "init": ["x"]}
-    for name in {*PEOPLE, "map", "report"} - {"models", "weights", "bench", "config", "init"}:
+    words = {"predict": ["--cell", "a@1", "b.png"], "forget": ["a@1"], "cost-kit": ["kit"], "cost-import": ["a.json"]}
+    for module in {*PEOPLE, "map", "report"} - {"models", "weights", "bench", "config", "init"}:
+        name = module.replace("_", "-")
         given, _ = parser().parse_known_args([name, *words.get(name, []), "-C", "runs/mine"])
         assert given.directory == Path("runs/mine"), name

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import MODEL, command, snakemake
-from test_marker import KEYS
+from test_marker import KEYS, LATER
 from test_workflow import trainings
 
 from resomap.cells.marker import Marker, TrainingCost
@@ -145,8 +145,7 @@ def test_the_local_database_gives_the_marker_at_once(study_in: Callable[..., Stu
     assert marker is not None
     assert (marker.origin, marker.run_id) == ("tracker", run)
     known = [key for key in KEYS if key not in ("weights_in_tracker", "microbatch")]
-    later = ["precision", "fallback", "fold", "weights", "learning_rate", "learning_rate_search", "graphs"]
-    assert list(read_json(cell.marker)) == [*known, *later]
+    assert list(read_json(cell.marker)) == [*known, *LATER]
 
 
 def test_no_experiment_and_no_server_are_one_sentence(

@@ -67,6 +67,9 @@ TEXT = """{
 """
 CONTENT: dict[str, Any] = json.loads(TEXT)
 KEYS, COST_KEYS = list(CONTENT), list(CONTENT["cost"])
+# Keys of later versions, which come last, with the values of a training that does not use them.
+LATER = {"precision": None, "fallback": None, "fold": None, "weights": None}
+LATER |= {"learning_rate": None, "learning_rate_search": None, "graphs": False}
 # Without these no version has taken a file for a marker.
 REQUIRED = [*KEYS[:11], "metrics", "cost", "exact"]
 OF = Cell("test_efficientnet", 32, 0, "test_efficientnet")
@@ -118,10 +121,8 @@ def test_a_new_marker_has_the_bytes_that_it_always_had(tmp_path: Path) -> None:
         precision="bfloat16",
     )
     marker.write(tmp_path / "32.done")
-    # Keys of later versions come last.
     cost = {**CONTENT["cost"], "reasons": None}
-    content = {**CONTENT, "cost": cost, "precision": "bfloat16", "fallback": None, "fold": None, "weights": None}
-    content |= {"learning_rate": None, "learning_rate_search": None, "graphs": False}
+    content = {**CONTENT, "cost": cost, **LATER, "precision": "bfloat16"}
     assert (tmp_path / "32.done").read_text() == json.dumps(content, indent=2) + "\n"
     assert completion(marker) == {"resomap.marker": json.dumps(content), "resomap.complete": "1"}
 

@@ -122,8 +122,8 @@ def make_study(directory: Path, config: dict[str, Any]) -> Study:
         study = Study.open(config)
         study.save(CURRENT)
         make_manifest(study.config.data, DATA_DIRECTORY, 1)
-        for resolution in study.config.resolutions:
-            prepare_images(DATA_DIRECTORY, resolution, 1, study.config.data.on_disk)
+        for size in sorted({size for cell in study.cells() for size in study.stored_sizes(cell)}):
+            prepare_images(DATA_DIRECTORY, size, 1, study.config.data.on_disk)
         return study
 
 

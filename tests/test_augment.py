@@ -6,7 +6,7 @@ import torch
 
 from resomap.compute.normalisation import Normalisation, in_layout, on_device, to_unit_range
 from resomap.config.schema import Augment
-from resomap.train.augment import BRIGHTNESS, COLUMNS, CONTRAST, ERASE, HFLIP, TURN, VFLIP, augment, flip, mix
+from resomap.train.augment import ANGLE, BRIGHTNESS, COLUMNS, CONTRAST, ERASE, HFLIP, TURN, VFLIP, augment, flip, mix
 
 CPU = torch.device("cpu")
 OFF = Augment(hflip=0, vflip=0)
@@ -47,7 +47,7 @@ def test_turns_are_rotations_by_each_multiple_of_90_degrees(pixels: torch.Tensor
 
 
 def test_an_image_is_changed_by_its_own_draws_alone(pixels: torch.Tensor) -> None:
-    settings = Augment(scale=0.5, degrees=20, brightness=0.3, contrast=0.3, erase=0.5, vflip=0.5, rotate90=True)
+    settings = Augment(degrees=20, brightness=0.3, contrast=0.3, erase=0.5, vflip=0.5, rotate90=True)
     table = torch.rand(4, COLUMNS, generator=torch.Generator().manual_seed(0))
     together = augment(to_unit_range(flip(on_device(pixels, CPU), table, settings)), table, settings)
     for number in range(4):
@@ -78,10 +78,20 @@ def test_erasing_puts_a_rectangle_to_the_mean_of_the_image(pixels: torch.Tensor)
     assert torch.equal(found[1:], images[1:])
 
 
-def test_a_crop_and_a_rotation_keep_a_plain_image_plain() -> None:
+def test_a_rotation_keeps_a_plain_image_plain() -> None:
     plain = torch.full((4, 3, 16, 16), 0.25)
     table = torch.rand(4, COLUMNS, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(augment(plain, table, OFF.model_copy(update={"scale": 0.3, "degrees": 45.0})), plain)
+    assert torch.allclose(augment(plain, table, OFF.model_copy(update={"degrees": 45.0})), plain)
+
+
+def test_a_rotation_turns_by_its_draw(pixels: torch.Tensor) -> None:
+    images = to_unit_range(on_device(pixels, CPU))
+    found = augment(images, draws(ANGLE, 0.0, 0.5, 0.75, 0.9999999), OFF.model_copy(update={"degrees": 180.0}))
+    for number, turns in enumerate((2, 0, 1, 2)):
+        expected = images[number].rot90(turns, (1, 2))
+        assert torch.allclose(found[number], expected, atol=1e-4) or torch.allclose(
+            found[number], images[number].rot90(-turns, (1, 2)), atol=1e-4
+        )
 
 
 def test_mixup_shares_pictures_and_labels_alike(pixels: torch.Tensor) -> None:

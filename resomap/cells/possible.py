@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from resomap.cells.names import Suffix, first_named, resolution_of
 from resomap.config.load import training_for
 from resomap.config.positive import needs_positive, positive_index
+from resomap.config.values import RESOLUTIONS
 from resomap.core.errors import ResomapError
 from resomap.models.fits import require_supported
 from resomap.models.optimizer_names import require_optimizers
@@ -24,6 +25,7 @@ def require_possible(study: "Study") -> None:
         study.require_square(config.winner.cell, "winner.cell")
     require_supported((model, res) for model in config.models for res in config.resolutions)
     _require_trials(study)
+    _require_crops(study)
     require_optimizers([config.training.optimizer, *_overridden(study, "optimizer")])
     _require_positive(study)
 
@@ -59,6 +61,19 @@ def _require_trials(study: "Study") -> None:
         require_supported((model, training_for(config, model).learning_rate_search.resolution) for model in models)
     except ResomapError as error:
         raise ResomapError(f"for training.learning_rate_search.resolution: {error}") from None
+
+
+def _require_crops(study: "Study") -> None:
+    """Raise ResomapError where random crops need images larger than any that are prepared."""
+    config, most = study.config, RESOLUTIONS[-1]
+    for model in config.models:
+        for resolution in config.resolutions:
+            recipe = study.recipe(study.cell(model, resolution))
+            if (size := recipe.crop_source(resolution)) > most:
+                raise ResomapError(
+                    f"training.augment.scale is {recipe.augment.scale:g}, so that crops for {model}@{resolution} need "
+                    f"images of {size:,} pixels, and {most:,} are the most; raise it, or leave that resolution out"
+                )
 
 
 def _require_positive(study: "Study") -> None:

@@ -214,6 +214,10 @@ class Study:
             self._recipes[cell.map_position] = training_for(self.config, cell.map_position)
         return self._recipes[cell.map_position]
 
+    def stored_sizes(self, cell: Cell) -> tuple[int, ...]:
+        """Return the sizes in pixels at which a training of the cell needs the images, its resolution first."""
+        return self.recipe(cell).stored_sizes(cell.resolution)
+
     @cached_property
     def content_digest(self) -> str | None:
         """Digest of the contents of the images as they were checked here; None where they were not.

@@ -37,7 +37,10 @@ def recipe_version(training: Training) -> int:
     one query still finds all cells of a study.
     Version 3: balanced class weights with soft targets weigh an image by its true class and leave the target as it is.
     Version 4: a warm-up longer than WARMUP_SHARE of the training is cut to that.
+    Version 5: random crops are taken of images that are stored larger for it.
     """
+    if training.augment.scale < 1:
+        return 5
     if training.warmup_epochs > WARMUP_SHARE * training.epochs:
         return 4
     is_soft = training.label_smoothing > 0 or training.augment.mixup > 0

@@ -1,5 +1,6 @@
 """Section of the configuration that is the recipe of one training."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from resomap.config.values import (
     section,
 )
 
+CROP_ASPECT = 4 / 3  # of a random crop, at most, either way
 WARMUP_SHARE = 0.5  # of a training: a longer warm-up is cut to it
 
 
@@ -34,7 +36,9 @@ class Augment(Section):
     vflip: Probability = key(0.0, "probability of a vertical flip")
     rotate90: bool = key(False, "turn by a random multiple of 90 degrees")
     scale: Annotated[float, Field(gt=0, le=1)] = key(
-        1.0, "smallest share of the area in a random crop, which is scaled back to full size; 1: no crop"
+        1.0,
+        "smallest share of the area in a random crop, which is scaled to full size, of images stored larger for it (by "
+        "1.4 with 0.7, by 4.1 with 0.08); 1: no crop",
     )
     degrees: Annotated[float, Field(ge=0, le=180)] = key(0.0, "largest random rotation to either side", "degrees")
     brightness: Probability = key(0.0, "largest relative change of brightness")
@@ -185,6 +189,19 @@ class Training(Section):
     def with_rate(self, rate: float) -> "Training":
         """Return the recipe with a learning rate that was found, or is tried."""
         return self.model_copy(update={"learning_rate": rate})
+
+    def crop_source(self, resolution: int) -> int:
+        """Return the pixels a side of the images that random crops for a resolution are taken from.
+
+        The shortest side of a crop has the resolution's pixels there. Without crops it is the resolution.
+        """
+        scale = self.augment.scale
+        shortest = math.sqrt(scale / min(CROP_ASPECT, 1 / scale))  # of a crop, in sides of the image
+        return math.ceil(resolution / shortest - 1e-9)
+
+    def stored_sizes(self, resolution: int) -> tuple[int, ...]:
+        """Return the sizes in pixels at which a training needs the images: its resolution, and what crops are of."""
+        return tuple(dict.fromkeys((resolution, self.crop_source(resolution))))
 
     @property
     def trial(self) -> "Training":

@@ -53,8 +53,8 @@ def flip(pixels: Tensor, draws: Tensor, settings: Augment) -> Tensor:
 
 def augment(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
     """Change images [N, C, H, W] in 0..1 by draws [N, COLUMNS]; same shape, float32."""
-    if settings.scale < 1 or settings.degrees > 0:
-        images = _crop_and_rotate(images, draws, settings)
+    if settings.degrees > 0:
+        images = _rotate(images, draws, settings.degrees)
     if settings.contrast > 0:
         factor = 1 + settings.contrast * (2 * draws[:, CONTRAST] - 1)
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -116,20 +116,12 @@ def cut_mix(images: Tensor, labels: Tensor, classes: int, cut: Cut) -> tuple[Ten
     return mixed, share * targets + (1 - share) * targets.flip(0)
 
 
-def _crop_and_rotate(images: Tensor, draws: Tensor, settings: Augment) -> Tensor:
-    """Crop at random and scale back to full size (Szegedy et al. 2015), and rotate, in one resampling."""
-    area = 1 - (1 - settings.scale) * draws[:, AREA]
-    # Aspect ratio up to 4:3 either way, as is usual; less where the crop would leave the image.
-    limit = torch.minimum(-area.log(), torch.full_like(area, math.log(4 / 3)))
-    stretch = ((2 * draws[:, ASPECT] - 1) * limit / 2).exp()
-    width, height = area.sqrt() * stretch, area.sqrt() / stretch
-    angle = math.radians(settings.degrees) * (2 * draws[:, ANGLE] - 1)
-    cos, sin = angle.cos(), angle.sin()
-    x = (2 * draws[:, X] - 1) * (1 - width)
-    y = (2 * draws[:, Y] - 1) * (1 - height)
-    first = torch.stack([width * cos, -height * sin, x], dim=1)
-    second = torch.stack([width * sin, height * cos, y], dim=1)
-    grid = F.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
+def _rotate(images: Tensor, draws: Tensor, degrees: float) -> Tensor:
+    """Rotate by up to so many degrees to either side; what comes in from outside is the image's reflection."""
+    angle = math.radians(degrees) * (2 * draws[:, ANGLE] - 1)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    turns = torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
+    grid = F.affine_grid(turns, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 

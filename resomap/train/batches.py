@@ -20,7 +20,8 @@ AHEAD = 2  # batches in preparation: one being gathered, one waiting
 class Batch:
     """Images of one optimizer step, with their labels and random draws."""
 
-    pixels: Tensor  # uint8 [N, H, W, C]
+    pixels: Tensor  # uint8 [N, S, S, C]: as large as the network's input, or larger where crops are taken of them
+    size: int  # pixels a side of the network's input
     labels: Tensor  # int64 [N]
     draws: Tensor  # float32 [N, augment.COLUMNS] in 0..1
     share: float  # mixup's share of each image against its partner
@@ -33,8 +34,10 @@ class Batch:
 class TrainingBatches:
     """Batches of any epoch, from any step on: a pure function of (seed, epoch, step)."""
 
-    def __init__(self, images: Images, recipe: Training, seed: int, pinned: bool) -> None:
+    def __init__(self, images: Images, recipe: Training, seed: int, pinned: bool, size: int | None = None) -> None:
+        """`size`: pixels a side of the network's input; None: that of the images, of which no crop is taken then."""
         self._images = images
+        self._size = size or images.pixels.shape[1]
         # Scaled to a mean of 1, so that they change no learning rate.
         given = images.weights
         self._weights = None if given is None else (given / given.mean()).astype(np.float32)
@@ -90,6 +93,7 @@ class TrainingBatches:
             weights = None if self._weights is None else torch.from_numpy(self._weights[rows])
             return Batch(
                 pixels,
+                self._size,
                 labels,
                 torch.from_numpy(table[rows]),
                 float(shares[step]),

@@ -17,6 +17,7 @@ from resomap.models.build import logits
 from resomap.train.augment import augment, cut_mix, flip, mix
 from resomap.train.batch_parts import part_sizes, takes_single_image
 from resomap.train.batches import Batch
+from resomap.train.crops import crop_each
 from resomap.train.objective import Objective
 from resomap.train.policies import change_each
 
@@ -122,7 +123,7 @@ class GradientPass:
         weights = batch.weights.to(self.execution.device.torch)
         share = batch.share if self.recipe.augment.mixup > 0 else 1.0
         if batch.cut is not None:
-            share = batch.cut.share(*batch.pixels.shape[1:3])
+            share = batch.cut.share(batch.size, batch.size)
         return share * weights + (1 - share) * weights.flip(0)
 
     def least_images(self, model: nn.Module, images: Tensor) -> int:
@@ -154,7 +155,10 @@ class GradientPass:
         device, changes = self.execution.device.torch, self.recipe.augment
         table = batch.draws.to(device, non_blocking=True)
         labels = batch.labels.to(device, non_blocking=True)
-        pixels = change_each(flip(on_device(batch.pixels, device), table, changes), batch.seeds, changes)
+        pixels = on_device(batch.pixels, device)
+        if changes.scale < 1:
+            pixels = crop_each(pixels, batch.draws, changes.scale, batch.size)
+        pixels = change_each(flip(pixels, table, changes), batch.seeds, changes)
         images = augment(to_unit_range(pixels), table, changes)
         if batch.cut is not None:
             images, targets = cut_mix(images, labels, self.classes, batch.cut)

@@ -121,6 +121,7 @@ def _measure(study: Study, cell: Cell, classes: int, device: Device, kind: type[
 def _noise(images: int, size: int, channels: int, classes: int) -> Batch:
     return Batch(
         pixels=torch.randint(0, 256, (images, size, size, channels), dtype=torch.uint8),
+        size=size,
         labels=torch.arange(images) % classes,
         draws=torch.rand(images, COLUMNS),
         share=1.0,

@@ -200,7 +200,7 @@ class Loop:
                 "smaller model, or train this one elsewhere"
             )
         self._pass, state.graphs = self._eager, False  # the memory of a recorded step, while memory is short
-        half, size = (tried + 1) // 2, batch.pixels.shape[1]
+        half, size = (tried + 1) // 2, batch.size
         if half == 1 and not self._takes_single_image(size):
             raise PermanentFailure(
                 f"out of memory with {tried} images a forward pass ({shortage}), and batch normalisation cannot train "

@@ -23,7 +23,7 @@ from resomap.train.events import NullObserver
 from resomap.train.loop import Loop
 from resomap.train.objective import Objective
 from resomap.train.probing import probe_data
-from resomap.train.starting import initial_state, starting_network, training_data
+from resomap.train.starting import crop_store, initial_state, starting_network, training_data
 from resomap.train.state import TrainingState
 
 TRAIN, HELD_OUT = "train", "held_out"
@@ -60,7 +60,9 @@ class RateTrials:
         execution.activate()
         state = initial_state(built, recipe, execution)
         state.microbatch = microbatch_choice.require(study, self.cell)
-        batches = TrainingBatches(self._parts[TRAIN], recipe, seed, pinned=self.device.is_cuda)
+        batches = TrainingBatches(
+            self._parts[TRAIN], recipe, seed, pinned=self.device.is_cuda, size=self.store.resolution
+        )
         data = training_data(study.config, recipe, self.store, built, batches, self._parts[HELD_OUT])
         if recipe.trainable == "head":
             batch = evaluation_batch(recipe, state.microbatch)
@@ -100,7 +102,9 @@ class RateTrials:
                 f"{len(images.names)} training images are too few to hold {settings.held_out:g} of them out; set "
                 "training.learning_rate to a number"
             )
-        return {part: _chosen(images, of) for part, of in rows.items()}
+        crops = crop_store(self.store, self.recipe).split("train")  # the same images in the same order
+        sources = {TRAIN: crops, HELD_OUT: images}
+        return {part: _chosen(sources[part], of) for part, of in rows.items()}
 
 
 def _chosen(images: Images, rows: np.ndarray) -> Images:

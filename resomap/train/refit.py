@@ -16,9 +16,9 @@ from resomap.cells.predictions import Predictions
 from resomap.cells.winner_cell import JUDGED_BY
 from resomap.compute.execution import Execution
 from resomap.compute.normalisation import Normalisation
+from resomap.data.store import Images, Store
 from resomap.models.build import BuiltModel
 from resomap.train import outcome
-from resomap.train.batches import TrainingBatches
 from resomap.train.loop import TrainingData
 from resomap.train.observer import CellObserver
 from resomap.train.refit_request import RefitRequest
@@ -45,10 +45,10 @@ class _Refit(CellTraining):
         self._choice, self._winner = request.choice, request.winner
 
     def _training_data(self, built: BuiltModel) -> TrainingData:
-        batches = TrainingBatches(
-            self._store.outside_test(), self._recipe, self._cell.seed, pinned=self._device.is_cuda
-        )
-        return replace(super()._training_data(built), batches=batches, validation=None)
+        return replace(super()._training_data(built), validation=None)
+
+    def _learned_from(self, store: Store) -> Images:
+        return store.outside_test()
 
     def _initial_state(self, built: BuiltModel, execution: Execution) -> TrainingState:
         state = super()._initial_state(built, execution)

@@ -48,6 +48,15 @@ def initial_state(built: BuiltModel, recipe: Training, execution: Execution) -> 
     )
 
 
+def crop_store(store: Store, recipe: Training) -> Store:
+    """Return the images that a training's random crops are taken from, opened for the same fold.
+
+    Without crops they are the store's own. Raises ResomapError as `Store.open` does.
+    """
+    size = recipe.crop_source(store.resolution)
+    return store if size == store.resolution else Store.open(store.place.parent, size, fold=store.fold)
+
+
 def training_data(
     config: Config, recipe: Training, store: Store, built: BuiltModel, batches: TrainingBatches, validation: Images
 ) -> TrainingData:

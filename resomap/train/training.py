@@ -23,7 +23,7 @@ from resomap.compute.normalisation import Normalisation
 from resomap.compute.temperature import decide
 from resomap.core.errors import Interrupted, RunsElsewhere
 from resomap.data import DATA_DIRECTORY
-from resomap.data.store import Store
+from resomap.data.store import Images, Store
 from resomap.models.build import BuiltModel
 from resomap.models.weights_store import Origin
 from resomap.train import outcome
@@ -38,7 +38,7 @@ from resomap.train.probing import ProbeData, probe_data
 from resomap.train.request import Request
 from resomap.train.self_check import SelfCheck
 from resomap.train.signals import SignalWatch
-from resomap.train.starting import initial_state, starting_network, training_data
+from resomap.train.starting import crop_store, initial_state, starting_network, training_data
 from resomap.train.state import TrainingState
 from resomap.train.tracked_run import TrackedRun, take_over
 
@@ -208,8 +208,15 @@ class CellTraining:
     def _training_data(self, built: BuiltModel) -> TrainingData:
         """Prepared images of the cell."""
         store = self._store
-        batches = TrainingBatches(store.split("train"), self._recipe, self._cell.seed, pinned=self._device.is_cuda)
+        images = self._learned_from(crop_store(store, self._recipe))
+        batches = TrainingBatches(
+            images, self._recipe, self._cell.seed, pinned=self._device.is_cuda, size=store.resolution
+        )
         return training_data(self._config, self._recipe, store, built, batches, store.split("val"))
+
+    def _learned_from(self, store: Store) -> Images:
+        """Images of a store that the training learns from."""
+        return store.split("train")
 
     def _with_features(
         self, state: TrainingState, data: TrainingData, execution: Execution, saved_digest: str | None

@@ -102,15 +102,16 @@ def _prepared_images(study: Study, cell: Cell, threads: int, say: Callable[[str]
     from resomap.data.prepare import prepare_images
     from resomap.data.store import Store, array_file, store_directory
 
-    resolution, settings, is_made = cell.resolution, study.config.data, False
-    place = store_directory(DATA_DIRECTORY, resolution)
-    with step_lock(f"images {resolution}", say):
-        try:
-            Store.open(DATA_DIRECTORY, resolution)
-        except ResomapError:
-            is_made = True
-            remove_leftovers(place, is_locked=True)
-            prepare_images(DATA_DIRECTORY, resolution, settings.workers or threads, settings.on_disk)
+    settings, made = study.config.data, []
+    for size in study.stored_sizes(cell):
+        place = store_directory(DATA_DIRECTORY, size)
+        with step_lock(f"images {size}", say):
+            try:
+                Store.open(DATA_DIRECTORY, size)
+            except ResomapError:
+                made.append(place)
+                remove_leftovers(place, is_locked=True)
+                prepare_images(DATA_DIRECTORY, size, settings.workers or threads, settings.on_disk)
     yield
-    if is_made and not settings.keep_train:
+    for place in [] if settings.keep_train else made:
         array_file(place, "train").unlink(missing_ok=True)

@@ -20,7 +20,7 @@ class ImagesRule:
         self._grid, self._api = grid, grid.api
         self._keeps_train = grid.config.data.keep_train
         self._splits = splits_of(grid.config.data.folds)
-        self._checked: set[int] = set()  # resolutions
+        self._checked: set[int] = set()  # sizes
 
     def cores(self, *_: Any) -> int:
         """Return the CPU cores of the steps that read the source images: all of them."""
@@ -50,18 +50,23 @@ class ImagesRule:
 
     def for_training(self, cell: Cell) -> list[str]:
         """Return the prepared images that a training of the cell reads; have them made again where they are damaged."""
-        store = store_file(cell.resolution)
+        return self.of_sizes(self._grid.study.stored_sizes(cell))
+
+    def of_sizes(self, sizes: Collection[int]) -> list[str]:
+        """Return the prepared images of these sizes in pixels, as `for_training` does."""
         if self._api.is_planning and not self._checked and is_scaled_by_each_image():
             print("images whose files do not tell their depth get one scale: all are checked anew", file=sys.stderr)
             self._grid.make_again(MANIFEST)
-        if self._api.is_planning and cell.resolution not in self._checked:
-            self._checked.add(cell.resolution)
-            if broken := broken_file(store.parent, self._splits if self._keeps_train else self._splits[1:]):
-                print(
-                    f"{broken} is not whole: the images of {cell.resolution} pixels are prepared anew", file=sys.stderr
-                )
-                self._grid.make_again(store)
-        return [str(store), *([] if self._keeps_train else [str(store.with_name("train.npy"))])]
+        needed = []
+        for size in sizes:
+            store = store_file(size)
+            if self._api.is_planning and size not in self._checked:
+                self._checked.add(size)
+                if broken := broken_file(store.parent, self._splits if self._keeps_train else self._splits[1:]):
+                    print(f"{broken} is not whole: the images of {size} pixels are prepared anew", file=sys.stderr)
+                    self._grid.make_again(store)
+            needed += [str(store), *([] if self._keeps_train else [str(store.with_name("train.npy"))])]
+        return needed
 
     def ready(self, resolutions: Collection[int]) -> list[str]:
         """Return the file, if any is needed, that marks the images of these resolutions as prepared."""
@@ -87,6 +92,7 @@ class ImagesRule:
         if not self._api.is_planning:
             return 0
         planned = self._grid.planned
-        priorities = (self._grid.rank(cell) for cell in planned if str(cell.resolution) == wildcards.resolution)
+        size, sizes = wildcards.resolution, self._grid.study.stored_sizes
+        priorities = (self._grid.rank(cell) for cell in planned if size in map(str, sizes(cell)))
         at_once = self._api.trainings if self._api.is_local else 1
         return at_once * (len(planned) + 1) + max(priorities, default=0)

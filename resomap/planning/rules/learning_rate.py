@@ -5,6 +5,7 @@ from typing import Any
 
 from resomap.cells import learning_rate_choice, microbatch_choice
 from resomap.cells.cell import Cell
+from resomap.config.load import training_for
 from resomap.planning.grid import Grid, one_sentence
 from resomap.planning.rules.images import ImagesRule
 from resomap.planning.rules.model_step import ModelStep
@@ -46,7 +47,8 @@ class LearningRateRule(ModelStep):
             cell = self.largest(wildcards.model)
             is_auto = microbatch_choice.is_auto(self._study, cell)
             microbatch = [str(microbatch_choice.path_of(cell.model))] if is_auto else []
-            return [*self._images.for_training(cell), *microbatch]
+            recipe = training_for(self._study.config, cell.model)
+            return [*self._images.of_sizes(recipe.stored_sizes(cell.resolution)), *microbatch]
 
     def search(self, wildcards: Any) -> str:
         """Return the param of the step: a digest of all that decides its outcome."""

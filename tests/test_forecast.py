@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import small_config, snakemake
 
 from benchmarks.forecasts import median_error, recordings
 from benchmarks.forecasts import replay as replayed
@@ -29,6 +30,18 @@ def test_forecasts_of_recorded_runs_hold_from_the_second_cell_on() -> None:
         assert median_error(forecasts) <= 0.35, (name, [(round(one.said), round(one.took)) for one in forecasts])
     assert sum(median_error(forecasts) <= 0.25 for forecasts in found.values()) >= 5
     assert median_error([forecast for forecasts in found.values() for forecast in forecasts]) <= 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["progress", "all"])
+def test_a_quiet_run_is_learned_from_too(images: Path, tmp_path: Path, kind: str) -> None:
+    config = small_config(images)
+    done = snakemake("results/data/32/store.json", "--quiet", kind, directory=tmp_path, config=config)
+    assert done.returncode == 0, done.stderr
+    found = read(tmp_path / ".resomap" / "timeline.jsonl")
+    assert [event.rule for event in found if event.kind == "done"] == ["data", "images"]
+    assert "Plan:" not in done.stderr
+    assert " done" not in done.stderr
 
 
 def events(*entries: tuple[float, str, str, str], trained: float = 5.0) -> list[Event]:

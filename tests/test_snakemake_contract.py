@@ -4,6 +4,7 @@ CI runs this file on the lowest and the newest version that pyproject.toml allow
 """
 
 import base64
+import dataclasses
 import inspect
 import json
 import logging
@@ -19,6 +20,9 @@ from snakemake import cli
 from snakemake import logging as snakemake_logging
 from snakemake.common import get_function_params
 from snakemake.resources import Resource
+from snakemake.scheduling.job_scheduler import JobScheduler
+from snakemake.settings.enums import Quietness
+from snakemake.settings.types import OutputSettings
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from resomap.core.workflow_files import MARKER
@@ -265,6 +269,14 @@ def test_the_log_formatter_and_filter_take_what_the_handler_gives_them_by_name()
     assert "%d" in coloured.COLOR_SEQ
     assert coloured.RESET_SEQ
     assert snakemake_logging.is_quiet_about(set(), "all") is False
+
+
+def test_the_settings_of_quiet_are_of_the_workflow_and_can_be_replaced() -> None:
+    settings = OutputSettings(quiet={Quietness.PROGRESS, Quietness.RULES})
+    heard = dataclasses.replace(settings, quiet=type(settings.quiet)([Quietness.RULES]))
+    assert heard.quiet == {Quietness.RULES}
+    assert {"PROGRESS", "ALL"} <= {kind.name for kind in Quietness}
+    assert "self.workflow.output_settings.quiet" in inspect.getsource(JobScheduler.__init__)
 
 
 def test_the_events_that_the_handler_names_exist() -> None:

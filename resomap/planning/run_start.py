@@ -44,6 +44,7 @@ class RunStart:
         """
         self._tracker.require()
         interruption.run_begins()
+        self._api.hear_of_finished_jobs()
         self._presence, alone = snakemake_locks.register_process()
         if alone and (stale := snakemake_locks.remove_stale_locks()):
             print(f"{stale} lock files of a killed snakemake are removed: nobody else works here", file=sys.stderr)

@@ -4,6 +4,7 @@ tests/test_snakemake_contract.py has a test for each thing that is used here bey
 and CI runs it on the lowest and the newest version that pyproject.toml allows.
 """
 
+import dataclasses
 import inspect
 import os
 import sys
@@ -149,6 +150,16 @@ class SnakemakeApi:
         The command line has that option already, unless another workflow uses this one as a module.
         """
         self._workflow.dag_settings.force_incomplete = True
+
+    def hear_of_finished_jobs(self) -> None:
+        """Have Snakemake tell when a job is done, also with `--quiet progress`: the time to go is learned from it.
+
+        What is shown does not change: handlers of logs, which know what is to be quiet, hold the settings of before.
+        """
+        settings = self._workflow.output_settings
+        if settings.quiet:
+            heard = [kind for kind in settings.quiet if kind.name not in ("PROGRESS", "ALL")]
+            self._workflow.output_settings = dataclasses.replace(settings, quiet=type(settings.quiet)(heard))
 
     def keep_rerun_triggers(self, *names: str) -> None:
         """Keep only these of Snakemake's reasons to run a job again whose output is there.

@@ -108,7 +108,7 @@ def test_an_image_is_cropped_by_its_own_draws_alone() -> None:
 
 
 def test_crops_are_as_sharp_as_those_of_timm(tmp_path: Path) -> None:
-    """A weave of 4.3 pixels a thread in the crop: of the file by timm's transform, of our images, of the input's size."""
+    """A weave, 4.3 pixels a thread in the crop: of the file by timm's transform, of our images, of the input's size."""
     side, size, scale = 512, 64, 0.3
     rows, columns = np.mgrid[0:side, 0:side] * (2 * math.pi / 21)
     weave = (127.5 + 120 * np.sin(rows) * np.sin(columns)).astype(np.uint8)
@@ -173,7 +173,9 @@ def test_a_grid_prepares_them_and_deletes_them_after_its_last_training(images: P
     source = parse_config(config).training.crop_source(RESOLUTION)
     marker = f"results/{MODEL}/{RESOLUTION}.done"
     planned = snakemake("-n", marker, directory=tmp_path, config=config)
-    assert {f"results/data/{size}/store.json" for size in (RESOLUTION, source)} <= set(planned.stdout.replace(",", " ").split())
+    assert {f"results/data/{size}/store.json" for size in (RESOLUTION, source)} <= set(
+        planned.stdout.replace(",", " ").split()
+    )
     trained = snakemake(marker, directory=tmp_path, config=config)
     assert trained.returncode == 0, trained.stderr
     for size in (RESOLUTION, source):

@@ -1,13 +1,14 @@
 """Cost of a model: counts against published figures, times and memory against runs whose cost is known."""
 
 import csv
+import itertools
 import json
 import math
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from resomap.compute.inference import Inference
 from resomap.config import parse_config
 from resomap.config.schema import DEFAULT_MODELS, Cost, Data
 from resomap.core.files import read_json, write_json
-from resomap.cost import peak_memory
+from resomap.cost import peak_memory, timing
 from resomap.cost.best_batch import find_best_batch
 from resomap.cost.cost_table import COLUMNS, write_table
 from resomap.cost.forward_pass import EagerPass, ready_network
@@ -148,6 +149,36 @@ def test_a_slow_first_run_is_warm_up_and_is_not_timed() -> None:
     times = Quartiles.of(timed_runs(lambda: time.sleep(next(lasts, 0.01)), CPU, 0.4, 5))
     assert 0.01 <= times.q1 <= times.median <= times.q3 < 0.4
     assert 6 <= times.runs <= 40
+
+
+class SimulatedClock:
+    """A clock that moves only by what runs take, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
+
+    def run(self, lasts: Iterator[float]) -> None:
+        self.now += next(lasts)
+
+
+def test_steady_runs_end_early_and_unsteady_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimulatedClock()
+    monkeypatch.setattr(timing, "time", clock)
+
+    def timed(*lasts: float, steady_after: int | None = 20) -> list[float]:
+        each = itertools.cycle(lasts)
+        return timed_runs(lambda: clock.run(each), CPU, 3.0, 5, steady_after=steady_after)
+
+    assert len(timed(0.01)) == pytest.approx(30, abs=2)  # looked at every tenth of the time
+    assert len(timed(0.1)) == pytest.approx(21, abs=2)
+    assert sum(timed(0.002, 0.02)) >= 3.0
+    assert sum(timed(0.01, steady_after=None)) >= 3.0
+    assert len(timed(1.0)) == 5  # too slow for so many
 
 
 def test_a_long_run_is_timed_as_often_as_asked_for() -> None:

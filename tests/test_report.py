@@ -26,6 +26,7 @@ from resomap.core.sealed_json import sealed
 from resomap.data import DATA_DIRECTORY
 from resomap.data.manifest import Manifest, make_manifest
 from resomap.report.figure import Figure, Panel, rows
+from resomap.report.library import begin_bundle
 from resomap.report.material import Material
 from resomap.report.page import compose, draw
 from resomap.report.report_writer import FIGURES, REPORT, make_report
@@ -441,7 +442,7 @@ def test_default_grid_is_below_8_mb_and_all_of_it_is_drawn(written: Callable[...
     study = written(models=MANY_MODELS, resolutions=sizes, seeds=[0], epochs=25)
     evidence = gather(study)
     material = Material(make_map(study), evidence)
-    text = compose(material, draw(material))
+    text = compose(material, draw(material), begin_bundle().result())
     REPORT.write_text(text)
     assert len(text.encode()) < 8e6
     with look_at(REPORT, 390) as look:

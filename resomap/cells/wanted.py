@@ -1,9 +1,10 @@
 """Work that a plan wants, beside the study file of its jobs, so that one process serves several jobs of a kind.
 
-A process that computes pays for its imports first, seconds of them. The main Snakemake process notes each evaluation
-and measurement that it plans in `.resomap/study-<digest>.wanted`, a line each, while it finds the jobs. The first job
-that has to compute one looks here for the others that are ready, and leaves their results as parts, which their own
-jobs take over. A step that a person calls has another study file, without such a list.
+A process that computes pays for its imports first, seconds of them, and one that prepares images for decoding them.
+The main Snakemake process notes each evaluation, measurement and size of images that it plans in
+`.resomap/study-<digest>.wanted`, a line each, while it finds the jobs. The first job that has to compute one looks here
+for the others that are ready, and leaves their results as parts, which their own jobs take over. A step that a person
+calls has another study file, without such a list.
 """
 
 import uuid
@@ -13,7 +14,7 @@ from typing import Literal
 
 from resomap.core.files import regular_bytes
 
-Kind = Literal["evaluate", "cost"]
+Kind = Literal["evaluate", "cost", "images"]
 
 
 @dataclass

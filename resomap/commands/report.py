@@ -17,8 +17,12 @@ def add(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
+    study = Study.load(given.study)
     with paused_collection():
+        from resomap.report.library import begin_bundle
+
+        library = begin_bundle()
         from resomap.report.report_writer import make_report
 
     with step_lock("report"):
-        print(f"report: {for_reader(make_report(Study.load(given.study), given.device))}", flush=True)
+        print(f"report: {for_reader(make_report(study, given.device, library))}", flush=True)

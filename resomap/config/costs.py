@@ -49,8 +49,8 @@ class Cost(Section):
     threads: Threads = key("all", "cores that a measurement on a CPU computes with, or `all` of the job's", "cores")
     seconds: float = key(
         3.0,
-        "longest time in which latency, and throughput at the best batch, are measured: what is steady takes a third; "
-        "each batch tried on the way to the best one takes at most a tenth",
+        "longest time in which latency, and throughput at the best batch, are measured: what is steady takes a "
+        "third or less; each batch tried on the way to the best one takes at most a tenth",
         "seconds",
         gt=0,
     )

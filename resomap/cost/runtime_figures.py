@@ -19,6 +19,7 @@ from resomap.models.build import first_line
 
 ROUNDS = 10  # shares of `cost.seconds`, between which the other networks have their turn
 LEAST_ROUNDS = 3
+STEADY_RUNS = 20  # of a round, after which it ends where they are steady: more would hardly move their median
 FROM_BYTES = 0  # in place of a batch: the times from the bytes of an image to its class
 _BY_CLOCK = torch.device("cpu")
 # Working memory of an image on a CPU: all its activations in float32, and as much again for what libraries need.
@@ -101,7 +102,7 @@ class RuntimeFigures:
     def time_round(self, number: int) -> None:
         """Time the latency and the throughput once more, for a share of `cost.seconds`, in round 0 to ROUNDS - 1.
 
-        What is steady already, over three rounds at least, is timed no more.
+        What is steady already, over three rounds at least, is timed no more; a round ends where its runs are steady.
         """
         workload = self._ready
         if workload is None:
@@ -150,12 +151,12 @@ class RuntimeFigures:
         seconds = self._cost.seconds / ROUNDS
         if self._end_to_end is not None and batch == FROM_BYTES:
             run = self._end_to_end.on(workload.resolution, workload.classifier())
-            return timed_runs(run, _BY_CLOCK, seconds, least_runs)  # its class is back on the CPU
-        return timed_runs(workload.on(batch), self._device.torch, seconds, least_runs)
+            return timed_runs(run, _BY_CLOCK, seconds, least_runs, STEADY_RUNS)  # its class is back on the CPU
+        return timed_runs(workload.on(batch), self._device.torch, seconds, least_runs, STEADY_RUNS)
 
     def _probe(self, workload: Workload, batch: int) -> Quartiles:
         seconds = self._cost.seconds * PROBE_SHARE
-        return Quartiles.of(timed_runs(workload.on(batch), self._device.torch, seconds, PROBE_RUNS, until_steady=True))
+        return Quartiles.of(timed_runs(workload.on(batch), self._device.torch, seconds, PROBE_RUNS, PROBE_RUNS))
 
     def _fits(self, batch: int) -> bool:
         """Return True if a batch may be tried: on a CPU one that does not fit is killed by the system, not refused."""

@@ -51,13 +51,13 @@ class Quartiles:
 
 
 def timed_runs(
-    run: Run, device: torch.device, seconds: float, least_runs: int, until_steady: bool = False
+    run: Run, device: torch.device, seconds: float, least_runs: int, steady_after: int | None = None
 ) -> list[float]:
     """Return the seconds of each run, repeated until `seconds` have passed, but at least `least_runs` times.
 
     It is warmed up first, for a quarter of that time and at least once: the first runs choose algorithms, compile
-    kernels and raise clock rates. With `until_steady` it ends sooner where the runs are steady. Times come from CUDA
-    events on a GPU, from the monotonic clock on a CPU. Raises what `run` raises.
+    kernels and raise clock rates. With `steady_after` it ends sooner where so many runs or more are steady. Times come
+    from CUDA events on a GPU, from the monotonic clock on a CPU. Raises what `run` raises.
     """
     once = _by_events if device.type == "cuda" else _by_clock
     started = time.monotonic()
@@ -70,7 +70,7 @@ def timed_runs(
     while len(times) < least_runs or time.monotonic() - started < seconds:
         times.append(once(run))
         looked = int((time.monotonic() - started) / (seconds * LOOK_SHARE))
-        if until_steady and looked > looks and len(times) >= least_runs:
+        if steady_after is not None and looked > looks and len(times) >= max(least_runs, steady_after):
             looks = looked
             if Quartiles.of(times).is_steady:
                 break

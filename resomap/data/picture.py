@@ -1,6 +1,7 @@
 """One image on its way to pixels: the file as it was checked, decoded and scaled to one size."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,14 +45,22 @@ class Picture:
 
     def pixels_of(self, load: Load) -> np.ndarray:
         """Decode and scale what `load` reads of this image: as `pixels`, wherever the image lies."""
+        return self.pixels_at((self.size,), load)[0]
+
+    def pixels_at(self, sizes: Sequence[int], load: Load) -> list[np.ndarray]:
+        """Decode once what `load` reads of this image, and scale it to each size in pixels; raises as `pixels`."""
         try:
             content = load()
             if hashlib.sha256(content).hexdigest() != self.sha256:
                 raise DamagedImage("changed", "its content is another one")
-            pixels = resize(decode_bytes(content, self.white_level, self.bands).pixels, self.size, self.fit)
+            decoded = decode_bytes(content, self.white_level, self.bands).pixels
+            scaled = [resize(decoded, size, self.fit) for size in sizes]
         except DamagedImage as damage:
             raise PermanentFailure(
                 f"{self.name} was fine when the images were checked and now is {damage}; remove manifest.json "
                 "beside the prepared images and run the same snakemake command again, which checks them anew"
             ) from None
-        return np.ascontiguousarray(np.broadcast_to(pixels, (self.size, self.size, self.channels)))
+        shapes = [(size, size, self.channels) for size in sizes]
+        return [
+            np.ascontiguousarray(np.broadcast_to(pixels, shape)) for pixels, shape in zip(scaled, shapes, strict=True)
+        ]

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -40,8 +39,6 @@ from resomap.report.material import Material, interval
 from resomap.report.palette import ANSWER
 from resomap.report.thumbnails import Thumbnails
 from resomap.statistics.wording import percent, points
-
-_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what the page takes from Vega's bundle
 
 _FIGURES: dict[str, Callable[[Material], Figure]] = {
     "heatmap": quality.heatmap,
@@ -79,8 +76,8 @@ def _with_answer(block: Any, material: Material) -> Any:
     return block
 
 
-def compose(material: Material, figures: dict[str, Figure]) -> str:
-    """Return the HTML of the whole report."""
+def compose(material: Material, figures: dict[str, Figure], library: str) -> str:
+    """Return the HTML of the whole report. `library`: the script that draws its figures (see library.py)."""
     chapters = _chapters(material, figures)
     specifications = [
         specification
@@ -104,7 +101,7 @@ def compose(material: Material, figures: dict[str, Figure]) -> str:
         chapters=chapters,
         style=Markup((files / "style.css").read_text()),
         # Both stand inside <script>, where only the end of the element has a meaning of its own.
-        library=Markup(vl_convert.javascript_bundle(_LIBRARY).replace("</script", "<\\/script")),
+        library=Markup(library.replace("</script", "<\\/script")),
         script=Markup((files / "draw.js").read_text()),
         specifications=Markup(json.dumps(specifications, allow_nan=False).replace("<", "\\u003c")),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -1,5 +1,6 @@
 """Writer of the report: results/report.html, and its figures as SVG and PNG in results/figures/."""
 
+from concurrent.futures import Future
 from pathlib import Path
 
 from resomap.cells.evaluation_record import predictions_path, record_path
@@ -8,6 +9,7 @@ from resomap.cells.measurement import DIRECTORY as COSTS
 from resomap.cells.study import Study
 from resomap.core.errors import ResomapError, refusal
 from resomap.core.files import read_json, write_text
+from resomap.report.library import begin_bundle
 from resomap.report.material import Material
 from resomap.report.page import compose, draw
 from resomap.summary.basis import SUMMARY, basis
@@ -19,19 +21,21 @@ REPORT = Path("results") / "report.html"
 FIGURES = Path("results") / "figures"
 
 
-def make_report(study: Study, kind: str | None = None) -> Path:
+def make_report(study: Study, kind: str | None = None, library: "Future[str] | None" = None) -> Path:
     """Write the report of whatever is there; return its path.
 
-    `kind` of device whose costs count, as for the map. Where results/summary.json is not of the trainings that are
-    there now, or older than what it rests on, it is made anew. Raises ResomapError where nothing can be written.
+    `kind` of device whose costs count, as for the map; `library`: the script of the page, where its bundling has begun
+    already. Where results/summary.json is not of the trainings that are there now, or older than what it rests on, it
+    is made anew. Raises ResomapError where nothing can be written.
     """
     remove_leftovers(REPORT.parent, FIGURES)
+    library = library or begin_bundle()
     evidence = gather(study, kind)
     material = Material(_map(study, evidence), evidence)
     figures = draw(material)
     try:
         figures = {name: figure.saved(FIGURES) for name, figure in figures.items()}
-        write_text(REPORT, compose(material, figures))
+        write_text(REPORT, compose(material, figures, library.result()))
     except OSError as error:
         if refusal(error) is not None:
             raise

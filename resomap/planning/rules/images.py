@@ -39,8 +39,10 @@ class ImagesRule:
     def manifest(self, wildcards: Any) -> list[str]:
         """Return the input of a resolution's images: the list of all. Exits with one sentence where it is none."""
         with one_sentence():
-            resolution_of(wildcards.resolution, f"results/data/{wildcards.resolution}/store.json")
+            size = resolution_of(wildcards.resolution, f"results/data/{wildcards.resolution}/store.json")
             self._grid.set_up()
+        if self._api.is_local and not store_file(size).exists():  # on a cluster each job has a node of its own
+            self._grid.want("images", str(size))
         return [str(DATA_DIRECTORY / "manifest.json")]
 
     @property

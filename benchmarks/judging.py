@@ -1,4 +1,4 @@
-"""What judges a grid: the quick study with three seeds, three folds and five folds, side by side.
+"""Comparison of what judges a grid: the quick study with three seeds, three folds and five folds, side by side.
 
     python -m benchmarks.judging --folder build/judging
 

@@ -14,7 +14,7 @@
 - `archive`: checkpoints and results of other settings, set aside under their fingerprint
 - `out_of_fold`: what a fold's training says of its own images after each epoch
 - `predictions`, `evaluation_record`, `fetch_record`: the predictions of a cell, the records of evaluation and fetch
-- `evaluation_part`, `measurement_part`: evaluations and costs that wait for their rule
+- `evaluation_part`, `measurement_part`, `images_part`: evaluations, costs and images that wait for their rule
 - `wanted`: what a plan wants, so that one process serves several jobs
 - `decision`: how the answers of a cell's best weights are read
 - `measurement`: a cost measurement

@@ -1,7 +1,7 @@
 """The images: from a source to arrays that a training reads.
 
     source (folder, table, shards) -> inspection (each file once) -> selection (problems, split) -> manifest, check
-                                   -> prepare (one resolution) -> store (what a training opens)
+                                   -> prepare (a resolution) -> store (what a training opens)
 
 - `source`, `folder`, `elpv`: the files and labels of a data set
 - `source_kind`, `tables`, `columns`, `lines`: CSV, Parquet and tar as a source, and what their lines say
@@ -16,7 +16,7 @@
 - `selection`, `split`, `folds`: the images that are used, and train, val or test for each, or its fold
 - `manifest`, `image_blocks`: the list of the images, and which of them belong together
 - `check`, `left_out`: the report on the images, and what it left out
-- `prepare`, `picture`, `pool`: decoding and resizing to one resolution, in several processes
+- `prepare`, `array_writer`, `picture`, `pool`: decoding and resizing to one or several sizes, in several processes
 - `verified_pixels`: digests of arrays, verified before they are read
 - `store`, `chosen_rows`, `ondemand`: the prepared arrays, or the same pixels decoded at each access
 - `joined_pixels`: the arrays of several splits as one

@@ -8,5 +8,6 @@ drawn says why in its place.
 - `chapters`: a module a chapter or family of figures
 - `material`: what the chapters read, and its words
 - `figure`, `blocks`: what a chapter is made of: charts, tables, paragraphs
+- `library`: the script that draws the charts on the page
 - `palette`, `thumbnails`: colours, and small copies of the study's images
 """

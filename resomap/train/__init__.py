@@ -15,7 +15,8 @@ resumed training recomputes them.
 - `tracked_run`: the attempt as the tracker will see it
 - `outcome`: weights, history, predictions and marker of a finished training
 - `state`: all that a training carries from step to step
-- `batches`, `draws`, `augment`, `policies`: training batches, their random draws, and the changes made with them
+- `batches`, `draws`: training batches and their random draws
+- `augment`, `crops`, `policies`: the changes made with them
 - `gradients`, `batch_parts`: forward and backward passes of one batch, as loop and self-check call them; its parts
 - `step_graph`, `graph_search`: these passes recorded as one CUDA graph; whether a training's are
 - `freezing`, `probing`: which parts of the network learn in an epoch; the head alone, on features

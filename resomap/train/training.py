@@ -1,7 +1,7 @@
 """Training of one cell from whatever stands on disk to its done marker; `CellTraining.run` is the order of things."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -66,6 +66,7 @@ class CellTraining:
     def __init__(self, request: Request, signals: SignalWatch) -> None:
         self._request, self._signals = request, signals
         self._cell, self._recipe, self._config = request.cell, request.recipe, request.study.config
+        self._say = request.say
         self._device = choose_device(self._config.device)
         if not self._device.is_cuda and self._config.device == "auto":
             request.say(f"no GPU is visible: training on the CPU ({self._device.name})")
@@ -132,10 +133,6 @@ class CellTraining:
             raise
         progress.show(state, "sending")
         self._mark_done(marker, run)
-
-    @property
-    def _say(self) -> Callable[[str], None]:
-        return self._request.say
 
     @cached_property
     def _environment(self) -> dict[str, str]:
@@ -208,10 +205,8 @@ class CellTraining:
     def _training_data(self, built: BuiltModel) -> TrainingData:
         """Prepared images of the cell."""
         store = self._store
-        images = self._learned_from(crop_store(store, self._recipe))
-        batches = TrainingBatches(
-            images, self._recipe, self._cell.seed, pinned=self._device.is_cuda, size=store.resolution
-        )
+        images, is_cuda = self._learned_from(crop_store(store, self._recipe)), self._device.is_cuda
+        batches = TrainingBatches(images, self._recipe, self._cell.seed, pinned=is_cuda, size=store.resolution)
         return training_data(self._config, self._recipe, store, built, batches, store.split("val"))
 
     def _learned_from(self, store: Store) -> Images:

@@ -11,7 +11,7 @@ from resomap.cells.lock import cell_lock, lock_path, step_lock
 from resomap.core.errors import ResomapError
 from resomap.core.files import open_own
 from resomap.core.logging import send_output_to
-from resomap.machine import gpu_lock
+from resomap.machine import gpu_lock, lock_folder
 from resomap.machine.gpus import Gpu
 
 CELL = Cell("vgg11", 320, 0, "vgg")
@@ -82,8 +82,8 @@ def test_a_folder_of_gpu_locks_that_is_not_ones_own_is_refused(
 ) -> None:
     if make is foreign and os.getuid():
         pytest.skip("only root gives a folder to somebody else")
-    monkeypatch.setattr(gpu_lock.tempfile, "tempdir", str(tmp_path))
-    make(gpu_lock.lock_directory())
+    monkeypatch.setattr(lock_folder.tempfile, "tempdir", str(tmp_path))
+    make(lock_folder.lock_directory())
     with pytest.raises(ResomapError, match="for this user's locks of GPUs, is a link, another user's, or one that"):
         gpu_lock.device_locks([Gpu("0", "GPU-1")])
 
@@ -91,8 +91,8 @@ def test_a_folder_of_gpu_locks_that_is_not_ones_own_is_refused(
 def test_ones_own_is_used_and_a_link_in_it_is_not_followed(
     victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_lock.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(lock_folder.tempfile, "tempdir", str(tmp_path))
     assert len(gpu_lock.device_locks([Gpu("0", "GPU-1")])) == 1
-    (gpu_lock.lock_directory() / "GPU-2.lock").symlink_to(victim)
+    (lock_folder.lock_directory() / "GPU-2.lock").symlink_to(victim)
     with pytest.raises(ResomapError, match=r"GPU-2\.lock is a link"):
         gpu_lock.device_locks([Gpu("1", "GPU-2")])

@@ -177,6 +177,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _bits_are_not_promised_by_mps(self) -> "Config":
+        if self.gpu.mps and self.deterministic:
+            raise ValueError(
+                "gpu.mps is true, and so is deterministic: by MPS no training is exact; set one of them to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _lists_are_clean(self) -> "Config":
         for name in ("models", "resolutions", "seeds"):
             values = getattr(self, name)

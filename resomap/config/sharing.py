@@ -1,4 +1,4 @@
-"""Configuration section of trainings that share a device: how many."""
+"""Configuration section of trainings that share a device: how many, and how."""
 
 from typing import Annotated, Literal
 
@@ -14,10 +14,15 @@ PerDevice = Annotated[
 
 
 class GpuSharing(Section):
-    """Trainings that share a GPU, or the cores of a machine that trains on its CPU; no result depends on it."""
+    """Trainings that share a GPU, or the cores of a machine that trains on its CPU; no fingerprint depends on it."""
 
     per_device: PerDevice = key(
         1,
         "trainings at a time on each GPU, or on the CPU of a machine without one, each with its share of the cores; "
         "`auto`: as many as fit into its memory, at most 4; on Slurm one",
+    )
+    mps: bool = key(
+        False,
+        "trainings that share a GPU compute on it at the same time, by NVIDIA's MPS (`nvidia-cuda-mps-control`), in "
+        "place of in turns; their results are marked as not exact, so never with `deterministic: true`",
     )

@@ -9,22 +9,21 @@ on. So jobs of runs that share a device differently never have more than all of 
 byte behind them, where nobody passes it: no job takes a share any more, and those that run end.
 """
 
-import contextlib
 import errno
 import fcntl
 import math
 import os
 import re
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from resomap.core.errors import Interrupted, ResomapError
+from resomap.core.errors import Interrupted
 from resomap.core.files import open_own
 from resomap.machine.gpus import Gpu, visible_gpus
+from resomap.machine.lock_folder import own_lock_directory
+from resomap.machine.mps import join_mps
 
 POLL_SECONDS = 1.0
 
@@ -73,6 +72,8 @@ def bind_gpu(
         if lock is not taken:
             lock.close()
     os.environ["CUDA_VISIBLE_DEVICES"] = taken.gpu.handle
+    if share != WHOLE:
+        join_mps()
     if len(gpus) > 1 or share != WHOLE:
         on = taken.gpu.handle if share == WHOLE else f"{taken.gpu.handle}, on {share} of it"
         say(f"on GPU {on}, one of {len(gpus)}")
@@ -84,28 +85,10 @@ def bound_share() -> Fraction:
     return _bound[0].share if _bound else WHOLE
 
 
-def lock_directory() -> Path:
-    """Return the directory of this user's device locks on this machine."""
-    return Path(tempfile.gettempdir(), f"resomap-gpus-{os.getuid()}")
-
-
 def device_locks(gpus: Iterable[Gpu]) -> list["_DeviceLock"]:
     """Return the locks of GPUs, none of them taken."""
-    directory = lock_directory()
-    _require_own(directory)
+    directory = own_lock_directory()
     return [_DeviceLock(gpu, directory) for gpu in gpus]
-
-
-def _require_own(directory: Path) -> None:
-    """Make the directory. Raises ResomapError where somebody else did: in a shared temporary folder anybody may."""
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise ResomapError(
-            f"{directory}, for this user's locks of GPUs, is a link, another user's, or one that others may write; "
-            "remove it, or set TMPDIR to a folder of your own"
-        )
 
 
 class _DeviceLock:

@@ -17,6 +17,7 @@ from resomap.cells.wanted import WantedList
 from resomap.core.fork_client import SOCKET_VARIABLE, offer_fork_server
 from resomap.estimates.duration import Durations
 from resomap.machine.gpus import visible_gpus
+from resomap.machine.mps import offer_mps, withdraw_mps
 from resomap.planning import snakemake_locks
 from resomap.planning.interruption import interruption
 from resomap.planning.slots import Slots
@@ -40,9 +41,13 @@ class RunStart:
     def begin(self, trains_on_gpu: bool, durations: Durations, slots: Slots) -> None:
         """Begin the run: remove stale locks, warn, write the study file, start sending unsent journals.
 
-        Raises ResomapError where a tracker that is required does not answer, or will not take all of a run.
+        Raises ResomapError where a tracker that is required does not answer, or will not take all of a run, and where
+        MPS is wanted and cannot be started.
         """
         self._tracker.require()
+        withdraw_mps()
+        if slots.by_mps:
+            atexit.register(offer_mps())
         interruption.run_begins()
         self._api.hear_of_finished_jobs()
         self._presence, alone = snakemake_locks.register_process()

@@ -46,6 +46,11 @@ class Slots:
             return 1
         return 1 if fits(self._study, cell, self._kind, self._whole, self.each) else self.each
 
+    @property
+    def by_mps(self) -> bool:
+        """True if trainings of this call that share a GPU do so by MPS."""
+        return self._study.config.gpu.mps and self._kind == "cuda" and self.each > 1
+
     def sentences(self) -> Iterator[str]:
         """Yield, for the terminal, how trainings share the devices, and what stands against more of them."""
         wanted, device = self._study.config.gpu.per_device, "each GPU" if self._kind == "cuda" else "the CPU"
@@ -53,6 +58,10 @@ class Slots:
         if self.each > 1:
             threads = counted(cores // (self.devices * self.each), "core")
             yield f"{self.each} trainings at a time share {device}, with {threads} each"
+            if self.by_mps:
+                yield "they compute at the same time by MPS, so that none of them is exact"
+        if self._study.config.gpu.mps and not self.by_mps:
+            yield "gpu.mps is true, but no trainings share a GPU here: MPS is not started"
         if (wanted == "auto" and self._cores == 1) or (wanted != "auto" and self._cores < wanted):
             runs = f"{self.each} trainings run" if self.each > 1 else "one training runs"
             yield (

@@ -1,5 +1,6 @@
 """Start of a training: its network, its state before the first step, and its images."""
 
+from collections.abc import Callable
 from typing import get_args
 
 import torch
@@ -12,6 +13,7 @@ from resomap.config import Config, Training
 from resomap.config.judging import FurtherMetric
 from resomap.config.positive import ONE_VS_REST, positive_index
 from resomap.data.store import Images, Store
+from resomap.machine.mps import BY_MPS, computes_by_mps
 from resomap.models.build import BuiltModel, build_model
 from resomap.models.weights_store import weights_directory
 from resomap.train.batches import TrainingBatches
@@ -55,6 +57,13 @@ def crop_store(store: Store, recipe: Training) -> Store:
     """
     size = recipe.crop_source(store.resolution)
     return store if size == store.resolution else Store.open(store.place.parent, size, fold=store.fold)
+
+
+def note_sharing(state: TrainingState, say: Callable[[str], None]) -> None:
+    """Note, once, that kernels of others run beside this training's, by MPS; it stays so after a resume without."""
+    if computes_by_mps() and BY_MPS not in state.deviations:
+        say(f"{BY_MPS}: the result will be marked as not exact")
+        state.deviations.append(BY_MPS)
 
 
 def training_data(

@@ -38,7 +38,7 @@ from resomap.train.probing import ProbeData, probe_data
 from resomap.train.request import Request
 from resomap.train.self_check import SelfCheck
 from resomap.train.signals import SignalWatch
-from resomap.train.starting import crop_store, initial_state, starting_network, training_data
+from resomap.train.starting import crop_store, initial_state, note_sharing, starting_network, training_data
 from resomap.train.state import TrainingState
 from resomap.train.tracked_run import TrackedRun, take_over
 
@@ -92,6 +92,7 @@ class CellTraining:
             self._restore(state, saved)
         else:
             state.microbatch = microbatch_choice.require(self._request.study, self._cell)
+        note_sharing(state, self._say)
         saved_features = saved.get("features") if saved else None
         del saved  # its tensors are views of last.pt
 

@@ -21,6 +21,7 @@
 - `costs_file`, `device_costs`: what a cost kit measured on another machine, checked, and where it is kept
 - `microbatch_choice`, `learning_rate_choice`: the microbatch and the learning rate found for a model
 - `graph_choice`: whether the steps of a model are recorded
+- `slots_choice`: how many trainings share a device, by measured rates
 - `winner_cell`, `winner_record`: the winner as a cell with its choice, and the record of its evaluations on test images
 - `explanation_record`: whose class-activation maps a picture has
 - `settings_change`: why a finished training no longer counts, with old and new values

@@ -19,7 +19,8 @@ class GpuSharing(Section):
     per_device: PerDevice = key(
         1,
         "trainings at a time on each GPU, or on the CPU of a machine without one, each with its share of the cores; "
-        "`auto`: as many as fit into its memory, at most 4; on Slurm one",
+        "`auto`: of as many as fit into its memory, at most 4, the number that the study's first run measures as "
+        "fastest; on Slurm one",
     )
     mps: bool = key(
         False,

@@ -65,6 +65,7 @@ class SnakemakeApi:
         self._workflow = workflow
         # A job's own process, on whatever node, has that node's cores in its command line and not its job's.
         self.is_local = command_line.is_local and self.is_main_process
+        self.executes = command_line.executes and self.is_main_process  # known while the file is parsed
 
     def limit_gpus(self, count: int) -> None:
         """Let a local run use `count` GPUs, and so train that many cells at once, unless a number is set already."""

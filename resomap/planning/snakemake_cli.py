@@ -33,6 +33,13 @@ WRITTEN = ("", ".snakemake", ".resomap", "results", "checkpoints")
 # What a dry run leaves out of Snakemake's lines, for the map of the cells at its end; any of these options keeps them.
 QUIET = {"PROGRESS", "RULES", "HOST"}
 DETAILED = {"--quiet", "--printshellcmds", "--verbose", "--debug-dag", "--logger"}
+# The calls in whose place Snakemake runs no jobs, beside those that write nothing; the last two make believe.
+BESIDE_RUNS = (
+    *("containerize", "report", "generate_unit_tests", "dag", "rulegraph", "filegraph", "d3dag", "unlock"),
+    *("cleanup_metadata", "conda_cleanup_envs", "conda_create_envs_only", "list_conda_envs", "cleanup_shadow"),
+    *("container_cleanup_images", "list_changes", "list_input_changes", "list_params_changes", "list_untracked"),
+    *("summary", "detailed_summary", "archive", "delete_all_output", "delete_temp_output", "dryrun", "touch"),
+)
 READING = ("lint", "list_rules", "list_target_rules", "print_compilation")  # the calls that write nothing
 
 
@@ -45,6 +52,7 @@ class CommandLine:
         # Of the arguments that Snakemake acts on, profiles merged; as it stands where a program calls Snakemake.
         self.is_local = True  # the chosen executor runs jobs on this machine, under -n too
         self.jobs: int | None = None  # at once on a cluster
+        self.executes = False  # it runs jobs: no dry run, and none of the calls that only read, draw or tidy up
         self.is_ours = False  # a main process that is to read a Snakefile of ResoMap
         self.after_dry_run: Callable[[], None] | None = None
         self._typed_as: list[str] | None = None  # where `resomap run` made this line
@@ -115,6 +123,7 @@ class CommandLine:
         _require_documents(arguments.configfile or ())
         if not any(getattr(arguments, name, False) for name in READING):
             _require_writable(Path(arguments.directory or ""))
+        self.executes = not any(getattr(arguments, name, None) for name in (*READING, *BESIDE_RUNS))
         arguments.rerun_incomplete = True
         if arguments.cores is None and arguments.jobs is None and self.is_local:
             arguments.cores = available_cores()

@@ -23,6 +23,7 @@ resumed training recomputes them.
 - `self_check`: the gradients of one batch, computed twice: before the first step, and after the microbatch was halved
 - `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience
 - `microbatch_search`: how many images a forward pass fit into memory
+- `slots_search`, `slot_worker`: how many trainings at a time compute fastest, and the processes that are timed
 - `learning_rate_search`, `rate_trial`: the best learning rate of a few, each tried in a short training
 - `signals`: signals that stop a training at its next step
 """

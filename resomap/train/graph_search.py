@@ -87,7 +87,7 @@ def _measure(study: Study, cell: Cell, classes: int, device: Device, kind: type[
     content = {"resolution": cell.resolution, "device": device.name, "found_at": time.time()}
     with torch.random.fork_rng(devices=[device.torch] if device.is_cuda else []):
         model = execution.place(build_model(cell.model, cell.resolution, classes, channels=channels).model.train())
-        batch = _noise(recipe.batch_size, cell.resolution, channels, classes)
+        batch = noise_batch(recipe.batch_size, cell.resolution, channels, classes)
         plain = GradientPass(
             recipe=recipe,
             classes=classes,
@@ -118,7 +118,8 @@ def _measure(study: Study, cell: Cell, classes: int, device: Device, kind: type[
     return {**content, "graphs": is_worth_it(one, other), "reason": reason, "plain": one, "recorded": other}
 
 
-def _noise(images: int, size: int, channels: int, classes: int) -> Batch:
+def noise_batch(images: int, size: int, channels: int, classes: int) -> Batch:
+    """Return a batch of noise, as it comes to a training: nothing of its work depends on what images show."""
     return Batch(
         pixels=torch.randint(0, 256, (images, size, size, channels), dtype=torch.uint8),
         size=size,

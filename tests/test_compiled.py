@@ -67,6 +67,16 @@ def test_what_cannot_be_compiled_is_said_in_one_sentence(
     assert "\n" not in said
 
 
+def test_it_is_part_of_the_fingerprint_and_recorded_steps_are_not(study_in: Callable[..., Study]) -> None:
+    def fingerprint(**training: object) -> str:
+        study = study_in(training=training)
+        return study.fingerprint(study.cells()[0])
+
+    assert fingerprint(compile=False) == fingerprint()
+    assert fingerprint(compile=True) != fingerprint()
+    assert fingerprint(graphs="auto") == fingerprint()
+
+
 def test_features_of_a_frozen_network_leave_nothing_to_compile() -> None:
     with pytest.raises(ValueError, match="compile must be false"):
         Training(recipe="linear_probe", compile=True)

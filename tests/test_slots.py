@@ -117,6 +117,37 @@ def test_cores_of_a_cpu_are_shared_in_the_same_way(images: Path, tmp_path: Path)
     assert jobs["cost"] == ["4 0"]
 
 
+def priorities(directory: Path, config: dict[str, Any], *words: str) -> dict[str, str]:
+    """Priority of each planned training, by its marker."""
+    listed = snakemake("-n", *words, directory=directory, config=config)
+    assert listed.returncode == 0, listed.stderr
+    found = re.findall(r"^rule train:.*?output: (\S+).*?priority: (\d+)", listed.stdout + listed.stderr, re.M | re.S)
+    return dict(found)
+
+
+def test_the_longest_starts_first_in_slots_too(gpus: Callable[..., None], images: Path, tmp_path: Path) -> None:
+    gpus(1, memory=80 * GB)
+    config = small_config(images, resolutions=[48, 96, 32], device="auto")
+    words = ("--cores", "4", "--resources", "gpu=1", *(f"results/{MODEL}/{size}.done" for size in (32, 48, 96)))
+    alone = priorities(tmp_path, config, *words)
+    assert sorted(alone, key=lambda marker: -int(alone[marker])) == [
+        f"results/{MODEL}/{size}.done" for size in (96, 48, 32)
+    ]
+    assert priorities(tmp_path, {**config, "gpu": {"per_device": 4}}, *words) == alone
+
+
+def test_on_a_cluster_a_job_has_its_device_to_itself(gpus: Callable[..., None], images: Path, tmp_path: Path) -> None:
+    gpus(1, memory=80 * GB)
+    config = small_config(images, device="auto", gpu={"per_device": 4}, slurm={"cpus": 3})
+    here, cluster = ("--resources", "gpu=1"), ("--executor", "slurm", "--jobs", "2")
+    shares = []
+    for words in (here, cluster):
+        listed = snakemake("-n", "--cores", "8", *words, MARKERS[0], directory=tmp_path, config=config)
+        assert listed.returncode == 0, listed.stderr
+        shares += re.findall(r"--threads (\d) .*--share (\d/\d)", listed.stdout + listed.stderr)
+    assert shares == [("2", "1/4"), ("3", "1/1")]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

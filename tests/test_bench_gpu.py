@@ -17,6 +17,7 @@ from resomap.bench.gpu.gpu_record import CUT, DONE, FAILED, LEFT_OUT
 from resomap.bench.gpu.gpu_settings import GpuSettings
 from resomap.bench.gpu.gpu_suite import GpuSuite
 from resomap.bench.gpu.part_table import PARTS, Part, part, work_of
+from resomap.cells.slots_choice import fastest
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -105,16 +106,20 @@ def test_what_it_checks_is_right_on_a_cpu(tmp_path: Path) -> None:
 def test_what_it_measures_on_a_cpu(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(STAND_IN)
-    names = ["rates", "larger", "loader", "start", "saves", "script"]
+    names = ["rates", "shared", "larger", "loader", "start", "saves", "script"]
     done, record = rehearse(tmp_path, "--parts", ",".join(names), "--timm-train", str(script))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {one["name"]: one["rows"][0]["figures"] for one in record["parts"]}
     assert list(rows) == names
-    assert [one["passed"] for one in record["parts"]] == [None] * 6
+    assert [one["passed"] for one in record["parts"]] == [None] * len(names)
     for name, other in (("rates", "on_device_per_second"), ("loader", "timm_loader_per_second"), ("script", "timm")):
         figures = rows[name]
         assert figures["ratio"] == pytest.approx(figures["images_per_second"] / figures[other])
     assert (rows["rates"]["resolution"], rows["larger"]["resolution"]) == (32, 48)
+    one, two, auto = (row["figures"] for row in found(record, "shared")["rows"])
+    assert one["images_per_second"] > 0
+    assert (one["at_once"], two["at_once"]) == (1, 2)
+    assert auto["at_once"] == fastest({1: one["images_per_second"], 2: two["images_per_second"]}, 2)
     assert rows["script"]["timm"] == 46, "the last epoch's mean, of train.py's own words"
     assert rows["rates"]["utilization_percent"] is None
     assert rows["start"]["seconds"] > 0

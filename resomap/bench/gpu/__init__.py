@@ -13,6 +13,7 @@ Each part is a process of its own, which may fail, hang or crash without the oth
 - `exact_resume`: a training killed and resumed, beside one that was left alone
 - `memory_limit`, `limited_trainer`: a training that gets less memory than it needs
 - `gpu_rates`: images a second of the training loop, beside the same steps on the device and timm's loader
+- `shared_rates`: images a second of several trainings at a time
 - `gpu_timings`: start, checkpoints, and the whole process beside timm's train.py
 - `gpu_load`: what the driver says of a GPU meanwhile
 - `device_wait`, `device_user`: a process that waits for a device that another one holds

@@ -28,6 +28,7 @@ class GpuSettings:
     resolutions: tuple[int, ...] = (224, 512)
     timm_models: tuple[str, ...] = ("resnet18", "mobilenetv4_conv_small")
     epoch_seconds: float = 1.0  # that one side of a pair is measured at least
+    most_shared: int = 4  # trainings at a time that are tried on one device
     repeats: int = 1  # pairs of runs behind each ratio
     workers: int = min(8, os.cpu_count() or 1)  # of timm's loader, and that prepare images
     timm_train: str | None = None  # timm's train.py
@@ -49,6 +50,7 @@ class GpuSettings:
             "resolutions": (32, 48),
             "timm_models": ("test_resnet",),
             "epoch_seconds": 0.0,
+            "most_shared": 2,
             "repeats": 1,
             "workers": 1,
         }

@@ -34,6 +34,7 @@ PARTS = (
     Part("memory", "microbatch halved where memory ends", "memory_limit", "check_halving", 75, judges=True),
     Part("lock", "a second process waits for the device", "device_wait", "check_waiting", 45, judges=True),
     Part("rates", "images a second, beside the same steps on the device", "gpu_rates", "rates_at_lowest", 110),
+    Part("shared", "several trainings at a time, beside one", "shared_rates", "rates_shared", 60),
     Part("larger", "the same at larger resolutions", "gpu_rates", "rates_above", 120),
     Part("loader", "the loop beside one on timm's loader", "gpu_rates", "beside_loader", 60),
     Part("start", "seconds to the first step", "gpu_timings", "start", 60),

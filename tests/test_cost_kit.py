@@ -23,6 +23,16 @@ from resomap.cells.device_costs import all_device_costs, device_files
 from resomap.cells.study import CURRENT, Study
 from resomap.core.errors import ResomapError
 from resomap.core.files import read_json, write_json
+from resomap.cost import (
+    best_batch,
+    on_target,
+    runtime_figures,
+    session,
+    target_cell,
+    target_sessions,
+    target_timing,
+    timing,
+)
 from resomap.cost.cost_kit import NEWEST_IR, NEWEST_OPSET, one_file, planned_bytes, require_room
 from resomap.cost.cost_table import rows
 
@@ -145,7 +155,70 @@ def test_it_measures_each_network_in_turns(costs: dict[str, Any]) -> None:
         assert one["throughput_images_per_second_median"] > 0
         assert one["unsteady"] == ((one["latency_ms_q3"] - one["latency_ms_q1"]) / one["latency_ms_median"] > 0.1)
         assert one["peak_memory_bytes_batch_1"] > one["file_bytes"]
+        assert set(one["nodes"]) == {"CPUExecutionProvider"}
+        assert one["nodes"]["CPUExecutionProvider"] > 5
         assert one["reasons"] == {}
+
+
+def test_it_measures_as_the_grid_does() -> None:
+    for name, here in (
+        ("ROUNDS", runtime_figures),
+        ("PAYS", best_batch),
+        ("PROBE_SHARE", best_batch),
+        ("PROBE_RUNS", best_batch),
+        ("WAITING_SHARE", session),
+        ("BYTES_AN_ACTIVATION", runtime_figures),
+        ("LEAST_ROUNDS", runtime_figures),
+        ("STEADY", timing),
+    ):
+        there = [
+            getattr(one, name) for one in (on_target, target_cell, target_sessions, target_timing) if name in vars(one)
+        ]
+        assert set(there) == {getattr(here, name)}, name
+    assert target_timing.WARM_UP == timing.WARM_UP_SHARE
+
+
+# The provider
+
+
+def test_a_provider_that_is_not_there_is_one_sentence_with_those_that_are(place: Path, tmp_path: Path) -> None:
+    here = onnxruntime.get_available_providers()
+    for name in (next(one for one in onnxruntime.get_all_providers() if one not in here), "", "cpu\x1b[2J"):
+        done = measure(place / "kit", f"--provider={name}", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"measure.py: --provider {name!a} is not in this onnxruntime, which has {', '.join(here)}; name one of "
+            "them\n",
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    "AzureExecutionProvider" not in onnxruntime.get_available_providers(), reason="needs a provider that takes no nodes"
+)
+def test_a_provider_that_leaves_all_to_the_processor_has_no_figures(place: Path, tmp_path: Path) -> None:
+    """ONNX Runtime opens it and lists it first, and the processor computes the network."""
+    done = measure(place / "kit", "--provider", "AzureExecutionProvider", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "measure.py: none of the networks can be measured: AzureExecutionProvider computes none of its nodes, "
+        "CPUExecutionProvider does\n",
+    )
+    assert "threads: " in done.stdout
+    assert "(not pinned)" in done.stdout
+    assert list(tmp_path.iterdir()) == [], (
+        "neither figures, nor a journal that another provider would have to go on with"
+    )
+
+
+def test_a_name_that_means_the_study_s_own_machine_is_refused_before_it_is_measured(
+    place: Path, tmp_path: Path
+) -> None:
+    for name, words in (("cpu", "means the machine of the study"), ("a/b", "takes 1 to 64 letters"), ("..", "takes 1")):
+        done = measure(place / "kit", f"--device={name}", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert words in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="session")
@@ -250,6 +323,8 @@ def test_costs_are_taken_in_under_the_name_of_their_device(costs: dict[str, Any]
         assert (content["device"], content["threads"], content["precision"]) == ("board", 1, "float32")
     assert all_device_costs()[0].contents(study, 3) == {}
     table = rows(study, 2)
+    assert {row["pinned_cores"] for row in table} == {costs["pinned_cores"]}
+    assert first[MODEL, SIZES[0]]["other_programs_cores"] == costs["other_programs_cores"]
     assert [(row["device"], row["threads"], row["resolution"]) for row in table] == [
         (device, threads, size) for device, threads in (("board", 1), ("board", 4), ("nano.2", 1)) for size in SIZES
     ]
@@ -284,6 +359,10 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], bytes], str]] = {
     "true for a count": (lambda one: hostile(one, threads=True), "threads"),
     "another key": (lambda one: hostile(one, extra=1), "extra"),
     "twice": (lambda one: hostile(one, cells=[one["cells"][0]] * 2), "has a network twice"),
+    "cores that are none": (lambda one: hostile(one, pinned_cores="0,x"), "pinned_cores"),
+    "negative load": (lambda one: hostile(one, other_programs_cores=-1.0), "other_programs_cores"),
+    "no nodes": (lambda one: hostile(one, cell={"nodes": {"CPUExecutionProvider": 0}}), "cells.0.nodes"),
+    "path as provider": (lambda one: hostile(one, cell={"nodes": {"../x": 1}}), "cells.0.nodes"),
     "no cells": (lambda one: hostile(one, cells=[]), "cells"),
     "other classes": (lambda one: hostile(one, classes=5), "5 classes and 3 channels"),
     "other models": (lambda one: hostile(one, cells=[{**one["cells"][0], "model": "vgg11"}]), "none of this study's"),

@@ -95,7 +95,8 @@ def test_a_budget_recommends_another_cell_on_another_device(
     """Two machines' files are taken in; 48 px are within 10 ms on the server, and only 32 px on the board."""
     study = grid(seeds=1, count=1_200, budget={"latency_ms": 10})
     for device, latencies in (("server", (1, 2, 3)), ("board", (8, 20, 50))):
-        write_json(tmp_path / "costs.json", costs_of(device, dict(zip(SIZES, latencies, strict=True))))
+        content = costs_of(device, dict(zip(SIZES, latencies, strict=True)), other_programs_cores=latencies[0] / 10)
+        write_json(tmp_path / "costs.json", content)
         assert main(["cost-import", str(tmp_path / "costs.json")]) == 0
     found = {}
     for device in ("server", "board"):
@@ -114,7 +115,12 @@ def test_a_budget_recommends_another_cell_on_another_device(
     excluded = content["recommendation"]["excluded"]
     assert [one["resolution"] for one in excluded] == [48, 64]
     assert "20" in excluded[0]["reason"]
-    assert "Inference measured on board in ONNX Runtime" in make_report(Study.load(CURRENT)).read_text()
+    told = make_report(Study.load(CURRENT)).read_text()
+    assert (
+        "Inference measured on board in ONNX Runtime (float32, threads: 1), while other programs took up to 0.8" in told
+    )
+    alone = make_report(with_report(study, report_device="server")).read_text()
+    assert "Inference measured on server in ONNX Runtime (float32, threads: 1), alone on it." in alone
 
 
 def test_devices_stand_side_by_side(grid: Grid) -> None:

@@ -185,7 +185,9 @@ def grad_cam(network: torch.nn.Module, layer: SpatialLayer, images: torch.Tensor
 @pytest.mark.parametrize(
     ("name", "layout"),
     [
+        ("vgg11", "channels first"),
         ("resnet18", "channels first"),
+        ("mobilenet_v2", "channels first"),
         ("mobilenetv4_conv_small", "channels first"),
         ("efficientnet_b0", "channels first"),
         ("test_convnext", "channels first"),

@@ -70,6 +70,7 @@ class MeasuredThere(_Strict):
     peak_memory_bytes_batch_1: _Bytes | None = None
     peak_memory_bytes_best_batch: _Bytes | None = None
     memory_method: Literal["resident"] | None = None
+    nodes: Annotated[dict[_Name, _Count], Field(max_length=20)] = {}  # of the graph, by the provider that computes them
     reasons: Annotated[dict[_Text, _Text], Field(max_length=20)] = {}
 
     @model_validator(mode="after")
@@ -96,6 +97,8 @@ class CostsFile(_Strict):
     runtime_version: _Text
     provider: _Name
     threads: Annotated[int, Field(ge=1, le=65536)]
+    pinned_cores: Annotated[str, Field(pattern=r"^[0-9]{1,5}(,[0-9]{1,5})*$", max_length=6 * 65536)] | None = None
+    other_programs_cores: Annotated[float, Field(ge=0, le=65536)] | None = None
     precision: Literal["float32"]
     classes: _Count
     channels: Annotated[int, Field(ge=1, le=16)]

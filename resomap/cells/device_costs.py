@@ -48,6 +48,8 @@ class DeviceCosts:
             "classes": classes,
             "runtime": costs.runtime_name,
             "threads": costs.threads,
+            "pinned_cores": costs.pinned_cores,
+            "other_programs_cores": costs.other_programs_cores,
             "precision": costs.precision,
             "channels_last": False,
             "measured_at": costs.measured_at,

@@ -1,7 +1,6 @@
 """`resomap cost`: measure the cost of one model at one resolution; called by the rule `cost`."""
 
 import argparse
-import os
 import sys
 
 from resomap.cells.leftovers import remove_leftovers
@@ -12,6 +11,7 @@ from resomap.cells.wanted import plan_id, wanted
 from resomap.commands import Commands
 from resomap.core.files import write_json
 from resomap.core.gc_control import paused_collection
+from resomap.machine.cpus import available_cores
 from resomap.machine.gpu_lock import bind_gpu
 
 
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("cell", help="MODEL@RESOLUTION, for example vgg11@320")
     parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
     parser.add_argument("--classes", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--memory-mb", type=int, default=8000, help="what it may take in main memory")
 
 

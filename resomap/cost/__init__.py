@@ -13,6 +13,10 @@ comes about.
 - `best_batch`: the search for the batch size of the highest throughput
 - `peak_memory`: the highest memory of a forward pass
 - `cost_table`: all measurements of a grid in results/costs.csv
+- `threads`: their number, and the cores that they are held on
 - `cost_kit`, `kit_weights`: a folder that measures on another machine, and its files of weights
-- `on_target`, `target_machine`, `target_timing`: the script of that folder, which needs no ResoMap
+- `on_target`: the script of that folder, which needs no ResoMap, with the modules that it has inside:
+- `target_cell`, `target_sessions`, `target_timing`: what is known of a network, ONNX Runtime, times of runs
+- `target_machine`, `target_others`: facts of the machine and files that outlive a kill; what other programs take
+- `target_cores`: the cores that threads are held on; the grid uses it too
 """

@@ -123,12 +123,15 @@ def write_kit(study: Study, classes: int, folder: Path, say: Callable[[str], Non
 
 
 def one_file() -> str:
-    """Return the script that measures: its module, with those that it imports from here in their places."""
-    sources = resources.files("resomap.cost")
+    """Return the script that measures: its module, with those that it imports from here in their places, each once."""
+    sources, taken = resources.files("resomap.cost"), set()
 
     def inside(found: re.Match[str]) -> str:
+        if found[1] in taken:
+            return ""
+        taken.add(found[1])
         text = (sources / f"{found[1]}.py").read_text(encoding="utf-8")
-        return text.split('"""', 2)[2].lstrip() + "\n\n"
+        return _IMPORT.sub(inside, text.split('"""', 2)[2].lstrip()) + "\n\n"
 
     return _IMPORT.sub(inside, (sources / "on_target.py").read_text(encoding="utf-8"))
 

@@ -11,7 +11,7 @@ from resomap.core.files import write_csv
 # Names carry their units; docs/cost.md has the meaning of each. The same keys stand in the JSON of a measurement.
 # Those that each runtime has of its own:
 OF_RUNTIMES = (
-    *("runtime", "threads", "precision", "channels_last", "file_bytes"),
+    *("runtime", "threads", "pinned_cores", "precision", "channels_last", "file_bytes"),
     *("latency_ms_median", "latency_ms_q1", "latency_ms_q3", "latency_runs"),
     *("end_to_end_ms_median", "end_to_end_ms_q1", "end_to_end_ms_q3", "end_to_end_runs", "image"),
     *("best_batch", "best_batch_limit"),

@@ -12,12 +12,13 @@ import numpy as np
 from torch import nn
 
 from resomap.config.costs import Way
+from resomap.cost.threads import Threads
 from resomap.cost.timing import Run
 from resomap.export.export_files import FP16, INT8
 from resomap.export.lower_precision import half_precision, quantised
 from resomap.export.onnx_writer import onnx_model
 from resomap.export.openvino_writer import write_openvino
-from resomap.export.runtimes import Computed, by_onnxruntime, by_openvino
+from resomap.export.runtimes import Computed, by_onnxruntime, openvino_network, openvino_pass
 from resomap.models.index import COLOURS
 
 # Ranges by which the network is quantised; they change no time.
@@ -26,14 +27,15 @@ _CALIBRATION_BATCHES = 2
 
 @dataclass(frozen=True)
 class ExportedPass:
-    """Forward passes of an exported network. `anew` opens it once more, so that no pass keeps another one's memory."""
+    """Forward passes of an exported network; those that `anew` returns keep no memory for the next one."""
 
     runtime: str
     resolution: int
     file_bytes: int
     computed: Computed
-    anew: Callable[[], Computed] | None
+    anew: Callable[[], Computed]
     channels: int = COLOURS
+    core: int | None = None  # of the thread that calls; OpenVINO places that one too
 
     def on(self, batch: int) -> Run:
         """Return a forward pass of one batch of noise."""
@@ -43,10 +45,8 @@ class ExportedPass:
         """Return what gives logits [1, classes] of one image float32 [1, C, R, R]."""
         return self.computed
 
-    def for_memory(self, batch: int) -> Run | None:
-        """Return a pass that takes its memory anew each time; None where the runtime keeps it."""
-        if self.anew is None:
-            return None
+    def for_memory(self, batch: int) -> Run:
+        """Return a pass that takes its memory anew each time."""
         run = partial(self.anew(), noise(batch, self.resolution, self.channels))
         run()
         return run
@@ -68,7 +68,7 @@ class Exports:
 
     network: nn.Module
     resolution: int
-    threads: int
+    threads: Threads
     channels: int = COLOURS
 
     def workload(self, way: Way) -> ExportedPass:
@@ -77,9 +77,10 @@ class Exports:
         if way.runtime == "openvino":
             return self._openvino(model, way)
         content = model.SerializeToString()
-        opened = partial(by_onnxruntime, content, self.threads)
+        threads = self.threads
+        opened = partial(by_onnxruntime, content, threads.count, affinities=threads.of_onnxruntime)
         anew = partial(opened, keeps_memory=False)
-        return ExportedPass(way.runtime, self.resolution, len(content), opened(), anew, self.channels)
+        return ExportedPass(way.runtime, self.resolution, len(content), opened(), anew, self.channels, threads.first)
 
     def _openvino(self, model: Any, way: Way) -> ExportedPass:
         with TemporaryDirectory() as place:
@@ -87,8 +88,9 @@ class Exports:
             source.write_bytes(model.SerializeToString())
             write_openvino(source, target, way.precision, {})
             size = target.stat().st_size + target.with_suffix(".bin").stat().st_size
-            computed = by_openvino(target, way.precision, self.threads)
-        return ExportedPass(way.runtime, self.resolution, size, computed, None, self.channels)
+            compiled = openvino_network(target, way.precision, self.threads.count, is_pinned=bool(self.threads.cores))
+        anew = partial(openvino_pass, compiled, keeps_memory=False)
+        return ExportedPass(way.runtime, self.resolution, size, openvino_pass(compiled), anew, self.channels)
 
     def _in(self, way: Way) -> Any:
         if way.precision == INT8:

@@ -17,10 +17,9 @@ from resomap.cost import peak_memory
 from resomap.cost.timing import Run
 from resomap.models.build import logits
 from resomap.models.index import COLOURS
+from resomap.train import step_graph
 
 GRAPH = "torch cuda graph"
-_WARM_UP = 3  # passes before a capture, as torch's notes on CUDA graphs have it
-
 
 Classifier: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
@@ -36,14 +35,18 @@ class Workload(Protocol):
     def runtime(self) -> str:
         """Name of the runtime, by which figures are kept apart."""
 
+    @property
+    def core(self) -> int | None:
+        """Core on which the thread that calls is held during a pass; None where it may move among those given."""
+
     def on(self, batch: int) -> Run:
         """Return a forward pass of one batch of noise, to be run again and again. Copying images is not part of it."""
 
     def classifier(self) -> Classifier:
         """Return what gives logits [1, classes] of one image float32 [1, C, R, R], copied to the device and back."""
 
-    def for_memory(self, batch: int) -> Run | None:
-        """Return a pass that takes its memory anew each time; None where the runtime has no such."""
+    def for_memory(self, batch: int) -> Run:
+        """Return a pass that takes its memory anew each time."""
 
     def held_bytes(self, batch: int) -> int:
         """Return the bytes of the weights and of one batch of images in float32."""
@@ -67,6 +70,7 @@ class EagerPass:
     resolution: int
     file_bytes: int = 0
     channels: int = COLOURS
+    core: None = None  # torch's threads may move: it starts some anew, and they would begin on the caller's core
 
     @property
     def runtime(self) -> str:
@@ -87,7 +91,7 @@ class EagerPass:
 
         return classify
 
-    def for_memory(self, batch: int) -> Run | None:
+    def for_memory(self, batch: int) -> Run:
         """Return the same pass."""
         return EagerPass.on(self, batch)
 
@@ -136,19 +140,15 @@ class GraphPass(EagerPass):
 
         return classify
 
-    def _captured(self, images: Tensor) -> Callable[[], Any]:
-        run, graph = partial(self.inference, images), torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
-                run()
-        torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph):
-            output = run()
+    def _captured(self, images: Tensor) -> Callable[[], Tensor]:
+        kind = step_graph.recording_on(images.device)
+        if kind is None:
+            raise RuntimeError(f"{images.device} has no graphs")
+        recording = kind()
+        (output,) = recording.record(lambda: [logits(self.inference(images))])
 
-        def replay() -> Any:
-            graph.replay()
+        def replay() -> Tensor:
+            recording.replay()
             return output
 
         return replay

@@ -19,11 +19,13 @@ from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.exported_pass import Exports
 from resomap.cost.forward_pass import EagerPass, GraphPass, Workload, ready_network
 from resomap.cost.runtime_figures import BYTES_AN_ACTIVATION, Attempts, RuntimeFigures
+from resomap.cost.threads import Threads
 from resomap.export.facts import versions
 from resomap.models.build import build_model, first_line
 from resomap.models.fits import ASSUMED_ACTIVATIONS
 from resomap.models.index import COLOURS
 from resomap.models.operations import one_pass, parameter_count, try_count, weights_bytes
+from resomap.train import step_graph
 
 SEED = 0
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -44,11 +46,11 @@ class Subject:
         measurement: Measurement,
         study: Study,
         classes: int,
-        threads: int,
+        threads: Threads,
         memory_bytes: int,
         end_to_end: EndToEnd,
     ) -> None:
-        """Take the cores that it computes with, and on a CPU the bytes of main memory that it may take."""
+        """Take the threads that it computes with, and on a CPU the bytes of main memory that it may take."""
         self.measurement, self._study, self._classes, self._threads = measurement, study, classes, threads
         self._cost, self._memory_bytes = study.config.cost, memory_bytes
         self._recipe = study.recipe(study.cell(measurement.model, measurement.resolution))
@@ -62,7 +64,7 @@ class Subject:
 
     def prepare(self) -> None:
         """Build the network, count its operations, and make it ready in each runtime."""
-        prepare_backend(self.device, self._study.config.deterministic, self._threads)
+        prepare_backend(self.device, self._study.config.deterministic, self._threads.count)
         network = self._attempts.answer("model", self._build)
         if network is None or not self._count(network):
             return
@@ -88,7 +90,7 @@ class Subject:
         """Return the content of the measurement's file: the figures of the first runtime, and `others`."""
         measurement, found = self.measurement, [self._of_runtime(way, figures) for way, figures in self._figures]
         wanted = {"runtime": self._ways[0].runtime, "precision": PRECISION_NAMES[self._ways[0].precision]}
-        first: dict[str, Any] = found[0] if found else {**wanted, "threads": self._threads, "reasons": {}}
+        first: dict[str, Any] = found[0] if found else {**wanted, **self._threads_told, "reasons": {}}
         return {
             **dict.fromkeys(COLUMNS),
             "schema": SCHEMA,
@@ -106,11 +108,15 @@ class Subject:
             "others": found[1:],
         }
 
+    @property
+    def _threads_told(self) -> dict[str, Any]:
+        return {"threads": self._threads.count, "pinned_cores": self._threads.words}
+
     def _of_runtime(self, way: Way, figures: RuntimeFigures) -> dict[str, Any]:
         is_torch = way.runtime == "torch"
         return {
             **dict.fromkeys(OF_RUNTIMES),
-            "threads": self._threads,
+            **self._threads_told,
             "precision": PRECISION_NAMES[way.precision],
             "channels_last": is_torch and self._recipe.channels_last,
             **figures.values(),
@@ -144,7 +150,7 @@ class Subject:
         placed = execution.place(copy.deepcopy(network).to(DTYPES[way.precision]))
         inference, resolution = Inference(placed, execution), self.measurement.resolution
         eager = EagerPass(inference, resolution, weights_bytes(placed), self._channels)
-        if not self.device.is_cuda:
+        if step_graph.recording_on(self.device.torch) is None:
             return eager
         graph = GraphPass(eager.inference, eager.resolution, eager.file_bytes, eager.channels)
         try:

@@ -18,86 +18,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
 import onnxruntime
 
-from resomap.cost.target_machine import Journal, Stop, circumstances, free_memory, growth, replace, require_same
-from resomap.cost.target_timing import STEADY, columns, quartiles, spread, thinned, timed
+from resomap.cost.target_cell import Cell
+from resomap.cost.target_cores import cores_for, cores_in_words, given_cores, held_on, quota
+from resomap.cost.target_machine import Journal, Stop, Unknown, circumstances, free_memory, replace, require_same
+from resomap.cost.target_others import Others
+from resomap.cost.target_sessions import BYTES_AN_ACTIVATION, CPU, Sessions
+from resomap.cost.target_timing import thinned
 
 FOLDER = Path(__file__).resolve().parent
 FORMAT, SCHEMA = "resomap costs", 1
-CPU = "CPUExecutionProvider"
 DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-ROUNDS, LEAST_ROUNDS = 10, 3  # shares of the time of a network, between which the others have their turn
-PROBE_SHARE, PROBE_RUNS = 0.25, 3  # of a batch on the way to the best one
+ROUNDS = 10  # shares of the time of a network, between which the others have their turn
+PROBE_SHARE, PROBE_RUNS = 0.1, 3  # of a batch on the way to the best one
 PAYS = 1.05  # a larger batch must bring more than this many times the images a second
-WAITING_SHARE = 0.25  # of the free memory, for networks that wait for their turn
-BYTES_AN_ACTIVATION = 8
 ATTEMPTS = 3  # at a batch in which the process ended: memory ran out
-
-
-class Cell:
-    """A network at a resolution: what the kit says of it, and what the journal's lines say was measured."""
-
-    def __init__(self, facts: dict[str, Any]) -> None:
-        """Take what kit.json says of it."""
-        self.facts = facts
-        self.name = "{}@{}".format(facts["model"], facts["resolution"])
-        self.tried: dict[int, int] = {}
-        self.rates: dict[int, float] = {}
-        self.obstacle = ""
-        self.best: Optional[int] = None
-        self.limit = ""
-        self.peaks: dict[int, Optional[int]] = {}
-        self.times: dict[int, list[float]] = {}
-        self.done: set[tuple[int, int]] = set()  # rounds and batches
-        self.reasons: dict[str, str] = {}
-
-    def take(self, line: dict[str, Any]) -> None:
-        """Take in a line of the journal: one that was just written, or one of an earlier process."""
-        what, batch = line["what"], line.get("batch", 0)
-        if what == "try":
-            self.tried[batch] = self.tried.get(batch, 0) + 1
-        elif what == "probe":
-            self.rates[batch] = batch / line["seconds"]
-        elif what == "obstacle":
-            self.obstacle = line["why"]
-        elif what == "best":
-            self.best, self.limit = batch, line["limit"]
-        elif what == "memory":
-            self.peaks[batch] = line["bytes"]
-        elif what == "times":
-            self.times.setdefault(batch, []).extend(line["seconds"])
-            self.done.add((line["round"], batch))
-        elif what == "reason":
-            self.reasons[line["of"]] = line["why"]
-
-    def is_steady(self, batch: int, least_runs: int) -> bool:
-        """Return True if more runs would hardly change the median."""
-        times = self.times.get(batch, [])
-        rounds = sum(1 for _, one in self.done if one == batch)
-        return rounds >= LEAST_ROUNDS and len(times) >= least_runs and spread(times) <= STEADY
-
-    def figures(self) -> dict[str, Any]:
-        """Return the figures for costs.json."""
-        names = ("model", "resolution", "params", "flops", "activations", "weights_bytes", "file_bytes")
-        found: dict[str, Any] = {name: self.facts[name] for name in names}
-        latency, whole = self.times.get(1), self.times.get(self.best or 0)
-        if latency:
-            found.update(columns("latency_ms", [1000 * one for one in quartiles(latency)]))
-            found.update(latency_runs=len(latency), unsteady=spread(latency) > STEADY)
-        if self.best is not None:
-            found.update(best_batch=self.best, best_batch_limit=self.limit)
-            if whole:
-                q1, median, q3 = quartiles(whole)
-                rate = [self.best / q3, self.best / median, self.best / q1]
-                found.update(columns("throughput_images_per_second", rate), throughput_runs=len(whole))
-            found["peak_memory_bytes_best_batch"] = self.peaks.get(self.best)
-        found["peak_memory_bytes_batch_1"] = self.peaks.get(1)
-        if found["peak_memory_bytes_batch_1"] is not None:
-            found["memory_method"] = "resident"
-        return {**found, "reasons": self.reasons}
 
 
 class Bench:
@@ -105,13 +42,39 @@ class Bench:
 
     def __init__(self, kit: dict[str, Any], given: argparse.Namespace, journal: Journal) -> None:
         """Go on where the journal ends."""
-        self.given, self.journal, self.channels = given, journal, kit["channels"]
+        self.given, self.journal = given, journal
         self.cells = [Cell(facts) for facts in kit["cells"]]
-        self.held: dict[str, Any] = {}  # sessions that stay open, by the name of the cell
-        self.room = WAITING_SHARE * (free_memory() or 4e9)
+        self.others = Others([line for line in journal.lines if line["what"] == "others"])
+        self.cores = self.own_cores()
+        self.sessions = Sessions(FOLDER, given, kit["channels"], self.cores)
         by_name = {cell.name: cell for cell in self.cells}
         for line in journal.lines:
-            by_name[line["cell"]].take(line)
+            if "cell" in line:
+                by_name[line["cell"]].take(line)
+
+    def own_cores(self) -> list[int]:
+        """Return the cores of the threads, which stay the same after an interruption; none where they are not pinned.
+
+        Those of another provider than the processor belong to its driver.
+        """
+        for line in self.journal.lines:
+            if line["what"] == "cores":
+                cores: list[int] = line["cores"]
+                if set(cores) - given_cores():
+                    raise Stop(
+                        f"{self.journal.path} was begun on the processor's cores {cores_in_words(cores)}, which this "
+                        "process may not use; give it those, or add --anew"
+                    )
+                return cores
+        cores = cores_for(self.given.threads) if self.given.provider == CPU else []
+        self.journal.write({"what": "cores", "cores": cores})
+        return cores
+
+    def note_others(self) -> None:
+        """Write down what other programs took since the last time."""
+        line = self.others.line()
+        if line:
+            self.journal.write({"what": "others", **line})
 
     def note(self, cell: Cell, what: str, **line: Any) -> None:
         """Write a line into the journal, and have the cell take it in."""
@@ -123,49 +86,30 @@ class Bench:
         """Return what the work gives; None, with the reason noted, where the network or the memory do not allow it."""
         try:
             return work()
+        except Stop:
+            raise
         except Exception as error:  # the runtime raises nearly anything
             text = " ".join(str(error).split())[:200] or type(error).__name__
             self.note(cell, "reason", of=of, why="".join(one for one in text if one.isprintable()))
             return None
 
-    def open(self, cell: Cell, keeps_memory: bool = True) -> Any:
-        """Return a new session of the runtime."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self.given.threads, 1
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
-        provider = self.given.provider
-        path = str(FOLDER / cell.facts["graph"])
-        providers = [provider] if provider == CPU else [provider, CPU]
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
-        if session.get_providers()[0] != provider:
-            raise Stop(f"{provider} does not start here; its libraries are missing")
-        return session
+    def require_provider(self, cell: Cell) -> None:
+        """Note how many of the network's nodes each provider computes; raise Unknown where the one asked for has none.
 
-    def session(self, cell: Cell) -> Any:
-        """Return an open session: one that waited, or a new one, which waits from now on if there is room.
-
-        It keeps the memory of its largest batch, so none waits before its best batch is known.
+        A session lists a provider that takes nothing of the network too, and the processor then computes it all.
         """
-        found = self.held.get(cell.name) or self.open(cell)
-        activations = (cell.facts["activations"] or 0) * BYTES_AN_ACTIVATION
-        needed = cell.facts["file_bytes"] + activations * (cell.best or 0)
-        if cell.best and cell.name not in self.held and needed <= self.room:
-            self.room -= needed
-            self.held[cell.name] = found
-        return found
-
-    def run_of(self, session: Any, cell: Cell, batch: int) -> Callable[[], Any]:
-        """Return a forward pass of one batch of noise."""
-        side = cell.facts["resolution"]
-        images = np.random.default_rng(0).standard_normal((batch, self.channels, side, side), dtype=np.float32)
-        return partial(session.run, None, {session.get_inputs()[0].name: images})
+        if cell.nodes:
+            return
+        nodes = self.sessions.nodes(cell)
+        if nodes and not nodes.get(self.given.provider):
+            raise Unknown(f"{self.given.provider} computes none of its nodes, {', '.join(sorted(nodes))} does")
+        self.note(cell, "nodes", nodes=nodes)
 
     def prepare(self, cell: Cell) -> None:
         """Find the best batch, and the memory that it takes."""
         if cell.best is not None or "model" in cell.reasons:
             return
-        session = self.attempt(cell, "model", lambda: self.session(cell))
+        session = self.attempt(cell, "model", lambda: self.sessions.of(cell))
         if session is None:
             return
         batch = 1
@@ -175,13 +119,19 @@ class Bench:
                 why = "its first pass ended the process, as where memory runs out" if limit == "memory" else limit
                 self.note(cell, "reason", of="model", why=why)
                 return
+            if batch == 1:
+                self.attempt(cell, "model", partial(self.require_provider, cell))
+                if "model" in cell.reasons:
+                    return
             if limit:
                 break
             batch *= 2
         most = max(cell.rates.values())
         best = min(size for size, rate in cell.rates.items() if rate * PAYS >= most)
         for size in sorted({1, best} - set(cell.peaks)):
-            self.note(cell, "memory", batch=size, bytes=self.attempt(cell, "memory", partial(self.peak, cell, size)))
+            self.note(
+                cell, "memory", batch=size, bytes=self.attempt(cell, "memory", partial(self.sessions.peak, cell, size))
+            )
         self.note(cell, "best", batch=best, limit=limit)
 
     def probe(self, session: Any, cell: Cell, batch: int) -> str:
@@ -192,8 +142,8 @@ class Bench:
                 return cell.obstacle or "memory"
             self.note(cell, "try", batch=batch)
             try:
-                run = self.run_of(session, cell, batch)
-                times = timed(run, self.given.seconds * PROBE_SHARE, PROBE_RUNS, until_steady=True)
+                run = self.sessions.run_of(session, cell, batch)
+                times = self.sessions.timed(run, self.given.seconds * PROBE_SHARE, PROBE_RUNS, until_steady=True)
             except Exception as error:
                 is_short = isinstance(error, MemoryError) or "alloc" in str(error).lower()
                 self.note(cell, "obstacle", why="memory" if is_short else "refused")
@@ -203,15 +153,6 @@ class Bench:
             return "largest_batch"
         return "time" if cell.rates and batch / cell.rates[batch] * 2 > self.given.seconds * PROBE_SHARE else ""
 
-    def peak(self, cell: Cell, batch: int) -> int:
-        """Return weights, input and the growth of this process in a pass that takes its memory anew, in bytes."""
-        if self.given.provider != CPU:
-            raise Stop(f"{self.given.provider} does not tell its memory")
-        run = self.run_of(self.open(cell, keeps_memory=False), cell, batch)
-        run()
-        grown = statistics.median(growth(run) for _ in range(3))
-        return int(grown) + cell.facts["file_bytes"] + batch * self.channels * cell.facts["resolution"] ** 2 * 4
-
     def turn(self, cell: Cell, number: int) -> bool:
         """Time latency and throughput once more; return True if something was not steady yet."""
         session, least = None, self.given.least_runs
@@ -219,10 +160,10 @@ class Bench:
             if (number, batch) in cell.done or cell.is_steady(batch, least) or "timing" in cell.reasons:
                 continue
             runs = least * (number + 1) // ROUNDS - least * number // ROUNDS
-            session = session or self.attempt(cell, "timing", lambda: self.session(cell))
+            session = session or self.attempt(cell, "timing", lambda: self.sessions.of(cell))
             if session is not None:
-                run = self.run_of(session, cell, batch)
-                work = partial(timed, run, self.given.seconds / ROUNDS, runs)
+                run = self.sessions.run_of(session, cell, batch)
+                work = partial(self.sessions.timed, run, self.given.seconds / ROUNDS, runs)
                 times = self.attempt(cell, "timing", work)
                 if times is not None:
                     self.note(cell, "times", round=number, batch=batch, seconds=thinned(times))
@@ -244,7 +185,8 @@ def load_kit() -> dict[str, Any]:
 def arguments(words: Optional[Sequence[str]], kit: dict[str, Any]) -> argparse.Namespace:
     """Return the options; stop where one makes no sense here."""
     own = re.sub(r"[^A-Za-z0-9._-]+", "-", platform.node())[:64] or "device"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores, most = len(given_cores()) or os.cpu_count() or 1, quota()
+    cores = cores if most is None else max(1, min(cores, int(most)))
     parser = argparse.ArgumentParser(description="Measure the networks of this folder on this machine.")
     parser.add_argument("--device", default=own, help="name of this machine: letters, digits, . _ - (%(default)s)")
     parser.add_argument("--threads", type=int, default=cores, help="cores to compute with (%(default)s)")
@@ -257,10 +199,13 @@ def arguments(words: Optional[Sequence[str]], kit: dict[str, Any]) -> argparse.N
     given.least_runs = kit["least_runs"]
     if not DEVICE.fullmatch(given.device) or not given.device.strip("."):
         raise Stop("--device takes 1 to 64 letters, digits, dots, dashes and underscores")
+    if given.device.lower() in ("cpu", "cuda"):
+        raise Stop(f"--device {given.device} means the machine of the study there; name this one otherwise")
     if given.threads < 1 or not 0 < given.seconds < 1e6 or given.largest_batch < 1:
         raise Stop("--threads, --seconds and --largest-batch must be more than 0")
     if given.provider not in onnxruntime.get_available_providers():
-        raise Stop("this onnxruntime has {}".format(", ".join(onnxruntime.get_available_providers())))
+        there = ", ".join(onnxruntime.get_available_providers())
+        raise Stop(f"--provider {given.provider!a} is not in this onnxruntime, which has {there}; name one of them")
     return given
 
 
@@ -293,28 +238,41 @@ def measure(given: argparse.Namespace, kit: dict[str, Any]) -> None:
             raise Stop(f"{given.output} is no file of costs; name another --output") from None
         print(f"{given.output} is complete; --anew measures once more")
         return
-    journal = Journal(part, head)
-    bench = Bench(kit, given, journal)
-    cells, began = bench.cells, time.monotonic()
-    most = len(cells) * given.seconds * 5 / 60
-    print(f"{len(cells)} networks on {given.device} ({head['cpu']}), threads: {given.threads}, about {most:.0f} min")
+    bench = Bench(kit, given, Journal(part, head))
+    with held_on(bench.cores):
+        measure_all(bench, head["cpu"])
+    figures = [cell.figures() for cell in bench.cells]
+    others = bench.others.mean()
+    told = {"pinned_cores": cores_in_words(bench.cores), "other_programs_cores": others}
+    content = {**head, **told, "measured_at": time.time(), "cells": figures}
+    replace(given.output, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    bench.journal.end()
+    unsteady = ["{model}@{resolution}".format(**one) for one in figures if one.get("unsteady")]
+    if unsteady:
+        beside = "" if others is None else f"; meanwhile other programs took {others:.1f} cores"
+        print("unsteady, so that their order says nothing: {}{}".format(", ".join(unsteady), beside))
+    print(f"{given.output} is complete: resomap cost-import {given.output}")
+
+
+def measure_all(bench: Bench, cpu: str) -> None:
+    """Measure all networks in turns, and write each figure into the journal; stop where none can be measured."""
+    cells, given, began = bench.cells, bench.given, time.monotonic()
+    most, cores = len(cells) * given.seconds * 5 / 60, cores_in_words(bench.cores)
+    threads = f"{given.threads} (on the cores {cores})" if cores else f"{given.threads} (not pinned)"
+    print(f"{len(cells)} networks on {given.device} ({cpu}), threads: {threads}, about {most:.0f} min", flush=True)
     for number, cell in enumerate(cells, 1):
         bench.prepare(cell)
         found = f"best batch {cell.best}" if cell.best else "not measured: " + "; ".join(cell.reasons.values())
         print(f"prepared {number} of {len(cells)}: {cell.name}, {found}", flush=True)
+    if not any(cell.best for cell in cells):
+        bench.journal.end()
+        raise Stop(f"none of the networks can be measured: {next(iter(cells[0].reasons.values()))}")
+    bench.note_others()
     for number in range(ROUNDS):
         waiting = sum(bench.turn(cell, number) for cell in cells)
         minutes = (time.monotonic() - began) / 60
         print(f"round {number + 1} of {ROUNDS}: {waiting} timed, {minutes:.1f} min", flush=True)
-    figures = [cell.figures() for cell in cells]
-    content = {**head, "measured_at": time.time(), "cells": figures}
-    replace(given.output, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    journal.stream.close()
-    part.unlink()
-    unsteady = ["{model}@{resolution}".format(**one) for one in figures if one.get("unsteady")]
-    if unsteady:
-        print("unsteady, since other programs computed too: {}".format(", ".join(unsteady)))
-    print(f"{given.output} is complete: resomap cost-import {given.output}")
+        bench.note_others()
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:

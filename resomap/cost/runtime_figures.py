@@ -14,6 +14,7 @@ from resomap.cost import peak_memory
 from resomap.cost.best_batch import PROBE_RUNS, PROBE_SHARE, BestBatch, Obstacle, find_best_batch
 from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.forward_pass import Workload
+from resomap.cost.target_cores import here_on
 from resomap.cost.timing import Quartiles, timed_runs
 from resomap.models.build import first_line
 
@@ -151,12 +152,16 @@ class RuntimeFigures:
         seconds = self._cost.seconds / ROUNDS
         if self._end_to_end is not None and batch == FROM_BYTES:
             run = self._end_to_end.on(workload.resolution, workload.classifier())
-            return timed_runs(run, _BY_CLOCK, seconds, least_runs, STEADY_RUNS)  # its class is back on the CPU
-        return timed_runs(workload.on(batch), self._device.torch, seconds, least_runs, STEADY_RUNS)
+            with here_on(workload.core):
+                return timed_runs(run, _BY_CLOCK, seconds, least_runs, STEADY_RUNS)  # its class is back on the CPU
+        run = workload.on(batch)
+        with here_on(workload.core):
+            return timed_runs(run, self._device.torch, seconds, least_runs, STEADY_RUNS)
 
     def _probe(self, workload: Workload, batch: int) -> Quartiles:
-        seconds = self._cost.seconds * PROBE_SHARE
-        return Quartiles.of(timed_runs(workload.on(batch), self._device.torch, seconds, PROBE_RUNS, PROBE_RUNS))
+        seconds, run = self._cost.seconds * PROBE_SHARE, workload.on(batch)
+        with here_on(workload.core):
+            return Quartiles.of(timed_runs(run, self._device.torch, seconds, PROBE_RUNS, PROBE_RUNS))
 
     def _fits(self, batch: int) -> bool:
         """Return True if a batch may be tried: on a CPU one that does not fit is killed by the system, not refused."""
@@ -167,11 +172,10 @@ class RuntimeFigures:
     def _peak(self, workload: Workload, batch: int, name: str) -> None:
         device, held = self._device.torch, workload.held_bytes(batch)
 
-        run = self._attempts.answer("memory", lambda: workload.for_memory(batch))
-        if run is None:
-            self.reasons.setdefault("memory", f"{workload.runtime} keeps the memory of its passes")
-            return
-        peak = self._attempts.answer("memory", lambda: peak_memory.peak_memory_bytes(run, device, held))
+        def measured() -> int | None:
+            return peak_memory.peak_memory_bytes(workload.for_memory(batch), device, held)
+
+        peak = self._attempts.answer("memory", measured)
         if peak is not None:
             self._values |= {name: peak, "memory_method": peak_memory.method(device)}
         else:

@@ -18,6 +18,8 @@ from resomap.cells.study import Study
 from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.measure import Subject
 from resomap.cost.runtime_figures import ROUNDS
+from resomap.cost.target_cores import held_on
+from resomap.cost.threads import Threads
 from resomap.data import DATA_DIRECTORY
 
 # Of the memory that the process may take, for the weights of networks that wait for their turn.
@@ -40,20 +42,23 @@ def measure_together(
     """Measure networks in turns; return the content of each one's file.
 
     `memory_bytes`: what this process may take on a CPU. `reference` names a network that was measured before.
-    Raises ResomapError where the machine is at fault: no GPU, or one that fails.
+    On a CPU all threads of this process are held on as many cores as it computes with, and given back theirs behind
+    it. Raises ResomapError where the machine is at fault: no GPU, or one that fails.
     """
     load = os.getloadavg()[0]  # before this process adds its own
     known = _latency(reference.read(reference.settings(study, classes))) if reference else None
     beside = [reference] if reference and known else []
     found: dict[Measurement, dict[str, Any]] = {}
     whole = EndToEnd.of(DATA_DIRECTORY, study.config.data.fit)
-    subjects = (Subject(one, study, classes, threads, memory_bytes, whole) for one in (*beside, *measurements))
+    held = Threads.on(measurements[0].kind, threads)
+    subjects = (Subject(one, study, classes, held, memory_bytes, whole) for one in (*beside, *measurements))
     before = _Spent.now()
-    for group in _groups(subjects, int(memory_bytes * WAITING_SHARE)):
-        for number in range(ROUNDS):
-            for subject in group:
-                subject.time_round(number)
-        found |= {subject.measurement: subject.content() for subject in group}
+    with held_on(held.cores):
+        for group in _groups(subjects, int(memory_bytes * WAITING_SHARE)):
+            for number in range(ROUNDS):
+                for subject in group:
+                    subject.time_round(number)
+            found |= {subject.measurement: subject.content() for subject in group}
     drift: dict[str, Any] | None = None
     if reference and beside:
         now = _latency(found.pop(reference, None))

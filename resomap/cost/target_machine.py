@@ -17,6 +17,10 @@ class Stop(Exception):
     """Reason to end, as one sentence for the person at the terminal."""
 
 
+class Unknown(Exception):
+    """Figure that cannot be had of a network, with its reason; the others go on."""
+
+
 class Journal:
     """Lines of JSON that are appended and synced. The first says what is measured, and how."""
 
@@ -45,11 +49,16 @@ class Journal:
         self.stream.flush()
         os.fsync(self.stream.fileno())
 
+    def end(self) -> None:
+        """Remove it: nothing is to be gone on with."""
+        self.stream.close()
+        self.path.unlink()
+
 
 def growth(run: Callable[[], Any]) -> int:
     """Return the bytes by which resident memory grew at most during the run (Linux: proc(5), clear_refs and VmHWM)."""
     if not Path("/proc/self/clear_refs").exists():
-        raise Stop("this system does not tell how far a process grew while it computed (Linux does)")
+        raise Unknown("this system does not tell how far a process grew while it computed (Linux does)")
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -36,16 +36,19 @@ def as_input(pixels: np.ndarray, mean: np.ndarray | float, std: np.ndarray | flo
     return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))
 
 
-def by_onnxruntime(source: str | bytes, threads: int, keeps_memory: bool = True) -> Computed:
+def by_onnxruntime(source: str | bytes, threads: int, keeps_memory: bool = True, affinities: str = "") -> Computed:
     """Return what computes an ONNX file by ONNX Runtime; arguments and errors are those of `onnx_session`."""
-    return onnx_session(source, threads, keeps_memory)[0]
+    return onnx_session(source, threads, keeps_memory, affinities)[0]
 
 
-def onnx_session(source: str | bytes, threads: int, keeps_memory: bool = True) -> tuple[Computed, dict[str, str]]:
+def onnx_session(
+    source: str | bytes, threads: int, keeps_memory: bool = True, affinities: str = ""
+) -> tuple[Computed, dict[str, str]]:
     """Return what computes an ONNX file, given by its path or its bytes, by ONNX Runtime; and the file's metadata.
 
     With `keeps_memory` it keeps what a pass needed for the next one, which is its default; without, each pass gets its
-    memory anew. Raises what ONNX Runtime raises.
+    memory anew. `affinities` are the cores of its own threads, those but the one that calls, as ONNX Runtime writes
+    them: `2;3`. Raises what ONNX Runtime raises.
     """
     import onnxruntime
 
@@ -53,6 +56,8 @@ def onnx_session(source: str | bytes, threads: int, keeps_memory: bool = True) -
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # its advice about nodes is for developers
     options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
+    if affinities:
+        options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     told = dict(session.get_modelmeta().custom_metadata_map)
     return lambda images: np.asarray(session.run(None, {INPUT: images})[0]), told
@@ -60,9 +65,29 @@ def onnx_session(source: str | bytes, threads: int, keeps_memory: bool = True) -
 
 def by_openvino(path: Path, precision: str, threads: int) -> Computed:
     """Return what computes an OpenVINO or ONNX file by OpenVINO. Raises what OpenVINO raises."""
+    return openvino_pass(openvino_network(path, precision, threads))
+
+
+def openvino_network(path: Path, precision: str, threads: int, is_pinned: bool = False) -> Any:
+    """Return an OpenVINO or ONNX file as OpenVINO compiles it; `is_pinned`: each thread on a core of its own.
+
+    Raises what OpenVINO raises.
+    """
     import openvino
 
     # Of itself OpenVINO computes in bfloat16 where the processor can.
     hint = {"INFERENCE_PRECISION_HINT": "f32"} if precision == FP32 else {}
-    compiled: Any = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, **hint})
-    return lambda images: np.array(compiled([images])[0])
+    pinning = {"ENABLE_CPU_PINNING": True} if is_pinned else {}
+    return openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, **pinning, **hint})
+
+
+def openvino_pass(compiled: Any, keeps_memory: bool = True) -> Computed:
+    """Return what computes by a compiled network, with or without keeping a pass's memory for the next one."""
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        logits = np.array(compiled([images])[0])
+        if not keeps_memory:
+            compiled.release_memory()
+        return logits
+
+    return compute

@@ -37,6 +37,7 @@ from resomap.cost.cost_kit import NEWEST_IR, NEWEST_OPSET, one_file, planned_byt
 from resomap.cost.cost_table import rows
 
 SIZES = [32, 48, 64]
+OPENVINO = "OpenVINOExecutionProvider"
 QUICK = {"seconds": 0.1, "least_runs": 2, "largest_batch": 2}
 
 
@@ -209,6 +210,26 @@ def test_a_provider_that_leaves_all_to_the_processor_has_no_figures(place: Path,
     assert list(tmp_path.iterdir()) == [], (
         "neither figures, nor a journal that another provider would have to go on with"
     )
+
+
+@pytest.mark.slow
+def test_another_provider_computes_the_network_and_is_told(place: Path, study: Study, tmp_path: Path) -> None:
+    """OpenVINO as a provider of ONNX Runtime, in an environment of its own."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "own")], check=True)
+    python = str(tmp_path / "own" / "bin" / "python")
+    packages = ("onnxruntime-openvino", "numpy")
+    if subprocess.run([python, "-m", "pip", "install", "-q", *packages], capture_output=True).returncode:
+        pytest.skip("needs a package index that has onnxruntime-openvino")
+    done = measure(place / "kit", "--device", "board", "--provider", OPENVINO, python=python, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "costs.json").read_text())
+    assert (content["provider"], content["pinned_cores"]) == (OPENVINO, None)
+    for one in content["cells"]:
+        assert one["nodes"][OPENVINO] > 0
+        assert one["latency_ms_median"] > 0
+        assert one["reasons"] == {"memory": f"{OPENVINO} does not tell its memory"}
+    assert command("resomap", "cost-import", str(tmp_path / "costs.json"), cwd=Path.cwd()).returncode == 0
+    assert {(row["device_kind"], row["runtime"]) for row in rows(study, 2)} == {("other", f"onnxruntime {OPENVINO}")}
 
 
 def test_a_name_that_means_the_study_s_own_machine_is_refused_before_it_is_measured(

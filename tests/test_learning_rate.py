@@ -1,5 +1,7 @@
 """Learning rate `auto`: a search for each model, its outcome in the training, and what a plan and a kill make of it."""
 
+import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,13 +14,14 @@ import pytest
 from conftest import MODEL, RESOLUTION, done_marker, environment_with, small_config, snakemake, trainer
 from endings import End, assert_same_bits, last, wait_for
 
-from resomap.cells import learning_rate_choice
+from resomap.cells import learning_rate_choice, microbatch_choice
 from resomap.cells.learning_rate_choice import RateSearch
+from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
 from resomap.compute.checkpoint import load_sealed
 from resomap.config import Training, parse_config
 from resomap.core.errors import Interrupted, PermanentFailure, ResomapError
-from resomap.core.files import read_json
+from resomap.core.files import read_json, write_json
 from resomap.train.learning_rate_search import best_rate, find_learning_rate, next_rate
 from resomap.train.signals import SignalWatch
 
@@ -302,6 +305,45 @@ def test_the_workflow_finds_it_once_a_model(images: Path, tmp_path: Path) -> Non
     other = small_config(images, resolutions=[32, 48], training=auto({"epochs": 1}, seed=3))
     listed = snakemake("-n", *markers, directory=tmp_path, config=other)
     assert (listed.stdout.count("rule learning_rate:"), listed.stdout.count("rule train:")) == (1, 2), listed.stdout
+
+
+def hours(plan: str) -> int:
+    """Hours that a plan's last line says."""
+    said = re.search(r"about (\d+) h", plan)
+    assert said is not None, plan
+    return int(said[1])
+
+
+@pytest.mark.slow
+def test_microbatch_and_rate_are_both_found_in_their_order(images: Path, tmp_path: Path) -> None:
+    """The trials have the microbatch that the trainings have; what is found is in no fingerprint."""
+    both = auto({"epochs": 1, "microbatch": "auto"})
+    config, marker = small_config(images, training=both), f"results/{MODEL}/{RESOLUTION}.done"
+    before = Study.open(config)
+    costs = tmp_path / Measurement(MODEL, RESOLUTION, "cpu").path
+    write_json(costs, {"throughput_images_per_second_median": 1e-3})  # a pass takes 1,000 s
+    listed = snakemake("-n", marker, directory=tmp_path, config=config)
+    assert [listed.stdout.count(f"rule {rule}:") for rule in ("microbatch", "learning_rate", "train")] == [1, 1, 1]
+    assert "1 learning_rate, 1 microbatch" in listed.stdout
+    # 84 images to train on and 18 to validate, once; 4 trials with 67 and 17.
+    expected = (84 * 3 + 18 + 4 * (0.8 * 84 * 3 + 0.2 * 84)) * 1000 / 3600
+    assert hours(listed.stdout) == pytest.approx(expected, abs=1)
+    finished = snakemake("--cores", "2", marker, directory=tmp_path, config=config)
+    assert finished.returncode == 0, finished.stderr
+    size, rate = (read_json(tmp_path / choice.path_of(MODEL)) for choice in (microbatch_choice, learning_rate_choice))
+    done = read_json(tmp_path / marker)
+    assert size["found_at"] < rate["found_at"] < done["finished_at"]
+    assert (done["microbatch"], done["learning_rate"]) == (size["microbatch"], rate["rate"])
+    with contextlib.chdir(tmp_path):
+        after = Study.open(config)
+        assert (after.base, after.fingerprints()) == (before.base, before.fingerprints())
+    assert done["fingerprint"] == before.fingerprint(before.cells()[0])
+    again = snakemake("-n", marker, directory=tmp_path, config=config)
+    assert not any(f"rule {rule}:" in again.stdout for rule in ("microbatch", "learning_rate", "train")), again.stdout
+    # Found before, they are no work of a further training.
+    more = {**config, "seeds": [0, 1]}
+    listed = snakemake("-n", f"results/{MODEL}/{RESOLUTION}.seed1.done", directory=tmp_path, config=more)
+    assert [listed.stdout.count(f"rule {rule}:") for rule in ("microbatch", "learning_rate", "train")] == [0, 0, 1]
 
 
 # Adoption

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import MODEL, done_marker, small_config, snakemake, tool
 
+from resomap.cells import learning_rate_choice
 from resomap.cells.cell import Cell
 from resomap.cells.marker import TrainingCost
 from resomap.cells.measurement import Measurement
@@ -96,6 +97,31 @@ class TestPrediction:
         config = small_config(images, models=[MODEL], overrides={MODEL: {"epochs": 30}})
         longer = Study.open(config)
         assert seconds(longer)(f"{MODEL}@32") == pytest.approx(10 * seconds(study)(f"{MODEL}@32"))
+
+    def test_a_search_for_a_learning_rate_takes_its_trials(self, images: Path, study: Study) -> None:
+        """120 images, of which trials have the 84 to train on, or with folds the 102 outside the test split."""
+        search = {"rates": [0.001, 0.01, 0.1], "epochs": 2, "held_out": 0.25, "resolution": 64}
+        training = {"learning_rate": "auto", "learning_rate_search": search}
+        write_json(Measurement(MODEL, 64, "cuda").path, {"throughput_images_per_second_median": 1e-3})
+        for data, count in (({}, 84), ({"folds": 3}, 102)):
+            config = small_config(images, models=[MODEL], resolutions=[64], training=training, data=data)
+            durations = Durations(searching := Study.open(config), "cuda")
+            took = durations.search_seconds(learning_rate_choice.trial_cell(searching, MODEL))
+            # The ladder's three, and one of the two that may follow.
+            assert took == pytest.approx((3 + 1) * 2 * count * (3 * 0.75 + 0.25) * 1000)
+
+    def test_what_learns_nothing_takes_a_pass_and_no_gradients(self, images: Path, study: Study) -> None:
+        write_json(Measurement(MODEL, 64, "cuda").path, {"throughput_images_per_second_median": 1e-3})
+        for training, passes in (
+            ({"epochs": 5, "freeze_epochs": 2}, 3 * (84 * 3 + 18) + 2 * (84 + 18)),
+            ({"recipe": "linear_probe", "weights": None, "epochs": 5}, 84 + 18),
+        ):
+            config = small_config(images, models=[MODEL], resolutions=[64], training=training)
+            frozen = Study.open(config)
+            assert seconds(frozen)(f"{MODEL}@64") == pytest.approx(passes * 1000)
+        # A probe's steps took a moment, which says nothing of passes through the network.
+        finish(frozen, frozen.cells()[0], 0.1, epochs=5)
+        assert seconds(frozen)(f"{MODEL}@64") == pytest.approx((84 + 18) * 1000)
 
     def test_without_any_size_larger_images_take_longer(self, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         for unknown in (Size(0, 0, 0), Size(0, None, None, "not countable")):

@@ -20,6 +20,7 @@
 - `measurement`: a cost measurement
 - `costs_file`, `device_costs`: what a cost kit measured on another machine, checked, and where it is kept
 - `microbatch_choice`, `learning_rate_choice`: the microbatch and the learning rate found for a model
+- `shared_features`: whether trainings share a frozen network's features, and where these lie
 - `graph_choice`: whether the steps of a model are recorded
 - `slots_choice`: how many trainings share a device, by measured rates
 - `winner_cell`, `winner_record`: the winner as a cell with its choice, and the record of its evaluations on test images

@@ -23,6 +23,7 @@ from resomap.core.sealed_json import break_seal, sealed
 
 SCHEMA = 1
 DIRECTORY = Path("results", "learning-rate")
+EXTENSIONS = 2  # rates beyond the ladder that a search tries at most
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ are called by the workflow's rules, each by the rule of its own name.
 - `adopt`, `adoption`: count runs of an older script as complete, and the work behind it
 - `config`, `config_documents`: write the files that are generated from the configuration schema, and their text
 - `data`, `images`: check and split the images; prepare them at a resolution
-- `microbatch`, `learning_rate`, `train`, `fetch`, `evaluate`: the steps of a model and of a cell
+- `microbatch`, `learning_rate`, `features`, `train`, `fetch`, `evaluate`: the steps of a model and of a cell
 - `cost`, `costs`: measure a model at a resolution, and the table of all measurements
 - `cost_kit`, `cost_import`: a folder that measures the costs on another machine, and what it found there
 - `map`, `report`: write the map, and the report for a person
@@ -98,6 +98,7 @@ STEPS = (
     "cost",
     "microbatch",
     "learning_rate",
+    "features",
     "costs",
     "map",
     "report",

@@ -127,8 +127,8 @@ class Training(Section):
     )
     trainable: Literal["all", "head"] = key(
         "all",
-        "`head`: only the head learns, on features of the frozen network that are computed once for a cell, so that "
-        "an epoch takes a moment; without augmentation",
+        "`head`: only the head learns, on features of the frozen network that are computed once for the folds and "
+        "seeds of a cell, so that an epoch takes a moment; without augmentation",
     )
     weight_decay: float = key(0.05, "weight decay; biases and normalisation layers are left out", ge=0)
     momentum: float = key(0.9, "momentum of optimizers that have one (sgd, rmsprop, ...)", ge=0, lt=1)

@@ -10,10 +10,14 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
+from resomap.cells import shared_features
 from resomap.cells.cell import Cell
+from resomap.cells.learning_rate_choice import EXTENSIONS
 from resomap.cells.marker import Marker
 from resomap.cells.measurement import DIRECTORY as COSTS
 from resomap.cells.study import Study
+from resomap.config import Training
+from resomap.config.load import training_for
 from resomap.core.files import read_json
 from resomap.models.fits import Size, sizes
 
@@ -41,17 +45,43 @@ class Durations:
 
     def seconds(self, cell: Cell) -> float:
         """Predicted seconds of the cell's training: all epochs with their validation, without start and end."""
-        return self._pass_seconds((cell.model, cell.resolution)) * self._passes(cell, self._study.recipe(cell).epochs)
+        recipe = self._study.recipe(cell)
+        return self._pass_seconds((cell.model, cell.resolution)) * self._passes(recipe, recipe.epochs)
+
+    def search_seconds(self, cell: Cell) -> float:
+        """Predicted seconds of the search for a model's learning rate; `cell` is the model at the trials' resolution.
+
+        Half of the rates beyond the ladder that it may try count.
+        """
+        recipe = training_for(self._study.config, cell.model).trial
+        search, data = recipe.learning_rate_search, self._study.config.data
+        # With folds trials have all images outside the test split.
+        train = data.shares[0] if data.folds is None else sum(data.shares)
+        shares = train * (1 - search.held_out), train * search.held_out
+        # Of a frozen network the trials share the features.
+        trials = 1 if recipe.trainable == "head" else len(search.rates) + EXTENSIONS / 2
+        passes = trials * self._passes(recipe, recipe.epochs, shares)
+        return self._pass_seconds((cell.model, cell.resolution)) * passes
 
     @property
     def are_measured(self) -> bool:
         """True if finished trainings or measured costs correct the predictions."""
         return bool(self._corrections or self._cost_corrections)
 
-    def _passes(self, cell: Cell, epochs: int) -> float:
-        """Number of forward passes of one image that take as long as a training of so many epochs."""
-        train, val = self._study.config.data.shares
-        return epochs * self._study.data.images * (TRAINING_PASSES * train + val)
+    def _passes(self, recipe: Training, epochs: int, shares: tuple[float, float] | None = None) -> float:
+        """Number of forward passes of one image that take as long as a training of so many epochs.
+
+        `shares`: of the images, those that it learns from and those that judge it; None: as in the study. While the
+        head alone learns no gradient goes through the network; a linear probe computes its features once, or each of
+        the trainings that share them is given its part of that.
+        """
+        train, val = self._study.config.data.shares if shares is None else shares
+        if recipe.trainable == "head":
+            sharing = 1 if shares is not None else shared_features.sharing(self._study, recipe)
+            return self._study.data.images * (train + val) / sharing
+        frozen = min(recipe.freeze_epochs, epochs)
+        learning = TRAINING_PASSES * (epochs - frozen) + frozen
+        return self._study.data.images * (learning * train + epochs * val)
 
     def _pass_seconds(self, pair: Pair) -> float:
         """Predicted seconds per image: expected time x measured correction of the nearest finished cell."""
@@ -72,13 +102,13 @@ class Durations:
         """Measured seconds per image of finished cells, those on the device that most of them ran on."""
         found: list[tuple[str, Pair, float]] = []
         for cell in self._study.cells():
-            marker = Marker.read(cell.marker)
-            if marker is None:
+            marker, recipe = Marker.read(cell.marker), self._study.recipe(cell)
+            if marker is None or recipe.trainable == "head":  # whose steps do not pass through the network
                 continue
             seconds, epochs = marker.cost.train_seconds, marker.epochs
             if seconds and epochs:
                 pair = cell.model, cell.resolution
-                found.append((str(marker.cost.device), pair, seconds / self._passes(cell, epochs)))
+                found.append((str(marker.cost.device), pair, seconds / self._passes(recipe, epochs)))
         if not found:
             return []
         usual = Counter(device for device, _, _ in found).most_common(1)[0][0]

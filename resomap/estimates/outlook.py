@@ -14,8 +14,8 @@ from resomap.cells.progress import Progress
 from resomap.cells.timeline import Event
 
 # Seconds of a step before one of its kind was seen, on a machine at rest; a step that starts no process takes none.
-FIRST_SECONDS = {"data": 2.0, "images": 2.0, "microbatch": 8.0, "fetch": 2.0, "evaluate": 0.5, "costs": 0.65}
-FIRST_SECONDS |= {"map": 1.6, "report": 7.0}
+FIRST_SECONDS = {"data": 2.0, "images": 2.0, "microbatch": 8.0, "features": 8.0, "fetch": 2.0}
+FIRST_SECONDS |= {"evaluate": 0.5, "costs": 0.65, "map": 1.6, "report": 7.0}
 PACE = ("evaluate", "costs", "map", "cost")  # steps that take as long in any study
 START_SECONDS = 5.0  # of a training beyond its steps, there
 # The first measurement of costs in a run measures all that the run wants; the others take theirs over.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from resomap.cells import learning_rate_choice
 from resomap.cells.cell import Cell
 from resomap.cells.marker import Marker
 from resomap.cells.settings_change import SettingsChange
@@ -14,7 +15,7 @@ from resomap.core.text import duration, first_few
 from resomap.estimates.duration import START_SECONDS
 from resomap.planning.disk import forecast_disk
 from resomap.planning.grid import Grid
-from resomap.planning.training_rule import is_training
+from resomap.planning.training_rule import is_rate_search, is_training
 from resomap.status.collect import CellStatus, collect
 
 State = Literal["done", "to go", "again", "failed", "running", "elsewhere", "not asked"]
@@ -68,7 +69,8 @@ def show_plan(grid: Grid, directory: Path) -> Iterator[str]:
             # Snakemake lists jobs in another order each time.
             ordered = sorted(others.items(), key=lambda entry: (-entry[1], entry[0]))
             yield f"besides trainings: {', '.join(f'{count} {rule}' for rule, count in ordered)}"
-        yield from _closing_lines(grid, planned, others)
+        searched = [job.wildcards["model"] for job in jobs if is_rate_search(job.rule)]
+        yield from _closing_lines(grid, planned, others, searched)
 
 
 def _planned(grid: Grid, trained: set[tuple[str, str, str]]) -> Iterator[Planned]:
@@ -154,8 +156,13 @@ def _reasons(planned: Sequence[Planned]) -> Iterator[str]:
         yield f"{one.cell.name}: {one.note}"
 
 
-def _closing_lines(grid: Grid, planned: Sequence[Planned], others: Counter[str]) -> Iterator[str]:
-    """Yield what the disk must hold, and the last line: `3 done, 15 to go, about 4 h, at most 2.1 GB of disk`."""
+def _closing_lines(
+    grid: Grid, planned: Sequence[Planned], others: Counter[str], searched: Sequence[str]
+) -> Iterator[str]:
+    """Yield what the disk must hold, and the last line: `3 done, 15 to go, about 4 h, at most 2.1 GB of disk`.
+
+    `searched`: models whose learning rates are to be found.
+    """
     going = [one.cell for one in planned if one.state in ("to go", "again", "failed")]
     parts = [f"{sum(one.state == 'done' for one in planned)} done", f"{len(going)} to go"]
     for state in ("failed", "again"):
@@ -165,7 +172,7 @@ def _closing_lines(grid: Grid, planned: Sequence[Planned], others: Counter[str])
         if count := sum(one.state == state for one in planned):
             parts.append(f"{count} {state if state != 'not asked' else 'not asked for'}")
     if going or others:
-        parts.append(f"about {duration(_seconds(grid, going, others))}")
+        parts.append(f"about {duration(_seconds(grid, going, others, searched))}")
     if going:
         at_once = grid.api.trainings if grid.api.is_local else grid.api.jobs or len(going)
         disk = forecast_disk(grid.study, going, at_once)
@@ -176,10 +183,20 @@ def _closing_lines(grid: Grid, planned: Sequence[Planned], others: Counter[str])
     yield ", ".join(parts)
 
 
-def _seconds(grid: Grid, going: Iterable[Cell], others: Counter[str]) -> float:
-    """Return the predicted seconds of a call: of its trainings, so many at once, and of all steps beside them."""
-    each = [grid.durations.seconds(cell) + START_SECONDS for cell in going]
-    at_once = grid.api.trainings if grid.api.is_local else grid.api.jobs or max(1, len(each))
-    trainings = max(sum(each) / max(1, at_once), *each, 0.0)
+def _seconds(grid: Grid, going: Iterable[Cell], others: Counter[str], searched: Iterable[str]) -> float:
+    """Return the predicted seconds of a call: of its searches for learning rates, then of its trainings, so many at
+    once, and of all steps beside them.
+    """
+    trainings = [grid.durations.seconds(cell) + START_SECONDS for cell in going]
+    searches = [
+        grid.durations.search_seconds(learning_rate_choice.trial_cell(grid.study, model)) + START_SECONDS
+        for model in searched
+    ]
     measured = others["cost"] * grid.config.cost.seconds
-    return trainings + measured + sum(others.values())
+    return _at_once(grid, searches) + _at_once(grid, trainings) + measured + sum(others.values())
+
+
+def _at_once(grid: Grid, each: Sequence[float]) -> float:
+    """Return the seconds that jobs which train take, as many at a time as this call has."""
+    width = grid.api.trainings if grid.api.is_local else grid.api.jobs or max(1, len(each))
+    return max(sum(each) / max(1, width), *each, 0.0)

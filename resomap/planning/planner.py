@@ -21,6 +21,7 @@ from resomap.planning.plan_map import show_plan
 from resomap.planning.rules.cost import CostRule
 from resomap.planning.rules.evaluate import EvaluateRule
 from resomap.planning.rules.export import ExportRule
+from resomap.planning.rules.features import FeaturesRule
 from resomap.planning.rules.fetch import FetchRule
 from resomap.planning.rules.images import ImagesRule
 from resomap.planning.rules.learning_rate import LearningRateRule
@@ -68,7 +69,8 @@ class Planner:
         self.cost = CostRule(grid)
         self.microbatch = MicrobatchRule(grid)
         self.learning_rate = LearningRateRule(grid, self.images)
-        self.train = TrainRule(grid, self.images, self.learning_rate)
+        self.features = FeaturesRule(grid, self.images)
+        self.train = TrainRule(grid, self.images, self.learning_rate, self.features)
         self.fetch = FetchRule(grid)
         self.evaluate = EvaluateRule(grid, self.images)
         self.export = ExportRule(grid, self.images)

@@ -1,6 +1,6 @@
 """The names of the rules that train, also where another workflow uses them as a module under longer names."""
 
-NAME, WINNER = "train", "winner"
+NAME, WINNER, SEARCH = "train", "winner", "learning_rate"
 
 
 def is_training(rule: str) -> bool:
@@ -11,6 +11,11 @@ def is_training(rule: str) -> bool:
 def is_winner(rule: str) -> bool:
     """Return True for `winner`, whatever a module calls it."""
     return _is(rule, WINNER)
+
+
+def is_rate_search(rule: str) -> bool:
+    """Return True for `learning_rate`, whatever a module calls it."""
+    return _is(rule, SEARCH)
 
 
 def _is(rule: str, name: str) -> bool:

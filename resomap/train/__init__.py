@@ -20,6 +20,7 @@ resumed training recomputes them.
 - `gradients`, `batch_parts`: forward and backward passes of one batch, as loop and self-check call them; its parts
 - `step_graph`, `graph_search`: these passes recorded as one CUDA graph; whether a training's are
 - `freezing`, `probing`: which parts of the network learn in an epoch; the head alone, on features
+- `known_features`, `feature_files`, `feature_step`: these features by image, in files that trainings share
 - `self_check`: the gradients of one batch, computed twice: before the first step, and after the microbatch was halved
 - `objective`, `schedule`, `stopping`: loss and optimizer, learning rate, best epoch and patience
 - `microbatch_search`: how many images a forward pass fit into memory

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from resomap.cells import learning_rate_choice
-from resomap.cells.learning_rate_choice import RateSearch
+from resomap.cells.learning_rate_choice import EXTENSIONS, RateSearch
 from resomap.cells.study import Study
 from resomap.compute.device import choose_device, keep_freed_memory, prepare_backend
 from resomap.config.load import training_for
@@ -20,7 +20,6 @@ from resomap.data.store import Store
 from resomap.train.rate_trial import RateTrials
 from resomap.train.signals import SignalWatch
 
-EXTENSIONS = 2  # rates beyond the ladder at most
 Tried = dict[float, dict[str, Any]]
 
 

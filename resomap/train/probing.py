@@ -16,7 +16,7 @@ from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference, Predictor, in_batches
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
-from resomap.data.store import Images
+from resomap.data.store import Images, Pixels
 from resomap.models.build import logits
 from resomap.models.weights_fit import head_tensors
 from resomap.train.batches import Batch
@@ -80,24 +80,17 @@ class HeadPass:
         return 1
 
 
-def probe_data(
-    data: TrainingData, model: nn.Module, execution: Execution, batch_size: int, between: Callable[[], None]
-) -> ProbeData:
-    """Compute the features of training and validation images by the network as it stands, and return the data of them.
+def probe_data(data: TrainingData, model: nn.Module, features: Callable[[Images], Tensor]) -> ProbeData:
+    """Return the data of a network as it stands, of which the head alone learns, on features that it has for images.
 
-    `between` runs after each batch and may end it by raising. Raises PermanentFailure where the network's scores are
-    not those of one linear layer.
+    `features` gives those of images, float32 [N, D] on the device. Raises PermanentFailure where the network's scores
+    are not those of one linear layer.
     """
     model.eval()
     head = linear_head(model)
-    predictor = Predictor(Inference(model, execution), data.normalisation)
     splits = {"train": data.batches.images, "val": data.validation}  # a winner's refit validates nothing
-    features = {
-        name: _features(predictor, images, head, batch_size, between)
-        for name, images in splits.items()
-        if images is not None
-    }
-    return ProbeData(**{**vars(data), "head": head, "features": features})
+    found = {name: features(images) for name, images in splits.items() if images is not None}
+    return ProbeData(**{**vars(data), "head": head, "features": found})
 
 
 def linear_head(model: nn.Module) -> str:
@@ -111,14 +104,19 @@ def linear_head(model: nn.Module) -> str:
     return name
 
 
-def _features(predictor: Predictor, images: Images, head: str, batch_size: int, between: Callable[[], None]) -> Tensor:
-    """Return what the head is given for each image, float32 [N, D] on the device."""
+def features_of(
+    predictor: Predictor, images: Pixels, head: str, batch_size: int, between: Callable[[], None]
+) -> Tensor:
+    """Return what the head is given for each image of stored pixels, float32 [N, D] on the device.
+
+    `between` runs after each batch and may end it by raising. Raises PermanentFailure where that is no vector an image.
+    """
     inference = predictor.inference
     given: list[Tensor] = []
     layer = inference.model.get_submodule(head)
     hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].detach().float().clone()))
     try:
-        for pixels in in_batches(images.pixels, batch_size):
+        for pixels in in_batches(images, batch_size):
             output = logits(predictor.network_output(pixels))
             if output.shape[0] != given[-1].shape[0] or given[-1].dim() != 2:
                 raise PermanentFailure(

@@ -1,7 +1,7 @@
 """Trial of a learning rate: a short training on a part of the training images, judged on the images held out of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from resomap.cells.study import Study
 from resomap.compute.device import Device
 from resomap.compute.execution import Execution
 from resomap.compute.inference import evaluation_batch
+from resomap.compute.normalisation import Normalisation
 from resomap.config import Training
 from resomap.core.errors import Diverged, PermanentFailure
 from resomap.data.chosen_rows import ChosenRows
@@ -20,6 +21,7 @@ from resomap.data.split import Member, assign
 from resomap.data.store import Images, Store
 from resomap.train.batches import TrainingBatches
 from resomap.train.events import NullObserver
+from resomap.train.known_features import FeaturePass, KnownFeatures
 from resomap.train.loop import Loop
 from resomap.train.objective import Objective
 from resomap.train.probing import probe_data
@@ -42,6 +44,7 @@ class RateTrials:
     store: Store
     device: Device
     between: Callable[[], None]
+    _features: list[KnownFeatures] = field(default_factory=list, init=False, repr=False)
 
     @property
     def images(self) -> dict[str, int]:
@@ -65,8 +68,7 @@ class RateTrials:
         )
         data = training_data(study.config, recipe, self.store, built, batches, self._parts[HELD_OUT])
         if recipe.trainable == "head":
-            batch = evaluation_batch(recipe, state.microbatch)
-            data = probe_data(data, state.model, execution, batch, self.between)
+            data = probe_data(data, state.model, self._known(state, data.normalisation, execution).of)
         loop = Loop(
             state=state,
             recipe=recipe,
@@ -81,6 +83,20 @@ class RateTrials:
         except Diverged as error:
             return {"value": None, "epoch": None, "reason": str(error).partition(";")[0]}
         return {"value": state.best.value, "epoch": state.best.epoch, "reason": None}
+
+    def _known(self, state: TrainingState, normalisation: Normalisation, execution: Execution) -> KnownFeatures:
+        """Return the features of the frozen network, which has the same weights in each trial."""
+        if not self._features:
+            one_pass = FeaturePass(
+                cell=self.cell,
+                model=state.model,
+                execution=execution,
+                normalisation=normalisation,
+                batch=evaluation_batch(self.recipe, state.microbatch),
+                between=self.between,
+            )
+            self._features.append(one_pass.known())
+        return self._features[0]
 
     @cached_property
     def _parts(self) -> dict[str, Images]:

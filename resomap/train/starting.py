@@ -66,6 +66,11 @@ def note_sharing(state: TrainingState, say: Callable[[str], None]) -> None:
         state.deviations.append(BY_MPS)
 
 
+def normalisation_of(config: Config, store: Store, built: BuiltModel) -> Normalisation:
+    """Return the normalisation that pretrained weights were trained with, else the store's own statistics."""
+    return Normalisation(tuple(built.mean or store.mean), tuple(built.std or store.std), config.data.input_channels)
+
+
 def training_data(
     config: Config, recipe: Training, store: Store, built: BuiltModel, batches: TrainingBatches, validation: Images
 ) -> TrainingData:
@@ -78,9 +83,7 @@ def training_data(
         batches=batches,
         validation=validation,
         classes=len(store.classes),
-        normalisation=Normalisation(
-            tuple(built.mean or store.mean), tuple(built.std or store.std), config.data.input_channels
-        ),
+        normalisation=normalisation_of(config, store, built),
         further=further,
         positive=positive_index(report, store.classes) if speaks_of_class else None,
         at=report.at,

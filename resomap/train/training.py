@@ -30,11 +30,12 @@ from resomap.train import outcome
 from resomap.train.batches import TrainingBatches
 from resomap.train.checkpoint_saver import CheckpointSaver
 from resomap.train.graph_search import choose_graphs
+from resomap.train.known_features import probe_of
 from resomap.train.live_progress import LiveProgress
 from resomap.train.loop import Loop, TrainingData
 from resomap.train.objective import Objective, make_scaler
 from resomap.train.observer import CellObserver
-from resomap.train.probing import ProbeData, probe_data
+from resomap.train.probing import ProbeData
 from resomap.train.request import Request
 from resomap.train.self_check import SelfCheck
 from resomap.train.signals import SignalWatch
@@ -222,7 +223,8 @@ class CellTraining:
             return data
         execution.activate()
         batch = evaluation_batch(self._recipe, state.microbatch)
-        probe = probe_data(data, state.model, execution, batch, self._stop_before_first_step)
+        stop = self._stop_before_first_step
+        probe = probe_of(self._cell, data, state.model, execution, batch, stop, self._say)
         if saved_digest is not None and saved_digest != probe.digest:
             state.deviations.append("the features of the frozen network are not those of the checkpoint to the bit")
         return probe

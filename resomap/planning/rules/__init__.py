@@ -2,8 +2,8 @@
 
 - `images`: rules data, images and stores
 - `cost`: rules cost and costs
-- `microbatch`, `learning_rate`: the rules of these names
-- `model_step`: what these two share
+- `microbatch`, `learning_rate`, `features`: the rules of these names
+- `model_step`: what the first two of these share
 - `train`: rules train and model
 - `fetch`: rule fetch
 - `evaluate`: rules evaluate and evaluations

@@ -5,6 +5,7 @@ from typing import Any
 from resomap.cells import microbatch_choice
 from resomap.estimates.memory_request import memory_mb
 from resomap.planning.grid import Grid, one_sentence
+from resomap.planning.rules.features import FeaturesRule
 from resomap.planning.rules.images import ImagesRule
 from resomap.planning.rules.learning_rate import LearningRateRule
 from resomap.planning.snakemake_api import asked_often
@@ -13,8 +14,8 @@ from resomap.planning.snakemake_api import asked_often
 class TrainRule:
     """Answers to the rules of training: of the grid, and of targets beside it."""
 
-    def __init__(self, grid: Grid, images: ImagesRule, rates: LearningRateRule) -> None:
-        self._grid, self._images, self._rates = grid, images, rates
+    def __init__(self, grid: Grid, images: ImagesRule, rates: LearningRateRule, features: FeaturesRule) -> None:
+        self._grid, self._images, self._rates, self._features = grid, images, rates, features
         self._study, self._api = grid.study, grid.api
 
     def markers(self, wildcards: Any = None) -> list[str]:
@@ -23,7 +24,9 @@ class TrainRule:
 
     @asked_often
     def inputs(self, wildcards: Any) -> list[str]:
-        """Return the images of the cell, and its microbatch and learning rate where `auto`; none for a done cell.
+        """Return the images of the cell, its microbatch and learning rate where `auto`, and features that it shares.
+
+        None for a done cell.
 
         A done cell that named the images would be trained again as soon as they have to be made anew for a
         neighbour, `ancient` or not: Snakemake takes a missing input that a job is going to write for an update.
@@ -32,7 +35,7 @@ class TrainRule:
         if self._grid.is_done(cell) and not self._api.is_forced:
             return []
         self._grid.warn_if_elsewhere(cell)
-        needed = [*self._images.for_training(cell), *self._rates.of(cell)]
+        needed = [*self._images.for_training(cell), *self._rates.of(cell), *self._features.of(cell)]
         if not microbatch_choice.is_auto(self._study, cell):
             return needed
         return [*needed, str(microbatch_choice.path_of(cell.model))]

@@ -20,6 +20,7 @@ from resomap.config import Training
 from resomap.config.hashed import recipe_version
 from resomap.core.errors import PermanentFailure, ResomapError
 from resomap.models.optimizer_names import require_optimizers
+from resomap.models.optimizers import survey
 from resomap.train.batch_parts import part_sizes, takes_single_image
 from resomap.train.checkpoint_saver import CheckpointSaver
 from resomap.train.microbatch_search import _largest_fitting, _Trial
@@ -160,6 +161,33 @@ def test_an_optimizer_that_cannot_train_is_refused_by_the_plan(name: str, reason
         require_optimizers(["adamw", name])
     with pytest.raises(PermanentFailure):
         make_optimizer(nn.Linear(2, 2), Training(optimizer=name))
+
+
+def test_what_the_plan_lets_through_takes_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name of the installed timm, alone and wrapped: what takes no steps with first derivatives is refused."""
+    monkeypatch.setattr(torch, "compile", lambda function=None, **_: function)  # of kron's kernels: it takes a minute
+    tried = {wrapper: [0, 0] for wrapper in ("", "lookahead_")}
+    for name, is_usable in survey().items():
+        for wrapper, counts in tried.items():
+            model, recipe = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), Training(optimizer=f"{wrapper}{name}")
+            if not is_usable:
+                with pytest.raises(PermanentFailure, match="second derivatives"):
+                    make_optimizer(model, recipe)
+                counts[1] += 1
+                continue
+            try:
+                optimizer = make_optimizer(model, recipe)
+            except PermanentFailure as error:
+                if "CUDA required" not in str(error):  # of those for a GPU alone
+                    raise
+                continue
+            before = on_cpu(model.state_dict())
+            for _ in range(2):  # the first of adopt moves nothing
+                model(torch.randn(3, 4)).square().mean().backward()
+                optimizer.step()
+            assert any(not torch.equal(before[key], value) for key, value in model.state_dict().items()), name
+            counts[0] += 1
+    assert all(steps > 40 and refused >= 1 for steps, refused in tried.values()), tried
 
 
 def test_the_plan_looks_at_overrides_too(images: Path, tmp_path: Path) -> None:

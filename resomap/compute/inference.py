@@ -60,6 +60,9 @@ def predict(
     """
     model = predictor.inference.model
     was_training = model.training
+    # Networks keep what they derive from their weights in evaluation mode (levit's attention biases), and those of timm
+    # before 1.0.30 drop it only on the way into training mode. A moving average never trains, and its weights change.
+    model.train()
     model.eval()
     try:
         parts = []

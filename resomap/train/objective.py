@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from resomap.compute.execution import Execution
 from resomap.config import Training
 from resomap.core.errors import PermanentFailure
+from resomap.models.optimizers import needs_second_derivatives
 from resomap.models.weights_fit import head_tensors
 
 
@@ -75,7 +76,7 @@ def make_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
             f"timm cannot make the optimizer '{recipe.optimizer}' ({error}); "
             "common ones are adamw, sgd, nadamw, lamb, rmsprop"
         ) from None
-    if getattr(made, "is_second_order", False):
+    if needs_second_derivatives(made):
         raise PermanentFailure(
             f"the optimizer '{recipe.optimizer}' needs second derivatives, and a training here computes only first "
             "ones; common ones are adamw, sgd, nadamw, lamb, rmsprop"

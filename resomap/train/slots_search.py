@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -38,6 +39,7 @@ class Question:
     most: int
     seconds: float = SECONDS
     rounds: int = ROUNDS
+    pause: float = 0.0  # seconds between two measurements, in which other work of the machine goes on
 
 
 def ask(question: Question) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def _measured(question: Question) -> dict[str, Any]:
         found: dict[int, list[float]] = {number: [] for number in range(1, question.most + 1)}
         for _ in range(question.rounds):
             for number in found:
+                time.sleep(question.pause)
                 found[number].append(_rate(workers[:number], question))
     rates = {number: median(of_rounds) for number, of_rounds in found.items()}
     return {"device": device, "rates": rates, "rounds": found}

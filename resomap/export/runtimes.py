@@ -68,16 +68,16 @@ def by_openvino(path: Path, precision: str, threads: int) -> Computed:
     return openvino_pass(openvino_network(path, precision, threads))
 
 
-def openvino_network(path: Path, precision: str, threads: int, is_pinned: bool = False) -> Any:
+def openvino_network(path: Path, precision: str, threads: int, is_pinned: bool | None = None) -> Any:
     """Return an OpenVINO or ONNX file as OpenVINO compiles it; `is_pinned`: each thread on a core of its own.
 
-    Raises what OpenVINO raises.
+    With None OpenVINO decides. Raises what OpenVINO raises.
     """
     import openvino
 
     # Of itself OpenVINO computes in bfloat16 where the processor can.
     hint = {"INFERENCE_PRECISION_HINT": "f32"} if precision == FP32 else {}
-    pinning = {"ENABLE_CPU_PINNING": True} if is_pinned else {}
+    pinning = {} if is_pinned is None else {"ENABLE_CPU_PINNING": is_pinned}
     return openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, **pinning, **hint})
 
 

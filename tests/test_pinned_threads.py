@@ -126,6 +126,53 @@ def test_each_thread_has_a_core_of_its_own(study_of: Callable[..., Study], tmp_p
     assert (content["threads"], content["pinned_cores"]) == (2, f"{first},{second}")
 
 
+PASSES = """
+import os, sys, threading, time
+from resomap.config.costs import Way
+from resomap.cost.exported_pass import Exports
+from resomap.cost.forward_pass import ready_network
+from resomap.cost.threads import Threads
+from resomap.models.build import construct
+from resomap.models.survey import entry_of
+cores = tuple(map(int, sys.argv[1].split(","))) if len(sys.argv) > 1 else ()
+network = ready_network(construct(entry_of("test_resnet"), 96, 2), 96)
+run = Exports(network, 96, Threads(2, cores)).workload(Way("openvino", "fp32")).on(8)
+run()
+ended, seen = threading.Event(), set()
+def watch():
+    while not ended.is_set():
+        for name in os.listdir("/proc/self/task"):
+            if int(name) != threading.get_native_id():
+                seen.add((int(name) == os.getpid(), *os.sched_getaffinity(int(name))))
+        time.sleep(0.002)
+watching = threading.Thread(target=watch)
+watching.start()
+until = time.monotonic() + 3
+while time.monotonic() < until:
+    run()
+ended.set()
+watching.join()
+print(*sorted(seen))
+"""
+
+
+@two_cores
+def test_openvino_pins_where_it_is_told_to_and_nowhere_else() -> None:
+    """While it computes alone: it pins its threads for a moment when it compiles a network, whatever it is told."""
+    first, second = CORES[:2]
+    found = []
+    for words in ([], [f"{first},{second}"]):
+        with given([first, second]):
+            done = subprocess.run(
+                [sys.executable, "-c", PASSES, *words], capture_output=True, text=True, env=environment_with()
+            )
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout)
+    assert f"{(True, first)}" not in found[0]
+    assert f"{(True, second)}" not in found[0]
+    assert f"{(True, first)}" in found[1] or f"{(True, second)}" in found[1]
+
+
 @two_cores
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
 def test_no_thread_leaves_the_cores_that_were_given(

@@ -6,14 +6,19 @@ From a plain checkout a package may be missing that each subcommand needs: one s
 import sys
 
 from resomap.core.fork_client import run_forked
+from resomap.core.waiting_threads import spin_shortly
 
 # Names of packages that are imported under another one, of those that each subcommand needs.
 PACKAGES = {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn"}
+# Steps that train: on a CPU their threads share it with other programs. Costs are measured as the library has it.
+TRAINING = (["train"], ["learning_rate"], ["features"], ["winner"])
 
 
 def main() -> int:
     """Run a subcommand; a training in a process of the run's fork server, where there is one."""
     words = sys.argv[1:]
+    if words[:1] in TRAINING:
+        spin_shortly()
     if words[:1] == ["train"] and (code := run_forked(words)) is not None:
         return code
     try:

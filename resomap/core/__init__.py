@@ -12,6 +12,7 @@
 - `logging`: the per-cell log file
 - `seal`: the checksum at the end of a checkpoint file
 - `temporary`: names of temporary files, which tell their writer
+- `waiting_threads`: how long a training's threads spin before they sleep
 - `workflow_files`: Snakefile, configuration and profiles, of a clone or an installed package
 - `text`: the nearest valid name for a mistyped one, and text from outside as one printable line or as valid UTF-8
 """

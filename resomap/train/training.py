@@ -65,9 +65,8 @@ class CellTraining:
     splits: Sequence[str] = EVALUATED  # that its weights are evaluated on
 
     def __init__(self, request: Request, signals: SignalWatch) -> None:
-        self._request, self._signals = request, signals
+        self._request, self._signals, self._say = request, signals, request.say
         self._cell, self._recipe, self._config = request.cell, request.recipe, request.study.config
-        self._say = request.say
         self._device = choose_device(self._config.device)
         if not self._device.is_cuda and self._config.device == "auto":
             request.say(f"no GPU is visible: training on the CPU ({self._device.name})")
@@ -122,9 +121,7 @@ class CellTraining:
 
             loop = self._loop(state, data, execution, observer)
             loop.run(check_again)
-            execution = loop.execution
-
-            metrics = self._evaluate_best(state, data.normalisation, execution, observer)
+            metrics = self._evaluate_best(state, data.normalisation, loop.execution, observer)
             if records is not None:
                 outcome.write_out_of_fold(self._request, state, self._store, records)
             saver.wait()

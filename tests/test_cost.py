@@ -28,10 +28,11 @@ from resomap.cells.study import Study
 from resomap.compute.device import Device
 from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference
+from resomap.compute.memory import resident_bytes
 from resomap.config import parse_config
 from resomap.config.schema import DEFAULT_MODELS, Cost, Data
 from resomap.core.files import read_json, write_json
-from resomap.cost import peak_memory, timing
+from resomap.cost import peak_memory, session, timing
 from resomap.cost.best_batch import find_best_batch
 from resomap.cost.cost_table import COLUMNS, write_table
 from resomap.cost.forward_pass import EagerPass, ready_network
@@ -552,3 +553,25 @@ def test_defaults_leave_a_minute_for_a_slow_cell() -> None:
     best = find_best_batch(slow, slow(1), cost)
     assert best.limit == "time"
     assert spent + (cost.least_runs + 1) * 0.02 * best.size**0.9 < 60
+
+
+class Holder:
+    """A subject of a measurement that holds memory of which its weights say nothing, as ONNX Runtime's arenas."""
+
+    waiting_bytes = 0
+
+    def __init__(self) -> None:
+        self.held: np.ndarray | None = None
+
+    def prepare(self) -> None:
+        self.held = np.ones(100_000_000, dtype=np.uint8)
+
+
+def test_networks_wait_together_as_far_as_the_memory_of_the_process_goes() -> None:
+    prepared = (Holder() for _ in range(7))
+    before, sizes, highest = resident_bytes(), [], 0
+    for group in session._groups(prepared, 250_000_000):  # type: ignore[arg-type]
+        sizes.append(len(group))
+        highest = max(highest, resident_bytes() - before)
+    assert sizes == [3, 3, 1]
+    assert highest < 400_000_000

@@ -25,7 +25,7 @@ def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     from resomap.cells import images_part
     from resomap.data import DATA_DIRECTORY
-    from resomap.data.store import array_file, store_directory
+    from resomap.data.store import FILE, array_file, store_directory
 
     resolution = resolution_of(given.resolution)
     data, plan = Study.load(given.study).config.data, plan_id(given.study)
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> None:
             further = {
                 size: images_part.begin_part(size)
                 for size in others
-                if not (store_directory(DATA_DIRECTORY, size) / "store.json").exists()
+                if not (store_directory(DATA_DIRECTORY, size) / FILE).exists()
             }
             made = prepare_images(DATA_DIRECTORY, resolution, data.workers or given.workers, data.on_disk, further)
             for size in made[1:]:

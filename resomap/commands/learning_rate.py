@@ -9,7 +9,7 @@ from resomap.cells.lock import step_lock
 from resomap.cells.study import Study
 from resomap.commands import Commands, add_share
 from resomap.core.gc_control import paused_collection
-from resomap.machine.gpu_lock import bind_gpu, claim_share
+from resomap.machine.gpu_lock import bind_share
 from resomap.train.signals import SignalWatch
 
 
@@ -24,9 +24,7 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Run the subcommand."""
     study = Study.load(given.study)
-    if study.config.device != "cpu":
-        claim_share(given.share)
-        bind_gpu()
+    bind_share(study.config.device, given.share)
     from resomap.core.logging import say
 
     with paused_collection():

@@ -80,6 +80,15 @@ def bind_gpu(
     return taken.gpu
 
 
+def bind_share(device: str, share: Fraction) -> None:
+    """Bind a step that trains to a share of a GPU, as `bind_gpu` does; `device` is the configuration's, of which `cpu`
+    has none.
+    """
+    if device != "cpu":
+        claim_share(share)
+        bind_gpu()
+
+
 def bound_share() -> Fraction:
     """Return this process's share of its GPU; the whole where no GPU is bound."""
     return _bound[0].share if _bound else WHOLE

@@ -255,6 +255,26 @@ def test_a_training_that_ends_as_its_time_does_is_no_failure(lab: Cluster, image
     assert markers(directory) == {f"{MODEL}/32.done"}
 
 
+def test_a_signal_that_comes_before_or_after_its_training_is_no_failure(
+    lab: Cluster, images: Path, tmp_path: Path
+) -> None:
+    # Slurm's early signal goes to every process of a job. Here it finds all but the training: those around it must
+    # neither end nor call the job a failure.
+    config = small_config(images, training={"epochs": 30, "early_stopping": {"enabled": False}}, retries=0)
+    directory, cell = tmp_path / "study", f"{MODEL}@32"
+    process = start(lab, directory, config | {"slurm": {"cpus": 1}}, f"results/{MODEL}/32.done")
+    until(lambda: running_job(directory, cell))
+    with held(psutil.Process(progress_of(directory, cell).pid)) as training:
+        around = list(itertools.takewhile(lambda one: not one.name().startswith("slurm"), training.parents()))
+        assert any("snakemake" in one.cmdline() for one in around), around
+        for one in around:
+            one.send_signal(signal.SIGTERM)
+    finish(process)
+    log = log_of(directory, cell)
+    assert len(spans(directory, cell)) == 1, log
+    assert log.count("epoch 30/30") == 1, log
+
+
 def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, images: Path, tmp_path: Path) -> None:
     config = small_config(images, training={"epochs": 40, "early_stopping": {"enabled": False}})
     config |= {"slurm": {"cpus": 1}}

@@ -1,4 +1,6 @@
-"""Ctrl-C of a run: once, every training saves and ends; twice, all ends at once. Neither looks like a failure.
+"""Signals to Snakemake: Ctrl-C of a run, and what a scheduler sends to the jobs of its trainings.
+
+Ctrl-C once: every training saves and ends; twice, all ends at once. Neither looks like a failure.
 
 A terminal sends the signal to all processes, `kill -INT` to Snakemake alone, which would then wait for its jobs: so it
 is sent on to them. A training takes two signals of one moment for one. Only the standard library is imported here:
@@ -47,6 +49,15 @@ class Interruption:
 
 # That of this process.
 interruption = Interruption()
+
+
+def leave_termination_to_the_training() -> None:
+    """Hold SIGTERM back from this process and from those it starts, until one of them asks for it.
+
+    Slurm sends the signal before a time limit to all processes of a job. Snakemake there would call the job a failure
+    whatever its training ended as, and a shell would leave the training behind: only the training has to hear it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def _pass_on() -> None:

@@ -21,10 +21,12 @@ from resomap.cells.resume_command import TARGET, Call
 from resomap.core.errors import ResomapError, refusal
 from resomap.core.place import remember_reader, typed_in
 from resomap.core.workflow_files import TYPED_AS, is_ours, profile_of
+from resomap.machine import slurm
 from resomap.machine.cpus import available_cores
 from resomap.planning import argv
 from resomap.planning.full_disk import no_room, say_refusals
-from resomap.planning.interruption import EXIT_CODE, interruption
+from resomap.planning.interruption import EXIT_CODE, interruption, leave_termination_to_the_training
+from resomap.planning.training_rule import is_training
 from resomap.planning.typing_mistakes import mistake_in
 
 LOGGER = "resomap"
@@ -100,6 +102,8 @@ class CommandLine:
         typed_as = os.environ.pop(TYPED_AS, None)
         self._typed_as = None if typed_as is None else shlex.split(typed_as)
         is_job = {"--mode", "--target-jobs"} & argv.names_in(words, self.options)  # a job's own process
+        if slurm.job_id() is not None and _trains(argv.values_of("--target-jobs", words, self.options)):
+            leave_termination_to_the_training()
         snakefile = _snakefile(argv.values_of("--snakefile", words, self.options))
         self.is_ours = not is_job and snakefile is not None and is_ours(snakefile)
         if snakefile is None or not self.is_ours:
@@ -167,6 +171,11 @@ def attend(on_run: Callable[[], None] = lambda: None) -> None:
         return success
 
     parser.parse_args, cli.args_to_api = reading, acting  # type: ignore[method-assign, attr-defined]
+
+
+def _trains(jobs: Iterable[str]) -> bool:
+    """Return True if one of a job's targets, `rule:wildcard=value`, is a training."""
+    return any(is_training(job.partition(":")[0]) for job in jobs)
 
 
 def _read(parser: argparse.ArgumentParser, on_run: Callable[[], None]) -> None:

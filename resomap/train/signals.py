@@ -25,6 +25,8 @@ class SignalWatch:
     def __enter__(self) -> "SignalWatch":
         for number in WATCHED:
             self._before[number] = signal.signal(number, self._remember)
+        # A job's Snakemake starts its training with SIGTERM held back: one that came by now is heard here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -46,8 +46,9 @@ class Exported:
         return self.directory / "results" / MODEL
 
     def files(self) -> set[str]:
-        """Files of exports that are there, and what is unfinished of them."""
-        return {path.name for path in self.results.iterdir() if re.search(r"onnx|openvino|export|tmp", path.name)}
+        """Files of exports that are there, and what is unfinished of them; the training's journal may be being sent."""
+        names = {path.name for path in self.results.iterdir() if ".journal." not in path.name}
+        return {name for name in names if re.search(r"onnx|openvino|export|tmp", name)}
 
 
 def photos_in(folder: Path) -> Path:

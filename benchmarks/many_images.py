@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.predict import answer_prepared, timed, untrained_weights
+from benchmarks.predict.rates import answer_prepared, timed, untrained_weights
 from resomap.bench.test_images import QUALITY, Material, study_of
 from resomap.core.files import file_digest
 from resomap.data import DATA_DIRECTORY

@@ -114,7 +114,3 @@ def untrained_weights(path: Path, model: str, resolution: int) -> Weights:
     }
     save_sealed(path, content)
     return Weights.load(path)
-
-
-if __name__ == "__main__":
-    main()

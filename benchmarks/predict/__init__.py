@@ -1,7 +1,7 @@
 """Rate of `resomap predict` beside that of the prepared path of a training.
 
-The command is a `__main__`: processes that decode import the main module, unless it has this name, and with torch in it
-each of them would need seconds to start.
+The command has a main module of its own: processes that decode import the main module unless it is called so, and with
+torch in it each of them would need seconds to start.
 
 - `rates`: each way of answering, timed in turn
 """

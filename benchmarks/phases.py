@@ -21,12 +21,12 @@ TRAINING = "train/training.py"
 LOOP = ("train/loop.py", "run", "run")  # the one of the loop, called by the one of TRAINING
 PHASES = {
     "wait for the next batch": [("train/batches.py", "epoch", "_train_epoch")],
-    "augment and normalise": [("train/gradients.py", "_inputs", "accumulate")],
-    "forward": [("nn/modules/module.py", "_wrapped_call_impl", "accumulate")],
-    "loss": [("train/objective.py", "__call__", "accumulate")],
-    "backward": [("torch/_tensor.py", "backward", "accumulate")],
+    "augment and normalise": [("train/gradients.py", "inputs", "accumulate")],
+    "forward": [("nn/modules/module.py", "_wrapped_call_impl", "learn")],
+    "loss": [("train/objective.py", "__call__", "learn")],
+    "backward": [("torch/_tensor.py", "backward", "learn")],
     "clip gradients": [("utils/clip_grad.py", "_no_grad_wrapper", "_step")],
-    "optimizer": [("amp/grad_scaler.py", "step", "_step"), ("optim/optimizer.py", "zero_grad", "_step")],
+    "optimizer": [("amp/grad_scaler.py", "step", "_step")],
     "validation": [("train/loop.py", "_validate", "run")],
     "progress, checkpoints": [
         ("train/observer.py", "after_step", "_train_epoch"),
@@ -34,6 +34,7 @@ PHASES = {
         ("train/observer.py", "after_training", "run"),
     ],
 }
+CHECK = ("train/self_check.py", "run", "_checked")  # its passes are among those above
 END = [(TRAINING, name, "run") for name in ("_evaluate_best", "_add_results", "_mark_done")]
 
 
@@ -54,18 +55,38 @@ def main() -> None:
         subprocess.run([sys.executable, *words], cwd=directory, stdin=subprocess.DEVNULL, check=True)
         whole = time.monotonic() - began
         stats = pstats.Stats(str(directory / "profile")).stats  # type: ignore[attr-defined]
-    loop, end = _spent(stats, *LOOP), sum(_spent(stats, *place) for place in END)
+    if missing := unseen(stats):
+        raise SystemExit(
+            f"no call was seen of {', '.join(missing)}: the phases of this command are not those of the code"
+        )
+    loop, check, end = _spent(stats, *LOOP), _spent(stats, *CHECK), sum(_spent(stats, *place) for place in END)
     found = {name: sum(_spent(stats, *place) for place in places) for name, places in PHASES.items()}
     rows = {
-        "start: libraries, model, images mapped": whole - loop - end,
+        "start: libraries, model, images mapped": whole - loop - check - end,
         **found,
-        "the rest of the loop": loop - sum(found.values()),
+        "the rest of the loop and of the self-check": loop + check - sum(found.values()),
         "evaluation, weights, marker, tracker": end,
     }
     print(f"| {given.model}, {given.resolution} px, {given.epochs} epochs | s | share |\n|---|---|---|")
     for name, seconds in rows.items():
         print(f"| {name} | {seconds:.2f} | {seconds / whole:.1%} |")
     print(f"| all of the process | {whole:.2f} | |")
+
+
+def unseen(stats: dict[Any, Any]) -> list[str]:
+    """Return what was never called by whom the table names: `function of file, by caller`; in a sound table nothing."""
+    places = [LOOP, CHECK, *(place for places in PHASES.values() for place in places), *END]
+    return [f"{place[1]} of {place[0]}, by {place[2]}" for place in places if not _calls(stats, *place)]
+
+
+def _calls(stats: dict[Any, Any], file: str, function: str, caller: str) -> int:
+    return sum(
+        times[1]
+        for (place, _, name), (*_, callers) in stats.items()
+        if name == function and place.endswith(file)
+        for (_, _, by), times in callers.items()
+        if by == caller
+    )
 
 
 def _spent(stats: dict[Any, Any], file: str, function: str, caller: str) -> float:

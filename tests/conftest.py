@@ -122,7 +122,7 @@ def make_study(directory: Path, config: dict[str, Any]) -> Study:
         study = Study.open(config)
         study.save(CURRENT)
         make_manifest(study.config.data, DATA_DIRECTORY, 1)
-        for size in sorted({size for cell in study.cells() for size in study.stored_sizes(cell)}):
+        for size in study.stored_sizes(*study.cells()):
             prepare_images(DATA_DIRECTORY, size, 1, study.config.data.on_disk)
         return study
 

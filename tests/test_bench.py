@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import MODEL, command
+from conftest import MODEL, ROOT, command
 from PIL import Image
 
 from resomap.bench.ratios import Paired
@@ -98,6 +98,32 @@ def test_beside_the_real_script_of_timm(tmp_path: Path) -> None:
     done = command("resomap", "bench", *SMALL, "--parts", "timm", "--timm-train", script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(rf"^\| {MODEL} \| 32 \| {NUMBER} \| {NUMBER} \| {NUMBER} ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_phases_of_a_training_are_all_seen() -> None:
+    # A function that has got another name would leave a zero in the table.
+    words = (
+        "python",
+        "-m",
+        "benchmarks.phases",
+        "--model",
+        MODEL,
+        "--resolution",
+        "32",
+        "--epochs",
+        "1",
+        "--images",
+        "60",
+    )
+    done = command(*words, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (.*) \| (-?[\d.]+) \| [\d.]+% \|$", done.stdout, re.MULTILINE)
+    seconds = {name: float(spent) for name, spent in rows}
+    assert {"forward", "backward", "optimizer", "validation"} < seconds.keys()
+    whole = float(re.findall(r"all of the process \| ([\d.]+)", done.stdout)[0])
+    assert sum(seconds.values()) == pytest.approx(whole, abs=0.1)
+    assert 0 <= seconds["the rest of the loop and of the self-check"] < whole / 4
 
 
 def test_pairs_are_measured_in_turn() -> None:

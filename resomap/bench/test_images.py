@@ -87,7 +87,7 @@ def prepare_study(directory: Path, config: dict[str, Any]) -> Study:
         study.save(CURRENT)
         workers = study.config.data.workers or WORKERS
         make_manifest(study.config.data, DATA_DIRECTORY, workers)
-        for size in sorted({size for cell in study.cells() for size in study.stored_sizes(cell)}):
+        for size in study.stored_sizes(*study.cells()):
             prepare_images(DATA_DIRECTORY, size, workers)
     return study
 

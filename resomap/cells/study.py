@@ -214,9 +214,10 @@ class Study:
             self._recipes[cell.map_position] = training_for(self.config, cell.map_position)
         return self._recipes[cell.map_position]
 
-    def stored_sizes(self, cell: Cell) -> tuple[int, ...]:
-        """Return the sizes in pixels at which a training of the cell needs the images, its resolution first."""
-        return self.recipe(cell).stored_sizes(cell.resolution)
+    def stored_sizes(self, *cells: Cell) -> tuple[int, ...]:
+        """Return the sizes in pixels at which trainings of the cells need the images, each once, a resolution first."""
+        sizes = (size for cell in cells for size in self.recipe(cell).stored_sizes(cell.resolution))
+        return tuple(dict.fromkeys(sizes))
 
     @cached_property
     def content_digest(self) -> str | None:

@@ -58,8 +58,7 @@ def forecast_disk(study: Study, remaining: Sequence[Cell], at_once: int) -> Disk
     final = sum(kind in keep for kind in ("best", "final"))
     kept = sum(weights) * final + (2 * sum(states) if "last" in keep else 0)
     largest = sorted(states, reverse=True)[:at_once]
-    needed = {size for cell in remaining for size in study.stored_sizes(cell)}
-    missing = [size for size in needed if not store_file(size).exists()]
+    missing = [size for size in study.stored_sizes(*remaining) if not store_file(size).exists()]
     on_disk = study.config.data.on_disk
     stored = 0 if on_disk == "never" else study.data.images * study.data.channels
     images = stored * sum(size * size for size in missing)

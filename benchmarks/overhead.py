@@ -12,13 +12,17 @@ processor times hardly change with the load.
 
 import argparse
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +61,7 @@ class Run:
     """One run of a grid. Times in seconds."""
 
     wall: float
-    training: float  # steps and validations of all cells
+    training: float  # in which at least one training made steps or validated
     steps: Counter[str]  # wall time of the processes of each step
     starts: Counter[str]  # processes of each step, those that were forked from another one under `forked`
     cpu: float  # time of all processes on the processors
@@ -76,6 +80,7 @@ def main() -> None:
     parser.add_argument("--grids", nargs="+", choices=("quick", "photos", QUICK.name), default=["quick", "photos"])
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--photos", type=int, nargs=3, default=[3, 3, 2], metavar=("MODELS", "RESOLUTIONS", "SEEDS"))
+    parser.add_argument("--at-once", type=int, default=1, help="trainings at a time, in this version alone")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -86,7 +91,8 @@ def main() -> None:
             config = make_config(grid, place, *given.photos)
             runs = {}
             for version, root in versions.items():
-                runs[version] = measure(root, place / f"{grid}-{version}", config, given.cores)
+                at_once = {"gpu": {"per_device": given.at_once}} if root is ROOT and given.at_once > 1 else {}
+                runs[version] = measure(root, place / f"{grid}-{version}", config | at_once, given.cores)
                 print(f"{grid} {version}: {runs[version].wall:.0f} s", file=sys.stderr, flush=True)
             print_table(grid, config, runs)
 
@@ -158,8 +164,26 @@ def measure(root: Path, directory: Path, config: dict[str, Any], cores: int) -> 
         starts[step] += 1
         cpu += entry["cpu"]
         torch[step] += entry["torch"]
-    training = sum(read_json(path)["cost"]["train_seconds"] for path in directory.glob("results/*/*.done"))
-    return Run(wall, training, steps, starts, cpu, torch)
+    trained = [trained_in(path) for path in directory.glob("results/*/*.done")]
+    return Run(wall, seconds_of_any(trained), steps, starts, cpu, torch)
+
+
+def trained_in(marker: Path) -> tuple[float, float]:
+    """Return from when to when a training made steps and validations, in seconds of the clock (to a second)."""
+    seconds = read_json(marker)["cost"]["train_seconds"]
+    lines = marker.with_suffix(".log").read_text().splitlines()
+    last = next(line for line in reversed(lines) if re.search(r" epoch \d+/\d+: ", line))
+    end = datetime.fromisoformat(last[:19]).timestamp()
+    return end - seconds, end
+
+
+def seconds_of_any(spans: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of the spans lasts."""
+    found, until = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        found += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return found
 
 
 def step_of(words: list[str]) -> str:

@@ -1,7 +1,5 @@
 """Ends of trainings, compared: all of a finished training that must not depend on how it got there."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +47,3 @@ def assert_same_bits(one: End, other: End) -> None:
 
 def last(directory: Path, resolution: int = RESOLUTION) -> Path:
     return directory / "checkpoints" / "resnet" / MODEL / str(resolution) / "last.pt"
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)

@@ -88,7 +88,7 @@ class Cluster:
         """{job id: state} of all that is not over."""
         return dict(line.split("|", 1) for line in self.run("squeue", "-h", "-o", "%i|%T").splitlines())
 
-    def wait_for_idle(self, seconds: float = 60) -> None:
+    def wait_for_idle(self, seconds: float = 240) -> None:
         """Until both nodes can take jobs, and none is left."""
         deadline = time.monotonic() + seconds
         while True:

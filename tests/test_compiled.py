@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import command, trainer
-from endings import End, assert_same_bits, wait_for
+from endings import End, assert_same_bits
+from waiting import wait_for
 
 from resomap.cells.study import Study
 from resomap.compute.checkpoint import load_sealed

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 from conftest import MODEL, command, small_config
+from waiting import wait_for
 
 from resomap.cells.costs_file import read_costs_file
 from resomap.cells.device_costs import all_device_costs, device_files
@@ -275,11 +275,7 @@ def test_it_goes_on_where_it_was_killed(place: Path, tmp_path: Path) -> None:
     part, known = tmp_path / "costs.json.part", b""
     for lines in (3, 12, 20):
         process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while not part.exists() or part.read_bytes().count(b"\n") < lines:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda lines=lines: part.exists() and part.read_bytes().count(b"\n") >= lines, process=process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         content = part.read_bytes()

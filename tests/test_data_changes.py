@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import MODEL, command, draw_images, make_study, small_config, snakemake, trainer
-from endings import last, wait_for
+from endings import last
 from PIL import Image, ImageOps
 from test_workflow import trainings
+from waiting import wait_for
 
 from resomap.cells import archive
 from resomap.cells.marker import Marker

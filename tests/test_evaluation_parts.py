@@ -4,7 +4,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import MODEL, command, make_study, small_config, snakemake
+from waiting import wait_for
 
 from resomap.cells import evaluation_part, evaluation_record
 from resomap.cells.cell import Cell
@@ -243,11 +243,8 @@ def test_starts_of_torch_in_a_grid_with_a_kill_behind_a_marker(images: Path, tmp
     starts = Counter((tmp_path / "starts").read_text().splitlines())
     # Trainings are forked from one process that imported torch, and sent by one that imported MLflow.
     assert starts["train torch"] == 0
-    deadline = time.monotonic() + 60
     for name, imported in (("servers", "torch"), ("senders", "mlflow")):
-        while not (of_run := tmp_path / name).exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for((of_run := tmp_path / name).exists)
         assert of_run.read_text() == f"{imported}\n"
     # One evaluation was lost with the killed trainer, the other came with its training.
     assert (starts["evaluate torch"], starts["evaluate"]) == (1, 1)

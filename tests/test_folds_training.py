@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import MODEL, command, make_study, small_config, snakemake, trainer
-from endings import End, assert_same_bits, wait_for
+from endings import End, assert_same_bits
+from waiting import wait_for
 
 from resomap.cells import archive
 from resomap.cells.marker import Marker

@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import MODEL, RESOLUTION, command, trainer
-from endings import End, assert_same_bits, wait_for
+from endings import End, assert_same_bits
+from waiting import wait_for
 
 from resomap.cells.presence import RUN_VARIABLE, announce_run, run_name
 from resomap.cells.progress import Progress
@@ -165,10 +165,7 @@ def test_a_fork_server_ends_with_its_run(tmp_path: Path, monkeypatch: pytest.Mon
         environment = {**os.environ, RUN_VARIABLE: run, "PYTHONPATH": str(Path(__file__).parents[1])}
         server = subprocess.Popen(["python", "-m", "resomap.fork_server", str(address)], env=environment)
         try:
-            deadline = time.monotonic() + 60
-            while not address.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_for(address.exists)
             main.kill()
             main.wait()
             assert server.wait(60) == 0

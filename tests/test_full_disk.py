@@ -9,7 +9,7 @@ from typing import IO
 import pytest
 import yaml
 from conftest import MODEL, ROOT, command, environment_with, small_config, snakemake, tool
-from endings import wait_for
+from waiting import wait_for
 
 from resomap.cells.study import CURRENT, Study
 from resomap.core.errors import refusal

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import MODEL, draw_images, environment_with, make_study, small_config, snakemake
-from endings import wait_for
+from waiting import wait_for
 
 from resomap.cells import images_part
 from resomap.cells.study import CURRENT, Study

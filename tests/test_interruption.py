@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import MODEL, ROOT, environment_with, small_config
+from waiting import wait_for
 
 from resomap.core.files import read_json
 from resomap.train.signals import SignalWatch
@@ -30,11 +31,7 @@ def started(directory: Path, images: Path) -> "subprocess.Popen[bytes]":
             start_new_session=True,
         )
     progress = directory / "results" / MODEL / "32.progress.json"
-    deadline = time.monotonic() + 240
-    while (read_json(progress) or {}).get("epoch", 0) < 1:
-        assert process.poll() is None, (directory / "said").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: (read_json(progress) or {}).get("epoch", 0) >= 1, every=0.1, process=process)
     return process
 
 

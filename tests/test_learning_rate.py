@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from conftest import MODEL, RESOLUTION, done_marker, environment_with, small_config, snakemake, trainer
-from endings import End, assert_same_bits, last, wait_for
+from endings import End, assert_same_bits, last
+from waiting import wait_for
 
 from resomap.cells import learning_rate_choice, microbatch_choice
 from resomap.cells.learning_rate_choice import RateSearch

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import MODEL, ROOT, environment_with, small_config, snakemake, tool
-from endings import wait_for
 from mlflow import MlflowClient
 from test_resume_faults import age
 from test_tracker import make_run
+from waiting import wait_for
 
 from resomap.cells import liveness
 from resomap.cells.progress import Progress, is_alive

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import MODEL, command, environment_with, small_config, snakemake, trainer
-from endings import End, last, wait_for
+from endings import End, last
+from waiting import wait_for
 
 from resomap.cells import microbatch_choice
 from resomap.cells.study import Study

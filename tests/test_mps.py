@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import MODEL, ROOT, SIMULATED, environment_with, small_config, snakemake
-from endings import wait_for
+from waiting import wait_for
 
 from resomap.cells.study import Study
 from resomap.config import parse_config

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 from conftest import MODEL, command, environment_with, small_config
+from waiting import wait_for
 
 from resomap.cells.costs_file import CostsFile
 from resomap.cells.measurement import Measurement
@@ -378,11 +379,7 @@ def test_a_kit_goes_on_where_it_began_or_says_that_it_cannot(kit: Path, tmp_path
     with given(CORES[1:2]):
         process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL)
     part = tmp_path / "costs.json.part"
-    deadline = time.monotonic() + 60
-    while not part.exists() or part.read_bytes().count(b"\n") < 4:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: part.exists() and part.read_bytes().count(b"\n") >= 4, process=process)
     process.kill()
     process.wait()
     with given(CORES[:1]):

@@ -10,10 +10,11 @@ import pytest
 import torch
 import yaml
 from conftest import MODEL, RESOLUTION, trainer
-from endings import End, assert_same_bits, last, wait_for
+from endings import End, assert_same_bits, last
 from pydantic import ValidationError
 from test_self_check import check_of
 from test_untrainable import CPU, network
+from waiting import wait_for
 
 from resomap.cells.marker import Marker
 from resomap.cells.study import Study

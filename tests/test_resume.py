@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import MODEL, RESOLUTION, command, trainer
-from endings import End, assert_same_bits, last, wait_for
+from endings import End, assert_same_bits, last
+from waiting import wait_for
 
 from resomap.cells.study import Study
 from resomap.core.files import read_json

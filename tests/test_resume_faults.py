@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import MODEL, environment_with, make_study, small_config, snakemake, trainer
-from endings import End, assert_same_bits, last, wait_for
+from endings import End, assert_same_bits, last
+from waiting import wait_for
 
 from resomap.cells.study import Study
 from resomap.compute.checkpoint import load_sealed, on_cpu, save_sealed

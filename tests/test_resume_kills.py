@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from conftest import environment_with, trainer
-from endings import End, assert_same_bits, wait_for
+from endings import End, assert_same_bits
+from waiting import wait_for
 
 from resomap.cells.study import Study
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import MODEL, RESOLUTION, command, small_config, snakemake, trainer
 from mlflow import MlflowClient
+from waiting import wait_for
 
 from resomap.cells.study import Study
 from resomap.core.files import read_json
@@ -28,14 +29,6 @@ LONG = {"epochs": 5000, "early_stopping": {"enabled": False}}
 @pytest.fixture
 def tracking(server: str) -> dict[str, Any]:
     return {"uri": server, "drain_seconds": 60, "heartbeat_seconds": 0.5}
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 90) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def runs(server: str, experiment: str) -> list[Any]:

@@ -4,13 +4,12 @@ import os
 import shutil
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from waiting import wait_for
 
 from resomap.cells.presence import RUN_VARIABLE, announce_run
 from resomap.tracking.journal import Journal, read_events
@@ -72,14 +71,6 @@ def finish(journal: Journal, sending: Sending) -> None:
     journal.close()
     sending.wait(120)
     assert is_sent(journal.path)
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 @pytest.mark.slow

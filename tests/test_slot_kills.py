@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import MODEL, ROOT, SIMULATED, UUIDS, environment_with, make_study, small_config, tool, trainer
-from endings import End, assert_same_bits, wait_for
+from endings import End, assert_same_bits
+from waiting import wait_for
 
 SUFFIXES = ["", ".seed1", ".seed2"]
 VICTIM = ".seed1"

@@ -5,9 +5,9 @@ import itertools
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from dagshub_stand_in import stand_in
 from mlflow import MlflowClient
 from slurm_cluster import ACCOUNT, Cluster
 from test_workflow import markers
+from waiting import wait_for
 
 from resomap.cells.progress import Progress, is_alive
 from resomap.core.files import read_json
@@ -85,13 +86,7 @@ def log_of(directory: Path, cell: str) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """Return what the condition gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    return found
+until = partial(wait_for, every=0.3)  # Slurm is asked by commands
 
 
 def spans(directory: Path, cell: str) -> list[tuple[str, str, datetime, datetime]]:

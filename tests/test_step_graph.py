@@ -15,10 +15,11 @@ import pytest
 import timm
 import torch
 from conftest import MODEL, environment_with, trainer
-from endings import End, assert_same_bits, last, wait_for
+from endings import End, assert_same_bits, last
 from graph_stand_in import StandIn
 from test_self_check import BF16, HARD, check_of
 from torch import Tensor, nn
+from waiting import wait_for
 
 from resomap.cells import graph_choice
 from resomap.cells.study import Study

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import MODEL, ROOT, environment_with, small_config, snakemake, tool
-from endings import wait_for
+from waiting import wait_for
 
 from resomap.data import SPLITS
 from resomap.machine.processes import process_lives

@@ -18,6 +18,7 @@ import pytest
 from conftest import MODEL, command, mlflow_server, small_config, snakemake
 from dagshub_stand_in import StandIn, Visit, stand_in, status
 from mlflow import MlflowClient
+from waiting import wait_for
 
 from resomap.cells.fetch_record import record_path
 from resomap.cells.marker import Marker
@@ -290,11 +291,7 @@ def test_a_database_of_an_older_mlflow_is_kept_and_upgraded(
     revision, uri = old_database(database), f"sqlite:///{database}"
     words = [sys.executable, "-c", f"from resomap.tracking.client import connect; connect({uri!r})"]
     process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(database.parent.glob(".mlflow.db.*.new")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for(lambda: list(database.parent.glob(".mlflow.db.*.new")), every=0.002, process=process)
     process.send_signal(signal.SIGKILL)  # in the midst of it: the database is as it was
     process.wait()
     assert revision_of(database) == revision

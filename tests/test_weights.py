@@ -390,7 +390,7 @@ class TestDefaultWeights:
             started = time.perf_counter()
             (line,) = self.build(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}", "resnet18.a1_in1k")
         assert "could not be loaded" in line
-        assert time.perf_counter() - started < 25
+        assert time.perf_counter() - started < 75  # of which a loaded machine needs half to import torch
 
     def test_what_the_libraries_have_in_their_caches_needs_no_hub(self, tmp_path: Path) -> None:
         # The caches as both libraries lay them out; the weights in them are random, the loading is real.

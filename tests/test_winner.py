@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MODEL, done_marker, environment_with, small_config, snakemake
-from endings import wait_for
+from waiting import wait_for
 
 from resomap.cells import winner_record
 from resomap.cells.cell import Cell

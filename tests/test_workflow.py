@@ -17,6 +17,7 @@ import pytest
 from browser import look_at
 from conftest import MODEL, ROOT, command, draw_images, environment_with, small_config, snakemake, tool
 from test_marker import COST_KEYS, KEYS, LATER
+from waiting import wait_for
 
 from resomap.cells.resume_command import PLACE
 from resomap.compute.device import cpu_name
@@ -482,10 +483,7 @@ def test_a_failure_that_may_pass_is_tried_again_and_goes_on(in_training: Any) ->
     """The trainer is killed from outside, as by a full memory; `retries` is 1 by default."""
     first, directory, _ = in_training
     results = directory / "results" / MODEL
-    deadline = time.monotonic() + 60
-    while not (read_json(results / "32.progress.json") or {}).get("epoch"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: (read_json(results / "32.progress.json") or {}).get("epoch"))
     os.kill(read_json(results / "32.progress.json")["pid"], signal.SIGKILL)
     assert first.wait(timeout=120) == 0
     assert markers(directory) == {f"{MODEL}/32.done"}

@@ -1,5 +1,6 @@
 """Trainings forked from one process that has imported torch: the bits, ends and signals of a process of their own."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -195,6 +196,29 @@ def test_the_folder_of_a_killed_server_goes_and_a_strangers_is_not_entered(
     assert os.environ[SOCKET_VARIABLE] == f"{tmp_path / prefix}run/socket"
     monkeypatch.setenv(SOCKET_VARIABLE, str(open_to_others / "socket"))
     assert run_forked(["train"]) is None
+
+
+@pytest.mark.timeout(60)
+def test_a_stopped_server_that_takes_no_more_connections_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As after Ctrl-Z of a run: each other run of this user looks whether its server is there.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(SOCKET_VARIABLE, "")
+    folder = tmp_path / f"resomap-fork-{os.getuid()}-stopped"
+    folder.mkdir(mode=0o700)
+    (folder / "lock").touch()
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(folder / "socket"))
+        listener.listen(0)
+        while True:
+            connection = held.enter_context(socket.socket(socket.AF_UNIX))
+            connection.setblocking(False)
+            if connection.connect_ex(str(folder / "socket")):
+                break
+        offer_fork_server("run")
+    assert (folder / "socket").exists()
 
 
 def announced_by(pid: int) -> str:

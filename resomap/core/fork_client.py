@@ -7,6 +7,7 @@ does with `RESOMAP_FORK=0`. Only the standard library is imported here.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -51,13 +52,15 @@ def offer_fork_server(run: str) -> None:
 
 
 def _remove_dead(folder: Path) -> None:
-    """Remove the folder of a fork server that does not answer and that no job is starting."""
+    """Remove the folder of a fork server that is gone and that no job is starting."""
     with contextlib.suppress(OSError):
         if not is_own(folder):
             return
         with (folder / _LOCK).open("r+") as lock, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if connection.connect_ex(str(folder / "socket")) != 0:
+            # One that is stopped (Ctrl-Z) takes no connection, and a call that waited for it would hang with it.
+            connection.setblocking(False)
+            if connection.connect_ex(str(folder / "socket")) in (errno.ECONNREFUSED, errno.ENOENT):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -29,7 +29,7 @@ from resomap.cells.study import Study
 from resomap.compute.device import Device
 from resomap.compute.execution import Execution
 from resomap.compute.inference import Inference
-from resomap.compute.memory import resident_bytes
+from resomap.compute.memory import own_bytes
 from resomap.config import parse_config
 from resomap.config.schema import DEFAULT_MODELS, Cost, Data
 from resomap.core.files import read_json, write_json
@@ -571,9 +571,9 @@ class Holder:
 def test_networks_wait_together_as_far_as_the_memory_of_the_process_goes() -> None:
     prepared = (Holder() for _ in range(7))
     gc.collect()  # else what earlier tests left may be freed meanwhile
-    before, sizes, highest = resident_bytes(), [], 0
+    before, sizes, highest = own_bytes(), [], 0
     for group in session._groups(prepared, 300_000_000):  # type: ignore[arg-type]
         sizes.append(len(group))
-        highest = max(highest, resident_bytes() - before)
+        highest = max(highest, own_bytes() - before)
     assert sizes == [2, 2, 2, 1]
     assert highest < 550_000_000

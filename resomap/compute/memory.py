@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import psutil
 import torch
@@ -15,6 +16,7 @@ from resomap.machine.gpus import share_bytes
 GIB = 2**30
 LOW = 0.05  # of the whole memory: with less than that left the next larger tensor may not fit
 MORE_THAN_LOW = 0.1
+_OWN = ("RssAnon", "VmSwap")  # of /proc/self/status, in kB
 
 _limits: dict[torch.device, int] = {}  # bytes that this process may have of a GPU that it shares
 
@@ -66,6 +68,20 @@ def memory_of(device: torch.device) -> Memory:
 def resident_bytes() -> int:
     """Return the resident main memory of this process, in bytes."""
     return int(psutil.Process().memory_info().rss)
+
+
+def own_bytes() -> int:
+    """Return the memory that this process holds for itself, in bytes: what is swapped out too, libraries' files not.
+
+    The kernel takes pages of files from a process that does not touch them for a while, so that its resident memory
+    falls while it allocates. Where the system does not tell the parts, it is the resident memory.
+    """
+    try:
+        lines = (line.partition(":") for line in Path("/proc/self/status").read_text().splitlines())
+        parts = {name: int(value.split()[0]) for name, _, value in lines if name in _OWN}
+        return 1024 * (parts["RssAnon"] + parts["VmSwap"])
+    except (OSError, KeyError, ValueError, IndexError):
+        return resident_bytes()
 
 
 def wanted(error: BaseException, memory: Memory) -> str:

@@ -15,7 +15,7 @@ import psutil
 
 from resomap.cells.measurement import Measurement
 from resomap.cells.study import Study
-from resomap.compute.memory import resident_bytes
+from resomap.compute.memory import own_bytes
 from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.measure import Subject
 from resomap.cost.runtime_figures import ROUNDS
@@ -102,15 +102,15 @@ def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Su
     What they hold is their weights, or how far this process has grown: runtimes keep memory of their own.
     """
     group: list[Subject] = []
-    before = resident_bytes()
+    before = own_bytes()
     for subject in subjects:
         subject.prepare()
         group.append(subject)
-        if max(sum(one.waiting_bytes for one in group), resident_bytes() - before) > waiting_bytes:
+        if max(sum(one.waiting_bytes for one in group), own_bytes() - before) > waiting_bytes:
             yield group
             group.clear()  # the caller holds the same list, while the next ones are prepared
             del subject
-            before = resident_bytes()
+            before = own_bytes()
     if group:
         yield group
 

@@ -288,7 +288,7 @@ def test_after_kill_9_of_the_main_process_nothing_trains_twice(lab: Cluster, ima
 
 def test_the_marker_decides_and_not_what_slurm_says_of_a_job(lab: Cluster, images: Path, tmp_path: Path) -> None:
     # Snakemake's plugin takes UNKNOWN for a success; longer than it then waits for the marker (20 s).
-    config = small_config(images, training={"epochs": 400, "early_stopping": {"enabled": False}}, retries=1)
+    config = small_config(images, training={"epochs": 80, "early_stopping": {"enabled": False}}, retries=1)
     config |= {"slurm": {"cpus": 1}}
     directory = tmp_path / "study"
     process = start(lab, directory, config, f"results/{MODEL}/32.done")
@@ -304,7 +304,7 @@ def test_the_marker_decides_and_not_what_slurm_says_of_a_job(lab: Cluster, image
     # The second attempt waited for the first, which nobody had stopped, and found the cell done.
     log = log_of(directory, f"{MODEL}@32")
     assert spans(directory, f"{MODEL}@32")[0][0] == job
-    assert log.count("epoch 400/400") == 1, log
+    assert log.count("epoch 80/80") == 1, log
     assert "going on at epoch" not in log
     assert markers(directory) == {f"{MODEL}/32.done"}
 

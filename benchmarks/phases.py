@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,25 +80,20 @@ def unseen(stats: dict[Any, Any]) -> list[str]:
     return [f"{place[1]} of {place[0]}, by {place[2]}" for place in places if not _calls(stats, *place)]
 
 
-def _calls(stats: dict[Any, Any], file: str, function: str, caller: str) -> int:
-    return sum(
-        times[1]
-        for (place, _, name), (*_, callers) in stats.items()
-        if name == function and place.endswith(file)
-        for (_, _, by), times in callers.items()
-        if by == caller
-    )
+def _calls(stats: dict[Any, Any], *place: str) -> int:
+    return sum(times[1] for times in _times(stats, *place))
 
 
-def _spent(stats: dict[Any, Any], file: str, function: str, caller: str) -> float:
-    """Return the seconds in a function and all that it calls, where a function named `caller` called it."""
-    return sum(
-        times[3]
-        for (place, _, name), (*_, callers) in stats.items()
-        if name == function and place.endswith(file)
-        for (_, _, by), times in callers.items()
-        if by == caller
-    )
+def _spent(stats: dict[Any, Any], *place: str) -> float:
+    """Return the seconds in a function and all that it calls, where a function of its caller's name called it."""
+    return sum(times[3] for times in _times(stats, *place))
+
+
+def _times(stats: dict[Any, Any], file: str, function: str, caller: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the profile's numbers of a function, where a function named `caller` called it."""
+    for (place, _, name), (*_, callers) in stats.items():
+        if name == function and place.endswith(file):
+            yield from (times for (_, _, by), times in callers.items() if by == caller)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from resomap.machine.gpus import share_bytes
 GIB = 2**30
 LOW = 0.05  # of the whole memory: with less than that left the next larger tensor may not fit
 MORE_THAN_LOW = 0.1
-_OWN = ("RssAnon", "VmSwap")  # of /proc/self/status, in kB
 
 _limits: dict[torch.device, int] = {}  # bytes that this process may have of a GPU that it shares
 
@@ -76,12 +75,18 @@ def own_bytes() -> int:
     The kernel takes pages of files from a process that does not touch them for a while, so that its resident memory
     falls while it allocates. Where the system does not tell the parts, it is the resident memory.
     """
+    anonymous, swapped = status_bytes("RssAnon"), status_bytes("VmSwap")
+    return resident_bytes() if anonymous is None or swapped is None else anonymous + swapped
+
+
+def status_bytes(key: str) -> int | None:
+    """Return a value of /proc/self/status in bytes (it is written in KiB); None where the system has none."""
     try:
-        lines = (line.partition(":") for line in Path("/proc/self/status").read_text().splitlines())
-        parts = {name: int(value.split()[0]) for name, _, value in lines if name in _OWN}
-        return 1024 * (parts["RssAnon"] + parts["VmSwap"])
-    except (OSError, KeyError, ValueError, IndexError):
-        return resident_bytes()
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    values = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
+    return int(values[0]) * 1024 if values else None
 
 
 def wanted(error: BaseException, memory: Memory) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from resomap.compute.memory import status_bytes
 from resomap.cost.timing import Run
 
 ALLOCATED = "allocated"  # on a GPU: highest sum of what torch's allocator gave out
@@ -14,7 +15,7 @@ RESIDENT = "resident"  # on a CPU: weights, input, and the growth of this proces
 NO_RESIDENT_MEMORY = "this system does not tell how far a process grew while it computed (Linux does)"
 REPETITIONS = 3
 
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_RESET = Path("/proc/self/clear_refs")
 
 
 def peak_memory_bytes(run: Run, device: torch.device, held: int) -> int | None:
@@ -49,24 +50,14 @@ def size_bytes(model: nn.Module) -> int:
 def _growth(run: Run) -> int | None:
     """Return the bytes by which resident memory grew at most during the run (Linux: proc(5), clear_refs and VmHWM)."""
     _return_freed_memory()
-    before = _status("VmRSS")
+    before = status_bytes("VmRSS")
     try:
         _RESET.write_text("5")  # the highest value so far becomes the present one
     except OSError:
         return None
     run()
-    highest = _status("VmHWM")
+    highest = status_bytes("VmHWM")
     return max(0, highest - before) if before is not None and highest is not None else None
-
-
-def _status(key: str) -> int | None:
-    """Return a value of /proc/self/status in bytes; it is written in KiB."""
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    values = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
-    return int(values[0]) * 1024 if values else None
 
 
 def _return_freed_memory() -> None:

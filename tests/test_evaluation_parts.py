@@ -24,6 +24,8 @@ from resomap.cells.study import Study
 from resomap.cells.wanted import WantedList, plan_id, wanted
 from resomap.core.files import read_json, write_json
 
+pytestmark = pytest.mark.xdist_group("evaluation parts")  # what its fixture trains is trained once
+
 STUDY = Path(".resomap", "study-x.json")
 HEAVY = {"torch", "torchvision", "timm", "sklearn", "scipy"}
 # Loaded by each Python of a run: what imported torch, and a kill or signal right behind a file's writing, once.

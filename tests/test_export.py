@@ -28,6 +28,8 @@ from resomap.export.parity import TOLERANCE, Answers, log_softmax, parity
 from resomap.train.attempt import train_cell
 from resomap.train.request import Request
 
+pytestmark = pytest.mark.xdist_group("export")  # what its fixture trains is trained once
+
 CELL = f"{MODEL}@32"
 POINT = OperatingPoint("sensitivity_at_specificity", 0.9, "down", 0.25)
 PAGE = ROOT / "docs" / "deploy.md"

@@ -42,6 +42,7 @@ def grid(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.xdist_group("folds")  # which are trained once
 class TestGrid:
     def test_each_fold_is_complete_and_nothing_is_left_to_do(self, grid: Path, images: Path) -> None:
         names = sorted(path.name for path in (grid / "results" / MODEL).glob("*.done"))

@@ -15,6 +15,8 @@ from benchmarks.record.recorded_grid import RECORDED, load, names, read_arrays
 from benchmarks.record.recorder import only_recorder
 from resomap.core.errors import ResomapError
 
+pytestmark = pytest.mark.xdist_group("recorded grids")  # what its fixture trains is trained once
+
 MEASURED = ("seconds",)  # arrays of a seed that no second recording repeats
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MODEL, RESOLUTION, command, trainer
+from conftest import MODEL, RESOLUTION, command, make_study, small_config, trainer
 from endings import End, assert_same_bits, last
 from waiting import wait_for
 
@@ -21,16 +21,16 @@ TRAINING = {"epochs": 4, "batch_size": 8, "dropout": 0.2, "augment": {"scale": 0
 SLOW = {**TRAINING, "epochs": 60, "early_stopping": {"enabled": False}}
 
 
-@pytest.fixture
-def uninterrupted(study_in: Callable[..., Study], tmp_path: Path) -> End:
-    directory = tmp_path / "whole"
-    study_in(directory, training=TRAINING)
+@pytest.fixture(scope="module")
+def uninterrupted(images: Path, tmp_path_factory: pytest.TempPathFactory) -> End:
+    directory = tmp_path_factory.mktemp("whole")
+    make_study(directory, small_config(images, training=TRAINING))
     assert trainer(CELL, directory).wait(timeout=120) == 0
     return End.of(directory)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on_disk", ["always", "never"])
+@pytest.mark.parametrize("on_disk", [pytest.param("always", marks=pytest.mark.campaign), "never"])
 def test_kill_9_at_random_moments(
     uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path, on_disk: str
 ) -> None:
@@ -56,7 +56,7 @@ def test_kill_9_at_random_moments(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("resolution", [16, 32])
+@pytest.mark.parametrize("resolution", [16, pytest.param(32, marks=pytest.mark.campaign)])
 def test_kill_9_with_two_threads_and_mixed_precision(
     resolution: int, study_in: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -83,7 +83,14 @@ def test_kill_9_with_two_threads_and_mixed_precision(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGUSR1,
+        *(pytest.param(one, marks=pytest.mark.campaign) for one in (signal.SIGINT, signal.SIGUSR2)),
+    ],
+)
 def test_signal_saves_and_the_same_command_goes_on(
     number: signal.Signals, uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ from resomap.core.files import read_json
 from resomap.data.identity import Description
 from resomap.tracking import provenance
 
+pytestmark = pytest.mark.xdist_group("run content")  # what its fixture trains is trained once
+
 CELL = f"{MODEL}@{RESOLUTION}"
 STEM = f"results/{MODEL}/{RESOLUTION}"
 

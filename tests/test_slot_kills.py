@@ -64,6 +64,7 @@ def grid(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("neighbours")  # whose undisturbed trainings are made once
 @pytest.mark.parametrize("kind", ["GPU", "CPU"])
 def test_one_of_three_neighbours_is_killed_and_all_end_with_the_bits_of_undisturbed_trainings(
     kind: str,

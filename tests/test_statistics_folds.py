@@ -1,5 +1,7 @@
 """Statistics of folds: what trainings add to the variance, held against trainings of data sets drawn anew."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from resomap.statistics import Position, Sample, decide, estimate, intervals, po
 from resomap.statistics.answer import Answer
 from resomap.statistics.fold_noise import HIDDEN, fold_noise
 from resomap.statistics.fold_promises import Found
-from resomap.statistics.fold_worlds import by_folds, by_seeds
+from resomap.statistics.fold_worlds import FURTHER, by_folds, by_seeds
 from resomap.statistics.groups import Groups
 from resomap.statistics.recommendation import Recommendation
 
@@ -108,6 +110,27 @@ def test_intervals_and_posterior_hold_on_data_sets_that_are_drawn_anew() -> None
         np.mean([high - low for limits in one.limits.values() for low, high in limits]) for one in (seeds, found)
     )
     assert narrow < 0.75 * wide, "as many trainings as seeds on one split tell less"
+
+
+def test_cells_that_differ_near_1_are_not_drawn_together() -> None:
+    """A point is a large part of what is wrong where all are nearly always right: effects are large in log odds."""
+    found = Found()
+    for draw in range(30):
+        found.add(by_folds(150, 3, draw, FURTHER["nearly always right"]))
+    truth = found.truth()
+    apart = {pair: truth[pair[0]] - truth[pair[1]] for pair in found.differences}
+    held = [low <= apart[pair] <= high for pair, limits in found.differences.items() for low, high in limits]
+    assert np.mean(held) > 0.94
+
+
+def test_the_noise_of_folds_is_less_certain_than_their_scatter_says() -> None:
+    """Learners differ in what the scatter of folds hides, so the noise is less certain than its degrees of freedom."""
+    folded = estimate(cells(np.random.default_rng(7), 0.02, 12), "accuracy")
+    widths = [
+        priors[-1][1]
+        for priors in (posterior(folded).model.priors, posterior(replace(folded, folds=None)).model.priors)
+    ]
+    assert widths[0] > 0.5 > widths[1]
 
 
 def answered(found: dict[Position, list[Sample]]) -> tuple[Recommendation, Answer]:

@@ -24,8 +24,8 @@ LEAST = 1e-4  # quality at which log odds end
 Prior = tuple[float, float]
 """Log-normal prior of a standard deviation in log odds: its median, and the deviation of its logarithm."""
 
-# Medians and widths that leave open all that grids of trainings have shown; 0.1 is one point where nine of ten images
-# are right.
+# Medians and widths that leave open all that grids of trainings have shown, where nine of ten images are right: 0.1 is
+# one point there. Where more are right effects are as large in points, so larger in log odds (`_effects`).
 EFFECTS: Mapping[str, Prior] = {
     "model": (0.15, 1.2),
     "resolution": (0.2, 1.2),
@@ -43,6 +43,10 @@ UNPOOLED: Mapping[str, Prior] = {
     "cell": (0.5, 1.0),
 }
 CELL = list(EFFECTS).index("cell")
+SHARE = 0.9 * (1 - 0.9)  # slope of quality over log odds where nine of ten are right
+WIDEST = 10.0  # times as wide are priors at most: where the slope is less nearly all qualities are within a point
+# Of the training noise of folds: their scatter hides a part, which differs from learner to learner (`fold_noise`).
+UNCERTAINTY_OF_FOLDS = 0.5
 
 
 class Linearised:
@@ -60,7 +64,8 @@ class Linearised:
         count = estimates.effective_images
         fitted = np.clip((observed * count + 2 * observed.mean()) / (count + 2), LEAST, 1 - LEAST)
         self.breaking = breaking_model(estimates.cells, special.logit(fitted), 1 / np.sqrt(fitted * (1 - fitted)))
-        self.priors = np.array([*_effects(estimates, self.breaking is not None).values(), *_certainty(estimates)])
+        effects_of = _effects(estimates, fitted, self.breaking is not None)
+        self.priors = np.array([*effects_of.values(), *_certainty(estimates)])
         self.mode = np.log(self.priors[:, 0])
         effects = _kernels(estimates)
         for _ in range(ROUNDS):
@@ -112,10 +117,16 @@ class Linearised:
         return np.asarray(found.x)
 
 
-def _effects(estimates: Estimates, is_broken: bool) -> Mapping[str, Prior]:
-    if is_broken:
-        return UNPOOLED
-    return EFFECTS if estimates.scatter is not None else {**EFFECTS, "cell": CELL_OF_ONE_SEED}
+def _effects(estimates: Estimates, fitted: np.ndarray, is_broken: bool) -> Mapping[str, Prior]:
+    """Return the priors of the kinds of effects for cells of about these qualities [K].
+
+    Where all are nearly always right, one model may well err three times as often as another: a point or two, and more
+    than a unit in log odds. A prior for which that is too much draws cells together that differ.
+    """
+    effects = EFFECTS if estimates.scatter is not None else {**EFFECTS, "cell": CELL_OF_ONE_SEED}
+    wider = float(np.clip(SHARE / (fitted * (1 - fitted)).mean(), 1.0, WIDEST))
+    chosen = UNPOOLED if is_broken else effects
+    return {kind: (median * wider, width) for kind, (median, width) in chosen.items()}
 
 
 def _certainty(estimates: Estimates) -> list[Prior]:
@@ -126,7 +137,8 @@ def _certainty(estimates: Estimates) -> list[Prior]:
     images = (1.0, max(0.02, 1 / np.sqrt(2 * max(1.0, estimates.freedom))))
     if estimates.scatter is None:
         return [images, NOISE_OF_ONE_SEED]
-    return [images, (1.0, max(0.02, 1 / np.sqrt(2 * float(estimates.scatter.freedom.min()))))]
+    noise = max(0.02, 1 / np.sqrt(2 * float(estimates.scatter.freedom.min())))
+    return [images, (1.0, noise if estimates.folds is None else float(np.hypot(noise, UNCERTAINTY_OF_FOLDS)))]
 
 
 def _kernels(estimates: Estimates) -> list[np.ndarray]:

@@ -109,7 +109,6 @@ def test_the_resolution_at_which_a_texture_becomes_visible_is_found(
 
 
 @pytest.mark.slow
-@pytest.mark.campaign
 def test_where_resolution_has_no_effect_none_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = map_of(tmp_path, slope, [24, 32, 48], [0, 1, 2], margin=0.05)

@@ -70,15 +70,7 @@ def test_nothing_in_the_state_names_the_studys_place(trained: tuple[Path, dict[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "how",
-    [
-        "moved",
-        pytest.param("copied", marks=pytest.mark.campaign),
-        pytest.param("moved, of an earlier version", marks=pytest.mark.campaign),
-        "copied, of an earlier version",
-    ],
-)
+@pytest.mark.parametrize("how", ["moved", "copied", "moved, of an earlier version", "copied, of an earlier version"])
 def test_a_study_goes_on_where_it_is(trained: tuple[Path, dict[str, Any]], tmp_path: Path, how: str) -> None:
     original, config = trained
     old, new = tmp_path / "old", tmp_path / "new"

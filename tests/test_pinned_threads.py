@@ -175,7 +175,7 @@ def test_openvino_pins_where_it_is_told_to_and_nowhere_else() -> None:
 
 
 @two_cores
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", pytest.param("torch", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
 def test_no_thread_leaves_the_cores_that_were_given(
     study_of: Callable[..., Study], tmp_path: Path, runtime: str
 ) -> None:

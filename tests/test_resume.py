@@ -30,7 +30,7 @@ def uninterrupted(images: Path, tmp_path_factory: pytest.TempPathFactory) -> End
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on_disk", [pytest.param("always", marks=pytest.mark.campaign), "never"])
+@pytest.mark.parametrize("on_disk", ["always", "never"])
 def test_kill_9_at_random_moments(
     uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path, on_disk: str
 ) -> None:
@@ -56,7 +56,7 @@ def test_kill_9_at_random_moments(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("resolution", [16, pytest.param(32, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("resolution", [16, 32])
 def test_kill_9_with_two_threads_and_mixed_precision(
     resolution: int, study_in: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -83,14 +83,7 @@ def test_kill_9_with_two_threads_and_mixed_precision(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        signal.SIGUSR1,
-        *(pytest.param(one, marks=pytest.mark.campaign) for one in (signal.SIGINT, signal.SIGUSR2)),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
 def test_signal_saves_and_the_same_command_goes_on(
     number: signal.Signals, uninterrupted: End, study_in: Callable[..., Study], tmp_path: Path
 ) -> None:

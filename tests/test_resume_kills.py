@@ -62,10 +62,7 @@ def faulty(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "model",
-    ["test_resnet", *(pytest.param(name, marks=pytest.mark.campaign) for name in list(RECIPES)[1:])],
-)
+@pytest.mark.parametrize("model", RECIPES)
 def test_killed_at_random_moments(
     model: str, study_in: Callable[..., Study], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

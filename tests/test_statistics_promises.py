@@ -147,7 +147,7 @@ def test_no_effect_maps_rarely_claim_a_better_resolution(models: int, seeds: int
     [
         (World(grid(NO_EFFECT, 2), 400, 3, 0.01, group_size=10, alike=0.5), "balanced_accuracy"),
         (World(grid(NO_EFFECT, 2), 394, 3, 0.01, positives=10), "balanced_accuracy"),
-        pytest.param(World(grid(NO_EFFECT, 2), 394, 3, 0.01, positives=3), "auroc", marks=pytest.mark.campaign),
+        (World(grid(NO_EFFECT, 2), 394, 3, 0.01, positives=3), "auroc"),
     ],
     ids=str,
 )
@@ -165,7 +165,6 @@ def test_a_resolution_that_scatters_more_makes_few_more_false_claims() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.campaign
 def test_looking_again_after_each_seed_makes_no_more_false_claims() -> None:
     for claim in repeated_looks(maps(60)):
         assert claim.measured <= 0.05 + chance(0.05, maps(60)), claim

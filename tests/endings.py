@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import MODEL, RESOLUTION
+from conftest import MODEL, RESOLUTION, make_study, trainer
 
 from resomap.compute.checkpoint import load_sealed
 from resomap.core.files import read_json
@@ -33,6 +33,13 @@ class End:
             next(directory.glob(f"results/*/{stem}.history.csv")).read_bytes(),
             marker,
         )
+
+
+def undisturbed(directory: Path, config: dict[str, Any]) -> End:
+    """The end of a study's one cell, trained in this directory without an interruption."""
+    make_study(directory, config)
+    assert trainer(f"{MODEL}@{RESOLUTION}", directory).wait(timeout=120) == 0
+    return End.of(directory)
 
 
 def assert_same_bits(one: End, other: End) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MODEL, RESOLUTION, command, make_study, small_config, trainer
-from endings import End, assert_same_bits, last
+from conftest import MODEL, RESOLUTION, command, small_config, trainer
+from endings import End, assert_same_bits, last, undisturbed
 from waiting import wait_for
 
 from resomap.cells.study import Study
@@ -23,10 +23,7 @@ SLOW = {**TRAINING, "epochs": 60, "early_stopping": {"enabled": False}}
 
 @pytest.fixture(scope="module")
 def uninterrupted(images: Path, tmp_path_factory: pytest.TempPathFactory) -> End:
-    directory = tmp_path_factory.mktemp("whole")
-    make_study(directory, small_config(images, training=TRAINING))
-    assert trainer(CELL, directory).wait(timeout=120) == 0
-    return End.of(directory)
+    return undisturbed(tmp_path_factory.mktemp("whole"), small_config(images, training=TRAINING))
 
 
 @pytest.mark.slow

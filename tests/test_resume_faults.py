@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import MODEL, environment_with, make_study, small_config, snakemake, trainer
-from endings import End, assert_same_bits, last
+from endings import End, assert_same_bits, last, undisturbed
 from waiting import wait_for
 
 from resomap.cells.study import Study
@@ -35,10 +35,7 @@ def log(directory: Path) -> str:
 @pytest.fixture(scope="module")
 def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> End:
     """The end of an undisturbed TRAINING."""
-    directory = tmp_path_factory.mktemp("whole")
-    make_study(directory, small_config(images, training=TRAINING))
-    assert trainer(CELL, directory).wait(timeout=120) == 0
-    return End.of(directory)
+    return undisturbed(tmp_path_factory.mktemp("whole"), small_config(images, training=TRAINING))
 
 
 @pytest.fixture(scope="module")

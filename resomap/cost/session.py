@@ -108,7 +108,7 @@ def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Su
     What they hold is their weights, or how far this process has grown: runtimes keep memory of their own.
     """
     group: list[Subject] = []
-    before = _held()
+    before = _bytes_in_use()
     for subject in subjects:
         subject.prepare()
         group.append(subject)
@@ -116,12 +116,12 @@ def _groups(subjects: Iterator[Subject], waiting_bytes: int) -> Iterator[list[Su
             yield group
             group.clear()  # the caller holds the same list, while the next ones are prepared
             del subject
-            before = _held()
+            before = _bytes_in_use()
     if group:
         yield group
 
 
-def _held() -> int:
+def _bytes_in_use() -> int:
     """Return the bytes that this process holds, less what it has freed: a group would grow into that unseen."""
     return_freed_memory()
     return own_bytes()

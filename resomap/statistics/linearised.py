@@ -25,7 +25,7 @@ Prior = tuple[float, float]
 """Log-normal prior of a standard deviation in log odds: its median, and the deviation of its logarithm."""
 
 # Medians and widths that leave open all that grids of trainings have shown, where nine of ten images are right: 0.1 is
-# one point there. Where more are right effects are as large in points, so larger in log odds (`_effects`).
+# one point there. Where more are right effects are as large in points, so larger in log odds (`_of_effects`).
 EFFECTS: Mapping[str, Prior] = {
     "model": (0.15, 1.2),
     "resolution": (0.2, 1.2),
@@ -44,7 +44,7 @@ UNPOOLED: Mapping[str, Prior] = {
 }
 CELL = list(EFFECTS).index("cell")
 SHARE = 0.9 * (1 - 0.9)  # slope of quality over log odds where nine of ten are right
-WIDEST = 10.0  # times as wide are priors at most: where the slope is less nearly all qualities are within a point
+WIDEST = 10.0  # times the median at most: with a smaller slope, nearly all qualities are within a point
 # Of the training noise of folds: their scatter hides a part, which differs from learner to learner (`fold_noise`).
 UNCERTAINTY_OF_FOLDS = 0.5
 
@@ -64,8 +64,8 @@ class Linearised:
         count = estimates.effective_images
         fitted = np.clip((observed * count + 2 * observed.mean()) / (count + 2), LEAST, 1 - LEAST)
         self.breaking = breaking_model(estimates.cells, special.logit(fitted), 1 / np.sqrt(fitted * (1 - fitted)))
-        effects_of = _effects(estimates, fitted, self.breaking is not None)
-        self.priors = np.array([*effects_of.values(), *_certainty(estimates)])
+        of_effects = _of_effects(estimates, fitted, self.breaking is not None)
+        self.priors = np.array([*of_effects, *_certainty(estimates)])
         self.mode = np.log(self.priors[:, 0])
         effects = _kernels(estimates)
         for _ in range(ROUNDS):
@@ -117,16 +117,17 @@ class Linearised:
         return np.asarray(found.x)
 
 
-def _effects(estimates: Estimates, fitted: np.ndarray, is_broken: bool) -> Mapping[str, Prior]:
-    """Return the priors of the kinds of effects for cells of about these qualities [K].
+def _of_effects(estimates: Estimates, fitted: np.ndarray, is_broken: bool) -> list[Prior]:
+    """Return the priors of the kinds of effects, in the order of EFFECTS, for cells of about these qualities [K].
 
     Where all are nearly always right, one model may well err three times as often as another: a point or two, and more
     than a unit in log odds. A prior for which that is too much draws cells together that differ.
     """
-    effects = EFFECTS if estimates.scatter is not None else {**EFFECTS, "cell": CELL_OF_ONE_SEED}
+    effects = UNPOOLED if is_broken else EFFECTS
+    if estimates.scatter is None and not is_broken:
+        effects = {**effects, "cell": CELL_OF_ONE_SEED}
     wider = float(np.clip(SHARE / (fitted * (1 - fitted)).mean(), 1.0, WIDEST))
-    chosen = UNPOOLED if is_broken else effects
-    return {kind: (median * wider, width) for kind, (median, width) in chosen.items()}
+    return [(median * wider, width) for median, width in effects.values()]
 
 
 def _certainty(estimates: Estimates) -> list[Prior]:
